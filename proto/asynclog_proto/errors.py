@@ -1,0 +1,35 @@
+"""The tree of what can go wrong on the wire and at the doors of the system.
+
+    AsynclogError
+    ├── ProtocolError            a peer sent what the protocol does not allow
+    │   ├── LimitError           ... more of it than a limit admits
+    │   └── VersionError         ... in no version that both sides speak
+    ├── ConfigError              a setting is wrong: names where, the key and what is allowed
+    └── UnsafePathError          a directory or socket of ours belongs to someone else
+"""
+
+from __future__ import annotations
+
+
+class AsynclogError(Exception):
+    """Root of every error that asynclog raises on purpose."""
+
+
+class ProtocolError(AsynclogError):
+    """Bytes from a peer that the protocol does not allow."""
+
+
+class LimitError(ProtocolError):
+    """A size beyond what the protocol admits."""
+
+
+class VersionError(ProtocolError):
+    """No protocol version is spoken by both sides."""
+
+
+class ConfigError(AsynclogError):
+    """A setting that is wrong; the text names its place, its key and what is allowed."""
+
+
+class UnsafePathError(AsynclogError):
+    """A path that should be private to this user is not."""

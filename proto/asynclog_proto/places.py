@@ -1,0 +1,85 @@
+"""Where things are, as pure functions of the environment: the runtime directory, endpoints, a run's files.
+
+    <runtime>/daemon.sock  daemon.lock  daemon.log  spawn.lock  rings/<project>.<name>.<rank>.<incarnation>
+    <dir>/<project>/<name>/journal.sqlite  spool/  tensorboard/  csv/  ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from asynclog_proto.errors import ConfigError, UnsafePathError
+
+MAX_SOCKET_PATH = 107
+"""sun_path on Linux is 108 bytes with its NUL."""
+
+MAX_COMPONENT_BYTES = 200
+
+
+def runtime_dir(environ: Mapping[str, str], uid: int) -> Path:
+    """The private directory of sockets, rings and locks: on tmpfs where there is one."""
+    if explicit := environ.get("ASYNCLOG_RUNTIME_DIR"):
+        return Path(explicit).absolute()
+    if session := environ.get("XDG_RUNTIME_DIR"):
+        return Path(session, "asynclog")
+    shared = Path("/dev/shm")  # noqa: S108 - a 0700 directory of ours goes in, checked by lstat
+    return (shared if shared.is_dir() else Path("/tmp")) / f"asynclog-{uid}"  # noqa: S108 - the same
+
+
+def endpoint(runtime: Path) -> str:
+    """The daemon's ZeroMQ address in a runtime directory. Raises ConfigError when it is too long."""
+    path = str(runtime / "daemon.sock")
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"the socket path {path} is longer than the {MAX_SOCKET_PATH} bytes that the kernel allows: "
+            "set ASYNCLOG_RUNTIME_DIR to a shorter directory"
+        )
+    return f"ipc://{path}"
+
+
+def runtime_of(address: str) -> Path:
+    """The runtime directory that an ipc address lies in. Raises ConfigError for any other transport."""
+    if not address.startswith("ipc:///"):
+        raise ConfigError(f"endpoint {address!r}: only ipc:// with an absolute path is allowed (TCP needs keys)")
+    return Path(address[len("ipc://") :]).parent
+
+
+def check_private(path: Path, status: object, uid: int) -> None:
+    """Raise UnsafePathError unless `status` (os.lstat) is a directory of ours that nobody else may enter."""
+    mode, owner = status.st_mode, status.st_uid  # type: ignore[attr-defined]
+    if stat.S_ISLNK(mode) or not stat.S_ISDIR(mode):
+        raise UnsafePathError(f"{path} is not a directory of its own (a link?): remove it")
+    if owner != uid:
+        raise UnsafePathError(f"{path} belongs to user {owner}, not to you ({uid}): set ASYNCLOG_RUNTIME_DIR")
+    if mode & 0o077:
+        raise UnsafePathError(f"{path} is open to others (mode {mode & 0o777:o}): chmod 700 {path}")
+
+
+def check_component(what: str, value: object) -> str:
+    """A project's or run's name, as it may be a directory's name. Raises ConfigError otherwise."""
+    allowed = f"1 to {MAX_COMPONENT_BYTES} bytes without '/' or control characters, not beginning with '.'"
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} is a string, not {type(value).__name__}")
+    well_formed = value and not value.startswith(".") and "/" not in value and value.isprintable()
+    if not well_formed or len(value.encode(errors="replace")) > MAX_COMPONENT_BYTES:
+        raise ConfigError(f"{what} {value!r} can't name a directory: {allowed}")
+    return value
+
+
+def run_dir(directory: str, project: str, name: str) -> Path:
+    """The directory of a run."""
+    return Path(directory, project, name)
+
+
+def spool_dir(run: Path, rank: int, incarnation: str) -> Path:
+    """The directory of a stream's spool segments."""
+    return run / "spool" / f"{rank}-{incarnation}"
+
+
+def ring_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:
+    """A stream's ring; the run is in it as a digest, so that no name becomes a path."""
+    digest = hashlib.blake2b(str(run).encode(errors="surrogateescape"), digest_size=6).hexdigest()
+    return rings / f"{digest}-{rank}-{incarnation}.ring"
