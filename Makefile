@@ -1,0 +1,67 @@
+# Two commands matter: `make demo` and `make test`. Everything runs from a .venv that make builds itself.
+SHELL  := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
+BENCH  := hot_path ingest tensorboard import_time
+ARGS   ?=
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format pytest other-pythons bench lock clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## build .venv with everything that tests and the demo need
+
+$(BIN)/python:
+	@echo "== a virtual environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+# PyTorch by a call of its own and first: a range in a larger call would fetch the newest build with gigabytes of CUDA.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== 1/2 PyTorch ($(TORCH))"
+	$(PIP) install "$(TORCH)"
+	@echo "== 2/2 asynclogd, editable, with what development needs"
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@echo "== the peers that the benchmarks measure"
+	$(PIP) install -c constraints.txt -e '.[bench]'
+	@touch $@
+
+demo: install ## train on the digits with two ranks, then show where everything went
+	./examples/demo.sh $(ARGS)
+
+test: lint pytest other-pythons ## everything that CI runs: lint, tests, the other Pythons
+
+lint: install ## ruff, formatting, mypy --strict, imports
+	@echo "== ruff";         ruff check
+	@echo "== ruff format";  ruff format --check
+	@echo "== mypy";         mypy
+	@echo "== lint-imports"; lint-imports
+
+format: install ## let ruff mend what it can
+	ruff check --fix
+	ruff format
+
+pytest: install ## the tests alone; ARGS='-k ring -x' goes to pytest
+	pytest $(ARGS)
+
+other-pythons: install ## tests that need no torch, on each other Python that this machine has
+	.ci/other-pythons
+
+bench: $(VENV)/.installed-bench ## the benchmarks, each with its table
+	@set -e; for name in $(BENCH); do echo "== bench/$$name.py"; python "bench/$$name.py" $(ARGS); done
+
+lock: $(VENV)/.installed-bench ## write constraints.txt from .venv as it is now
+	.ci/lock > .constraints.new
+	mv .constraints.new constraints.txt
+
+clean: ## remove what make and the tools made
+	rm -rf $(VENV) .venv-3.* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""What every test stands on: no cluster in the environment, a runtime directory of its own, no process left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import settings
+
+FOREIGN_VARIABLES = ("ASYNCLOG_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
+RANK_VARIABLES = frozenset(
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"}
+)
+
+# In CI the examples are the same each time, so that red means the change; at home they vary.
+settings.register_profile("home", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+
+def pytest_configure() -> None:
+    """Take this machine's job out of the environment, for fixtures of every scope and for child processes."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN_VARIABLES) or name in RANK_VARIABLES:
+            del os.environ[name]
+    # Without these, SDKs ask the network or the user on first use.
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline")
+
+
+@pytest.fixture(autouse=True)
+def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of this test's own, short enough for a socket; its daemons are ended."""
+    path = Path(tempfile.mkdtemp(prefix="al-"))
+    monkeypatch.setenv("ASYNCLOG_RUNTIME_DIR", str(path))
+    yield path
+    if any(path.iterdir()):
+        end_processes_of(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def end_processes_of(runtime: Path) -> None:
+    """End, by pid, every process but this one that was started with that runtime directory."""
+    processes = [process for process in psutil.process_iter() if _runtime_of(process) == str(runtime)]
+    for process in processes:
+        _signal(process.terminate)
+    for process in psutil.wait_procs(processes, timeout=5)[1]:
+        _signal(process.kill)
+
+
+def _runtime_of(process: psutil.Process) -> str | None:
+    if process.pid == os.getpid():
+        return None
+    try:
+        return process.environ().get("ASYNCLOG_RUNTIME_DIR")
+    except psutil.Error:
+        return None
+
+
+def _signal(send: Callable[[], None]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself, which is what is wanted
+        send()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """`eventually(condition, deadline=30, what="...")`: waits until it holds, fails at the deadline."""
+
+    def wait(condition: Callable[[], object], deadline: float = 30.0, what: str = "the condition") -> None:
+        end = time.monotonic() + deadline
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"after {deadline:g} s {what} still does not hold")
+            time.sleep(0.01)
+
+    return wait

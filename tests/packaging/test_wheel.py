@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from asynclog_proto._version import __version__
+from tests.packaging.conftest import clean_environment
+
+PACKAGES = {"asynclog", "asynclogd", "asynclog_proto"}
+
+# Installing the wheel's dependencies from the index takes most of a minute on a slow line.
+pytestmark = pytest.mark.timeout(400)
+
+
+def run_in(environment: Path, cwd: Path, program: str, *arguments: str) -> str:
+    command = [str(environment / program), *arguments]
+    done = subprocess.run(
+        command, check=False, cwd=cwd, capture_output=True, text=True, env=clean_environment(), timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {*PACKAGES, f"asynclogd-{__version__}.dist-info"}
+    assert not [name for name in names if "test" in name or name.endswith((".pyc", ".toml"))]
+
+
+def test_each_package_says_that_it_is_typed(wheel: Path) -> None:
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_licence_comes_along(wheel: Path) -> None:
+    assert f"asynclogd-{__version__}.dist-info/licenses/LICENSE" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_command_runs_in_an_empty_environment(empty_environment: Path, tmp_path: Path) -> None:
+    usage = run_in(empty_environment, tmp_path, "asynclog", "--help")
+    assert all(command in usage for command in ("daemon", "run", "status", "sync"))
+
+
+def test_the_installed_client_is_the_wheels_own(empty_environment: Path, tmp_path: Path) -> None:
+    script = "import asynclog; print(asynclog.__version__, asynclog.__file__)"
+    version, file = run_in(empty_environment, tmp_path, "python", "-c", script).split()
+    assert version == __version__
+    assert Path(file).is_relative_to(empty_environment.parent)
+
+
+def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: Path, tmp_path: Path) -> None:
+    """Loading an entry point needs no SDK: those are imported by `open()`."""
+    script = (
+        "from importlib.metadata import entry_points\n"
+        "for point in entry_points(group='asynclog.backends'): print(point.name, point.load().__name__)"
+    )
+    found = dict(
+        line.split() for line in run_in(empty_environment, tmp_path, "python", "-c", script).splitlines()
+    )
+    assert found == {
+        "csv": "CsvBackend",
+        "jsonl": "JsonlBackend",
+        "mlflow": "MlflowBackend",
+        "tensorboard": "TensorBoardBackend",
+    }
