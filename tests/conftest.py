@@ -1,4 +1,4 @@
-"""What every test stands on: no cluster in the environment, a runtime directory of its own, no process left."""
+"""What every test stands on: no cluster in the environment, a private runtime directory, no process left."""
 
 from __future__ import annotations
 
