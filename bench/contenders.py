@@ -1,0 +1,72 @@
+"""All that is compared, by the name that `--only` takes, and the environment that they run in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+import peers
+from contender import Contender, MessagePack
+
+
+class Asynclog(Contender):
+    """asynclog with TensorBoard files and its journal, the daemon spawned by the first `init`."""
+
+    label = "asynclog"
+    drains_again = False
+
+    def setup(self, directory: Path) -> None:
+        import asynclog
+
+        self._run = asynclog.init(project="bench", dir=str(directory), backends=["tensorboard"], rank=0, world_size=1)
+        self.log = self._run.log  # type: ignore[method-assign]
+        self._finished = False
+
+    def drain_until_durable(self) -> None:
+        self._run.finish(timeout=120)
+        self._finished = True
+
+    def close(self) -> None:
+        if not self._finished:
+            self.drain_until_durable()
+
+    def extra_pids(self) -> Iterable[int]:
+        runtime = os.environ.get("ASYNCLOG_RUNTIME_DIR")
+        return [pid for pid in psutil.pids() if pid != os.getpid() and _runs_in(pid, runtime)]
+
+
+def _runs_in(pid: int, runtime: str | None) -> bool:
+    try:
+        process = psutil.Process(pid)
+        command = " ".join(process.cmdline())
+        return "asynclogd" in command and process.environ().get("ASYNCLOG_RUNTIME_DIR") == runtime
+    except psutil.Error:
+        return False
+
+
+CONTENDERS: Mapping[str, type[Contender]] = {
+    "empty": Contender,
+    "msgpack": MessagePack,
+    "asynclog": Asynclog,
+    "csvlogger": peers.LightningCSV,
+    "tensorboardlogger": peers.LightningTensorBoard,
+    "summarywriter": peers.SummaryWriter,
+    "wandb": peers.WandbOffline,
+    "mlflow-async": peers.MlflowAsync,
+    "mlflow": peers.MlflowSync,
+}
+
+QUIET: Mapping[str, str] = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "PYTHONWARNINGS": "ignore",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""Environment of every contender's process: nothing asks the network, nothing chats."""

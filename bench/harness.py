@@ -1,0 +1,184 @@
+"""What every benchmark here shares: quantiles, medians over repeats, tables, `--json` and `--readme`.
+
+A benchmark is a script: `python bench/NAME.py [--quick] [--json PATH|-] [--readme]`. It collects rows
+(flat dicts), prints a table as ratios to a floor or a peer, and exits 0 unless `--check` is given and fails.
+Machines are noisy: contenders are interleaved over repeats, and what is shown is the median of the repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A promise beside its measurement: it passes when `measured` is at most (or at least) `limit`."""
+
+    promise: str
+    measured: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+
+def quantiles_us(samples_ns: Sequence[int]) -> dict[str, float]:
+    """p50, p99, p99.9 and max (us) of one or more call times (ns), by nearest rank."""
+    ordered = sorted(samples_ns)
+    last = len(ordered) - 1
+
+    def at(fraction: float) -> float:
+        return ordered[min(last, round(fraction * last))] / 1e3
+
+    return {"p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": at(1.0)}
+
+
+def median_rows(rows: Iterable[Mapping[str, Any]], key: Sequence[str]) -> list[Row]:
+    """Rows that agree in `key` become one: medians of numbers, the rest as first seen; adds `repeats`."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(k) for k in key), []).append(row)
+    return [_median_of(group, key) for group in groups.values()]
+
+
+def _median_of(group: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Row:
+    merged: Row = dict(group[0])
+    for name, value in group[0].items():
+        if name not in key and isinstance(value, (int, float)) and not isinstance(value, bool):
+            merged[name] = statistics.median(row[name] for row in group)
+    return {**merged, "repeats": len(group)}
+
+
+def interleaved(names: Sequence[str], repeats: int) -> Iterator[tuple[int, str]]:
+    """(repeat, name) with the contenders taking turns, each repeat starting at another one."""
+    for repeat in range(repeats):
+        shift = repeat % max(1, len(names))
+        for name in [*names[shift:], *names[:shift]]:
+            yield repeat, name
+
+
+def machine_line() -> str:
+    """CPU model, cores, memory and system in one line."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (OSError, ValueError, StopIteration):
+        return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def versions_line(distributions: Iterable[str]) -> str:
+    """Python's version and that of each distribution; those that are not installed are left out."""
+    found = [f"Python {platform.python_version()}"]
+    for name in distributions:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options every benchmark has."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--json", metavar="PATH", help="write the rows as a JSON list; - for stdout")
+    options.add_argument("--readme", action="store_true", help="replace this benchmark's table in README.md")
+    options.add_argument("--check", action="store_true", help="exit 1 when a promise does not hold")
+    options.add_argument("--quick", action="store_true", help="one repeat, fewer calls: a first look")
+    return options
+
+
+def console(json_target: str | None) -> Console:
+    """Where tables go: standard error when the JSON takes standard output."""
+    return Console(stderr=json_target == "-", highlight=False, width=None if sys.stdout.isatty() else 130)
+
+
+def write_json(target: str | None, rows: Sequence[Row]) -> None:
+    """A JSON list of the rows, each with its `machine`, to a path or (-) stdout; None writes nothing."""
+    if target is None:
+        return
+    text = json.dumps([{**row, "machine": machine_line()} for row in rows], indent=1)
+    if target == "-":
+        print(text)
+    else:
+        Path(target).write_text(text + "\n")
+
+
+def short(value: object) -> str:
+    """A number with about three digits that matter; None as a dash."""
+    if value is None:
+        return "-"
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return str(value)
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def against(value: float, base: float | None, decimals: int = 1) -> str:
+    """`value` and how many times `base` it is: "146 (73x)"."""
+    return short(value) if not base else f"{short(value)} ({value / base:,.{decimals}f}x)"
+
+
+def table(title: str, header: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
+    """A rich table, first column left, the others right."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for index, name in enumerate(header):
+        made.add_column(name, justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in cells:
+        made.add_row(*row)
+    return made
+
+
+def markdown(header: Sequence[str], cells: Iterable[Sequence[str]], footnote: str) -> str:
+    """The same table for README.md, with one line under it."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    lines = ["| " + " | ".join(row) + " |" for row in [header, rule, *cells]]
+    return "\n".join([*lines, "", footnote])
+
+
+def replace_block(text: str, name: str, block: str) -> str:
+    """`text` with what stands between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` replaced.
+
+    Raises ValueError when the markers are not there, in this order.
+    """
+    start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"no {start} ... {end} in the text")
+    return f"{before}{start}\n{block.strip()}\n{end}{after}"
+
+
+def write_readme(name: str, block: str, path: Path = ROOT / "README.md") -> None:
+    """Put a generated table between its markers in README.md; ValueError when they are missing."""
+    path.write_text(replace_block(path.read_text(), name, block))
+
+
+def print_checks(out: Console, checks: Sequence[Check]) -> bool:
+    """Each promise with what was measured and PASS or FAIL; True when all hold."""
+    for check in checks:
+        verdict = "[green]PASS[/]" if check.passed else "[bold red]FAIL[/]"
+        word = "at least" if check.at_least else "at most"
+        out.print(f"{verdict}  {check.promise}: {check.measured:,.4g} ({word} {check.limit:,.4g})")
+    return all(check.passed for check in checks)

@@ -1,0 +1,104 @@
+"""Tables and checks of `bench/hot_path.py`: each number beside its ratio to asynclog's, or to a floor's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from contenders import CONTENDERS
+from harness import Check, Row, against, machine_line, markdown, short, table, versions_line
+
+TITLE = "The hot path: what log() costs the training thread"
+PACED_HEADER = (
+    "logging 10 floats, offline",
+    "p50 us",
+    "p99 us",
+    "p99.9 us",
+    "max us",
+    "CPU us a call",
+    "us a row until durable",
+)
+GROWTH = 1.25
+"""A value in a wide row may cost this many times one in a row of 10: noise, cache misses."""
+
+
+def footnote() -> str:
+    """Machine and versions, under the table."""
+    peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
+    return f"{machine_line()}; {versions_line(peers)}"
+
+
+def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:
+    return {row["contender"]: row for row in rows if row["mode"] == mode}
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    paced, durable = _of(rows, "paced"), _of(rows, "back_to_back")
+    ours, ours_durable = paced.get("asynclog", {}), durable.get("asynclog", {})
+    cells = []
+    for name, row in paced.items():
+        cell = [row["label"]]
+        cell += [against(row[key], ours.get(key)) for key in ("p50_us", "p99_us")]
+        cell += [short(row["p999_us"]), short(row["max_us"])]
+        cell.append(against(row["cpu_us_per_call"], ours.get("cpu_us_per_call")))
+        per_row = durable[name]["until_durable_us_per_row"]
+        cell.append(against(per_row, ours_durable.get("until_durable_us_per_row")))
+        cells.append(cell)
+    return cells
+
+
+def paced_table(rows: Sequence[Row]) -> Table:
+    """Latency, CPU and time until durable; in brackets how many times asynclog's."""
+    return table("A dict of 10 floats, one call at each 1 ms step", PACED_HEADER, _cells(rows))
+
+
+def names_table(rows: Sequence[Row]) -> Table:
+    """Nanoseconds a value by names a row; in brackets how many times the encoder alone takes."""
+    header, cells = _names(rows)
+    return table("Nanoseconds a value, by names a row", header, cells)
+
+
+def _names(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    found = {(row["names"], row["contender"]): row["ns_per_value"] for row in rows if row["mode"] == "names"}
+    contenders = [name for name in CONTENDERS if any(name == key[1] for key in found)]
+    cells = []
+    for names in sorted({key[0] for key in found}):
+        floor = found.get((names, "msgpack"))
+        values = [found.get((names, name)) for name in contenders]
+        cells.append([f"{names:,}", *(short(v) if v is None else against(v, floor, 2) for v in values)])
+    return ["names", *(CONTENDERS[name].label for name in contenders)], cells
+
+
+def readme_block(rows: Sequence[Row]) -> str:
+    """The tables for README.md between its `bench:hot_path` markers."""
+    return markdown(PACED_HEADER, _cells(rows), "") + "\n" + markdown(*_names(rows), footnote())
+
+
+def checks(rows: Sequence[Row]) -> list[Check]:
+    """The promises, as far as the contenders that they compare were measured."""
+    paced, durable = _of(rows, "paced"), _of(rows, "back_to_back")
+    if "asynclog" not in paced:
+        return []
+    made: list[Check] = []
+    ours, peers = paced["asynclog"], [row for name, row in paced.items() if CONTENDERS[name].is_peer]
+    if peers:
+        fastest = min(row["p50_us"] for row in peers)
+        best = min(row["p99_us"] for row in peers)
+        made.append(Check("p50 over the fastest peer's", ours["p50_us"] / fastest, 1 / 4))
+        made.append(Check("p99 over the best peer's", ours["p99_us"] / best, 1 / 10))
+    if "wandb" in paced:
+        made.append(Check("p50 over W&B's", ours["p50_us"] / paced["wandb"]["p50_us"], 1 / 150))
+    if "summarywriter" in durable:
+        spent = [durable[name]["until_durable_us_per_row"] for name in ("asynclog", "summarywriter")]
+        made.append(Check("until durable over SummaryWriter's", spent[0] / spent[1], 1 / 25))
+    return made + _growth(rows)
+
+
+def _growth(rows: Sequence[Row]) -> list[Check]:
+    ours = [row for row in rows if row["mode"] == "names" and row["contender"] == "asynclog"]
+    per_value = {row["names"]: row["ns_per_value"] for row in ours}
+    wider = [cost for names, cost in per_value.items() if names > 10]
+    if not wider or 10 not in per_value:
+        return []
+    return [Check("a value in a wide row over one in a row of 10", max(wider) / per_value[10], GROWTH)]
