@@ -1,11 +1,11 @@
 """The tree of what can go wrong on the wire and at the doors of the system.
 
-    AsynclogError
-    ├── ProtocolError            a peer sent what the protocol does not allow
-    │   ├── LimitError           ... more of it than a limit admits
-    │   └── VersionError         ... in no version that both sides speak
-    ├── ConfigError              a setting is wrong: names where, the key and what is allowed
-    └── UnsafePathError          a directory or socket of ours belongs to someone else
+AsynclogError
+├── ProtocolError            a peer sent what the protocol does not allow
+│   ├── LimitError           ... more of it than a limit admits
+│   └── VersionError         ... in no version that both sides speak
+├── ConfigError              a setting is wrong: names where, the key and what is allowed
+└── UnsafePathError          a directory or socket of ours belongs to someone else
 """
 
 from __future__ import annotations

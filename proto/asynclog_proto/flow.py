@@ -1,12 +1,16 @@
 """Credit, ack and dedupe as pure state machines: no socket, no clock, no thread.
 
 A stream is numbered records in batches. `SendFlow` holds what the daemon has not acked and says what may be
-sent; `ReceiveFlow` says which records of a batch are new. Whatever the network loses, doubles or reorders, and
-however often either side connects again, each record passes `ReceiveFlow` once, in order:
+sent; `ReceiveFlow` says which records of a batch are new. Whatever the network loses, doubles or reorders,
+and however often either side connects again, each record passes `ReceiveFlow` once, in order:
 
-- the receiver takes only the record that it expects next; a batch ahead of it is a gap and is asked for again;
+- the receiver takes only the record that it expects next; a batch ahead of it is a gap: reset, hello again;
 - the sender forgets a batch only when it is acked, and after each welcome sends all the rest again;
-- an ack means journaled, so a daemon that restarts expects exactly what was never acked, or earlier.
+- an ack or a welcome names what is journaled, and a daemon that restarts makes its `ReceiveFlow` anew with both
+  numbers at what the journal holds: it never expects less than it acked.
+
+What was taken and is not yet journaled is not taken again when a hello comes in between. Only `rollback` (the
+journal threw it away) makes it expected anew.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ class SendFlow:
         self.queue.append(batch)
 
     def welcome(self, next_seq: int, credit: int) -> list[Pending]:
-        """The stream is open (again): all that is not journaled goes out anew. Returns what can be freed."""
+        """Open the stream (again): all that is not journaled goes out anew. Returns what can be freed."""
         self.open = True
         self.in_flight = self.in_flight_bytes = 0
         return self.ack(next_seq, credit)
@@ -100,7 +104,10 @@ class Receipt:
 
 @dataclass(slots=True)
 class ReceiveFlow:
-    """The daemon's side: `next_seq` is expected next, everything before `committed` is journaled."""
+    """The daemon's side: `next_seq` is expected next, everything before `committed` is journaled.
+
+    `committed` is what a Welcome and an Ack tell, never `next_seq`: the client frees what they name.
+    """
 
     next_seq: int = 0
     committed: int = 0
@@ -110,11 +117,14 @@ class ReceiveFlow:
 
         They are: acked, and then the journal went away (its directory was deleted, say).
         """
-        self.next_seq = self.committed
         lost = max(0, first_seq - self.next_seq)
         if lost:
             self.next_seq = self.committed = first_seq
         return lost
+
+    def rollback(self) -> None:
+        """What was taken and not committed is gone: the next hello has it sent again."""
+        self.next_seq = self.committed
 
     def batch(self, first_seq: int, count: int) -> Receipt:
         """A batch arrived. When it is to be taken, its records count as received from here on."""

@@ -1,17 +1,21 @@
 """Where things are, as pure functions of the environment: the runtime directory, endpoints, a run's files.
 
-    <runtime>/daemon.sock  daemon.lock  daemon.log  spawn.lock  rings/<project>.<name>.<rank>.<incarnation>
-    <dir>/<project>/<name>/journal.sqlite  spool/  tensorboard/  csv/  ...
+<runtime>/daemon.sock  daemon.lock  daemon.log  spawn.lock  rings/<digest>-<rank>-<incarnation>.ring
+<dir>/<project>/<name>/journal.sqlite  spool/<rank>-<incarnation>/  tensorboard/  csv/  ...
 """
 
 from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asynclog_proto.errors import ConfigError, UnsafePathError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
 
 MAX_SOCKET_PATH = 107
 """sun_path on Linux is 108 bytes with its NUL."""
@@ -32,24 +36,34 @@ def runtime_dir(environ: Mapping[str, str], uid: int) -> Path:
 def endpoint(runtime: Path) -> str:
     """The daemon's ZeroMQ address in a runtime directory. Raises ConfigError when it is too long."""
     path = str(runtime / "daemon.sock")
-    if len(path.encode()) > MAX_SOCKET_PATH:
-        raise ConfigError(
-            f"the socket path {path} is longer than the {MAX_SOCKET_PATH} bytes that the kernel allows: "
-            "set ASYNCLOG_RUNTIME_DIR to a shorter directory"
-        )
+    _check_socket(path)
     return f"ipc://{path}"
+
+
+def _check_socket(path: str) -> None:
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the socket path {path!r} is not UTF-8: set ASYNCLOG_RUNTIME_DIR") from error
+    if length > MAX_SOCKET_PATH or not path.isprintable():
+        raise ConfigError(
+            f"the socket path {path!r} is longer than the {MAX_SOCKET_PATH} bytes that the kernel allows, "
+            "or has control characters: set ASYNCLOG_RUNTIME_DIR to a shorter directory"
+        )
 
 
 def runtime_of(address: str) -> Path:
     """The runtime directory that an ipc address lies in. Raises ConfigError for any other transport."""
     if not address.startswith("ipc:///"):
         raise ConfigError(f"endpoint {address!r}: only ipc:// with an absolute path is allowed (TCP needs keys)")
-    return Path(address[len("ipc://") :]).parent
+    path = address[len("ipc://") :]
+    _check_socket(path)
+    return Path(path).parent
 
 
-def check_private(path: Path, status: object, uid: int) -> None:
-    """Raise UnsafePathError unless `status` (os.lstat) is a directory of ours that nobody else may enter."""
-    mode, owner = status.st_mode, status.st_uid  # type: ignore[attr-defined]
+def check_private(path: Path, status: os.stat_result, uid: int) -> None:
+    """Raise UnsafePathError unless `status` (of os.lstat) is a directory of ours that nobody else may enter."""
+    mode, owner = status.st_mode, status.st_uid
     if stat.S_ISLNK(mode) or not stat.S_ISDIR(mode):
         raise UnsafePathError(f"{path} is not a directory of its own (a link?): remove it")
     if owner != uid:

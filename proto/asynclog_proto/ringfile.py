@@ -11,7 +11,8 @@
     256     u32       length of the hello message that follows (MessagePack, frames.Hello)
     HEADER  bytes     the data
 
-Native byte order: the reader is on the same machine. A position counts bytes since the stream began, padding
+Native byte order: the reader is on the same machine, and reads a copy (a mapped file that its owner truncates
+kills the reader). A position counts bytes since the stream began, padding
 included; its place is `position % capacity`. A record never wraps: where it does not fit before the end, a PAD
 byte says that the lap is over (when the lap ends exactly, there is none), and the record begins the next lap.
 
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asynclog_proto.errors import ProtocolError
+from asynclog_proto.limits import SEQ_END
 from asynclog_proto.records import PAD, record_end
 
 MAGIC = b"asynclr1"
@@ -69,7 +71,8 @@ def read_state(data: memoryview) -> RingState:
     capacity, head = _U64.unpack_from(data, 8)[0], _U64.unpack_from(data, HEAD)[0]
     tail, tail_seq = _PAIR.unpack_from(data, TAILS[_U64.unpack_from(data, SELECTOR)[0] & 1])
     length = struct.unpack_from("=I", data, HELLO)[0]
-    if len(data) != HEADER + capacity or not 0 <= head - tail <= capacity or length > MAX_HELLO:
+    sized = len(data) == HEADER + capacity and 0 <= head - tail <= capacity
+    if not sized or tail_seq >= SEQ_END or length > MAX_HELLO:
         raise ProtocolError("a ring file whose header does not fit its size")
     counts = struct.unpack_from(f"={len(DROPS)}Q", data, DROPPED)
     return RingState(
@@ -78,19 +81,24 @@ def read_state(data: memoryview) -> RingState:
         tail=tail,
         tail_seq=tail_seq,
         issued=_U64.unpack_from(data, ISSUED)[0],
-        dropped=dict(zip(DROPS, counts)),
+        dropped=dict(zip(DROPS, counts, strict=True)),
         hello=bytes(data[HELLO + 4 : HELLO + 4 + length]),
     )
 
 
 def read_records(data: memoryview, state: RingState) -> Iterator[memoryview]:
-    """Yield every record from the tail to the head, in order of sequence number from `state.tail_seq`."""
+    """Yield every record from the tail to the head, in order of sequence number from `state.tail_seq`.
+
+    Raises ProtocolError where what stands there is no record; those yielded before it count.
+    """
     at = state.tail
     while at < state.head:
         place = HEADER + at % state.capacity
         lap_end = min(HEADER + state.capacity, place + state.head - at)
         if data[place] == PAD:
             at += state.capacity - at % state.capacity
+            if at > state.head:
+                raise ProtocolError("a ring's padding goes on beyond its head")
             continue
         end = place + record_end(data[place:lap_end], 0)
         yield data[place:end]

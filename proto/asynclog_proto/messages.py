@@ -1,0 +1,142 @@
+"""What a client and the daemon say to each other: one dataclass a message, its fields the body's.
+
+SPEC.md tells each field's limits; frames.py makes bytes of them and checks what comes in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+
+Step = int
+"""A step may be negative; every other integer of a message counts something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A stream opens, or opens again after a reconnect. Client to daemon.
+
+    `dir` is the absolute directory of all runs; `ring` and `spool` are paths on the client's node, "" when
+    there is none; `launch` is one for all ranks that were started together (a new one begins a new
+    generation of the run); `first_seq` is the oldest record that the client still holds; `backends` is None for
+    the daemon's own choice.
+    """
+
+    TYPE: ClassVar[int] = 1
+    project: str
+    name: str
+    dir: str
+    rank: int
+    world_size: int
+    incarnation: str
+    launch: str
+    first_seq: int
+    pid: int
+    host: str
+    ring: str = ""
+    spool: str = ""
+    backends: Mapping[str, Any] | None = None
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records `first_seq` to `first_seq + count - 1`, end to end in the payload frame. Client to daemon."""
+
+    TYPE: ClassVar[int] = 2
+    first_seq: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The rank lives; the daemon answers with an Ack. Client to daemon.
+
+    `step` is its watermark (-1 before any). The counts are of logged values since the stream began: `issued` of
+    them all, `dropped` by cause those that never became a record.
+    """
+
+    TYPE: ClassVar[int] = 3
+    step: Step
+    issued: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Asks for a Ledger once all that the stream said is in the local file backends. Client to daemon."""
+
+    TYPE: ClassVar[int] = 4
+    issued: int
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Asks the daemon for a Report, with `drain` or `stop` to finish its work or to end. Tool to daemon."""
+
+    TYPE: ClassVar[int] = 5
+    what: str = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client."""
+
+    TYPE: ClassVar[int] = 16
+    next_seq: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Daemon to client."""
+
+    TYPE: ClassVar[int] = 17
+    next_seq: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The daemon does not know this stream, or missed a batch: say Hello again. Daemon to client."""
+
+    TYPE: ClassVar[int] = 18
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The stream can't be taken, for good; `reason` is for a person. Daemon to client.
+
+    `versions` are the protocol versions that the daemon speaks. This message keeps its form in every version.
+    """
+
+    TYPE: ClassVar[int] = 19
+    reason: str
+    versions: tuple[int, ...] = (VERSION,)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What became of the run's values so far, per backend; `complete` when nothing local is pending."""
+
+    TYPE: ClassVar[int] = 20
+    complete: bool
+    ledger: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The daemon's whole state, for `asynclog status`. Daemon to tool."""
+
+    TYPE: ClassVar[int] = 21
+    report: Mapping[str, Any]
+
+
+Message = Union[Hello, Batch, Heartbeat, Finish, Query, Welcome, Ack, Reset, Refused, Ledger, Report]  # noqa: UP007 - evaluated at run time on 3.10
