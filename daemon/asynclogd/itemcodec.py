@@ -79,7 +79,7 @@ def _encode_points(points: Points, layout: int) -> bytes:
         flags |= HOLDERS_TABLE
         arrays.append(np.ascontiguousarray(points.holders, "<i4"))
     head = HEAD.pack(POINTS, flags, 0, layout, k, m, points.world, points.generation, ranks or 0, logged or 0)
-    return b"".join([head, *arrays])
+    return b"".join([head, *(array.data for array in arrays)])
 
 
 def _constant(table: NDArray[np.uint32]) -> int | None:

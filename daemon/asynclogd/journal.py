@@ -4,53 +4,29 @@
         offsets = journal.commit(Commit(inputs=[...], items=[...]))
         for offset, item in journal.items(after=0, max_bytes=1 << 20): ...
 
-Errors, all of them AsynclogErrors that name the file:
-
-    JournalError
-    ├── JournalBusyError       another process (or another Journal) has it open
-    ├── JournalVersionError    written by a newer asynclog
-    └── JournalCorruptError    not a journal, or no longer what was written
+The errors are those of `journalfile`.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from asynclog_proto.errors import AsynclogError, ProtocolError, UnsafePathError
-from asynclogd import itemcodec, journalrows
+from asynclog_proto.errors import ProtocolError
+from asynclogd import itemcodec, journalfile, journalrows
 from asynclogd.entries import Commit, Cursor, DeadLetter, Input, Stream
+from asynclogd.journalfile import JournalBusyError, JournalCorruptError, JournalError, JournalVersionError
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
-PAGE_BYTES = 8192
-CHECKPOINT_PAGES = 2048
-"""Once the WAL has so many pages (16 MiB), a commit moves them into the database: rarer fsyncs, a bounded WAL."""
+__all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError"]
 
 READ_BYTES = 4 << 20
 """Inputs are read so many bytes at a time, so that no statement stays open between two of them."""
-
-
-class JournalError(AsynclogError):
-    """The journal can't be used; the text begins with its path."""
-
-
-class JournalBusyError(JournalError):
-    """It is open elsewhere."""
-
-
-class JournalVersionError(JournalError):
-    """A newer asynclog wrote it."""
-
-
-class JournalCorruptError(JournalError):
-    """It is not a journal, or not what was written."""
 
 
 class Journal:
@@ -76,14 +52,8 @@ class Journal:
         `durability` is "process" or "fsync". Raises JournalBusyError, JournalVersionError, JournalCorruptError,
         UnsafePathError when the path is not a file of ours, OSError.
         """
-        if durability not in ("process", "fsync"):
-            raise ValueError(f"durability is process or fsync, not {durability!r}")
-        _prepare(path)
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection = journalfile.connect(path, durability)
         try:
-            with _named(path):
-                _configure(connection, durability)
-                _check_format(path, connection)
             return cls(path, connection)
         except BaseException:
             connection.close()
@@ -179,13 +149,13 @@ class Journal:
     def size(self) -> int:
         """Bytes on disk, the WAL included."""
         wal = self.path.with_name(self.path.name + "-wal")
-        return sum(os.stat(path).st_size for path in (self.path, wal) if path.exists())
+        return sum(path.stat().st_size for path in (self.path, wal) if path.exists())
 
     def close(self) -> None:
         """Move the WAL into the database and let go of the file. Idempotent."""
         self._connection.close()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Journal:  # noqa: PYI034 - nobody derives from it, and 3.10 has no Self
         return self
 
     def __exit__(
@@ -202,9 +172,7 @@ class Journal:
             rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id")  # noqa: S608 - ours
             return [(key, journalrows.check(key, body, crc)) for key, body, crc in rows]
 
-    def _some(
-        self, query: str, after: int, max_bytes: int, weigh: Callable[[Any], int]
-    ) -> list[tuple[Any, ...]]:
+    def _some(self, query: str, after: int, max_bytes: int, weigh: Callable[[Any], int]) -> list[tuple[Any, ...]]:
         """Rows after an id until they weigh `max_bytes`. Ids have no holes: a hole is a lost row."""
         taken: list[tuple[Any, ...]] = []
         with self._reading():
@@ -219,80 +187,5 @@ class Journal:
             cursor.close()
         return taken
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with _named(self.path):
-            yield
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """What SQLite or a decoder says, as an error of ours that names the file."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise JournalBusyError(f"{path}: another process has this journal open") from error
-        raise JournalCorruptError(f"{path}: can't be read: {error}") from error
-    except (sqlite3.DatabaseError, ProtocolError) as error:
-        raise JournalCorruptError(f"{path}: {error}") from error
-    except (TypeError, UnicodeDecodeError) as error:
-        raise JournalCorruptError(f"{path}: a row is not of the type it should be: {error}") from error
-
-
-def _prepare(path: Path) -> None:
-    """A file of ours with mode 0600. An existing one is never opened here: closing any descriptor of it would
-    drop the locks that SQLite holds for this process."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        facts = os.lstat(path)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.getuid():
-            raise UnsafePathError(f"{path}: not a regular file of this user") from None
-        if stat.S_IMODE(facts.st_mode) != 0o600:
-            path.chmod(0o600)
-        return
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _configure(connection: sqlite3.Connection, durability: str) -> None:
-    execute = connection.execute
-    # Before the first read: then the WAL's index lives in our memory, and NFS need not offer shared memory.
-    execute("PRAGMA locking_mode = EXCLUSIVE")
-    execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    execute("PRAGMA journal_mode = WAL")
-    execute(f"PRAGMA synchronous = {'FULL' if durability == 'fsync' else 'NORMAL'}")
-    execute(f"PRAGMA fullfsync = {int(durability == 'fsync')}")  # macOS: through the drive's cache as well
-    execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_PAGES * PAGE_BYTES}")
-    execute("PRAGMA trusted_schema = OFF")
-    execute("PRAGMA cell_size_check = ON")
-
-
-def _check_format(path: Path, connection: sqlite3.Connection) -> None:
-    """Take the lock, and make the tables if the file is new."""
-    execute = connection.execute
-    execute("BEGIN IMMEDIATE")
-    (version,) = execute("PRAGMA user_version").fetchone()
-    (application,) = execute("PRAGMA application_id").fetchone()
-    (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version == application == tables == 0:
-        for table in journalrows.TABLES:
-            execute(table)
-        execute(f"PRAGMA application_id = {journalrows.APPLICATION_ID}")
-        execute(f"PRAGMA user_version = {journalrows.FORMAT}")
-    elif application != journalrows.APPLICATION_ID:
-        raise JournalCorruptError(f"{path}: an SQLite database, but not a journal of asynclog")
-    elif version > journalrows.FORMAT:
-        raise JournalVersionError(
-            f"{path}: format {version}; this asynclog reads up to {journalrows.FORMAT}: use a newer one"
-        )
-    execute("COMMIT")
+    def _reading(self) -> AbstractContextManager[None]:
+        return journalfile.named(self.path)

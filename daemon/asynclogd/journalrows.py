@@ -21,9 +21,9 @@ APPLICATION_ID = 0x414C4A31
 TABLES = (
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
     "CREATE TABLE layouts (id INTEGER PRIMARY KEY, series BLOB NOT NULL, crc INTEGER NOT NULL)",
-    "CREATE TABLE inputs (id INTEGER PRIMARY KEY, cause INTEGER NOT NULL, stream INTEGER NOT NULL,"
-    " first_seq INTEGER NOT NULL, count INTEGER NOT NULL, now REAL NOT NULL, payload BLOB NOT NULL,"
-    " crc INTEGER NOT NULL)",
+    """CREATE TABLE inputs (id INTEGER PRIMARY KEY, cause INTEGER NOT NULL, stream INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL, count INTEGER NOT NULL, now REAL NOT NULL, payload BLOB NOT NULL,
+    crc INTEGER NOT NULL)""",
     "CREATE TABLE items (id INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL)",
     "CREATE TABLE streams (id INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL)",
     "CREATE TABLE cursors (id TEXT PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
@@ -54,7 +54,7 @@ def row(key: int | str, body: bytes) -> tuple[int | str, bytes, int]:
     return key, body, checksum(key, body)
 
 
-def check(key: int | str, body: bytes, crc: int) -> bytes:
+def check(key: int | str, body: Any, crc: Any) -> bytes:
     """The body of a row as it was written. Raises ProtocolError when it is not that any more."""
     if not isinstance(body, bytes) or checksum(key, body) != crc:
         raise ProtocolError(f"the checksum of row {key!r} is wrong")

@@ -1,0 +1,86 @@
+"""What the stages of delivery share: fan-out makes sinks, a sink has a limiter, reads items and tells how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.points import Item, Points
+
+CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
+"""Told (backend, cursor, dead letters that the cursor has passed) after each flush, from the sink's thread. All of
+one call belong in one transaction. When it raises, it is called again."""
+
+
+class ItemLog(Protocol):
+    """A run's items in one order, offsets 1, 2, 3, ... Any thread may read."""
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the newest item, 0 when there is none."""
+
+    def read(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
+        """(offset, item) of the items after `after`: about `max_bytes` of them, at least one if there is one."""
+
+
+class Limiter(Protocol):
+    """Thins points. What goes in comes out, is counted as limited, or is held until more comes."""
+
+    limited: int
+    """logged values left out since it was made or restored"""
+
+    @property
+    def held(self) -> int:
+        """Logged values in points that are held."""
+
+    def shape(self, points: Points) -> list[Points]:
+        """What is due now."""
+
+    def flush(self) -> list[Points]:
+        """What is held, all of it."""
+
+    def state(self) -> bytes:
+        """Everything that `restore` needs."""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a state (b"" for the beginning), with `limited` at 0. Raises ProtocolError."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """Times in seconds."""
+
+    flush_interval: float = 0.1
+    """items wait at most so long for others to share a write and a flush"""
+    batch_bytes: int = 1 << 20
+    first_retry: float = 0.2
+    longest_retry: float = 30.0
+    """retries double from the first to the longest, each shortened at random by up to a half"""
+
+
+SinkState = Literal["ok", "retrying", "broken", "closed"]
+"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """How a sink is: one moment's picture."""
+
+    state: SinkState
+    cursor: Cursor
+    lag: int
+    """items that are not durable in the backend yet"""
+    held: int = 0
+    """logged values that the rate limit holds, of the items up to the cursor"""
+    retries: int = 0
+    """since it last went well"""
+    failures: int = 0
+    """in all"""
+    error: str = ""
+    """the last one"""
+    dead_letters: int = 0
+    """in this process"""
+    unsupported: int = 0
+    """items of kinds that the backend does not show, in this process"""

@@ -1,0 +1,188 @@
+"""Fan-out: the newest items of a run in memory, and the sinks that follow them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from asynclog_proto.errors import ConfigError
+from asynclogd import registry
+from asynclogd.backends.base import Backend, RunInfo
+from asynclogd.delivery import CursorMoved, SinkSettings, SinkStatus
+from asynclogd.entries import Cursor
+from asynclogd.points import Item, Points
+from asynclogd.ratelimit import RateLimiter
+from asynclogd.sink import Sink
+
+TAIL_BYTES = 16 << 20
+
+REMOTE_FLUSH_INTERVAL = 1.0
+"""s: backends that nobody waits for are given larger batches"""
+
+ReadItems = Callable[[int, int], list[tuple[int, Item]]]
+
+
+Build = Callable[[str, Mapping[str, Any]], Backend]
+
+
+def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> tuple[Backend, RateLimiter]:
+    """A backend, not opened, and its limiter. Every backend has the option `rate_limit`, {pattern: points a second};
+    the rest are its own. Raises ConfigError.
+    """
+    own = dict(options)
+    rules = own.pop("rate_limit", {})
+    try:
+        limiter = RateLimiter(msgspec.convert(rules, dict[str, float], strict=False))
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(
+            f"backend {name!r}: option 'rate_limit': {error} (allowed: a table of pattern = points a second)"
+        ) from error
+    return build(name, own), limiter
+
+
+class TailLog:
+    """A run's items in one order: the newest in memory, up to a cap in bytes, older ones read from elsewhere.
+
+    `read_older(after, max_bytes)` is called from whichever thread reads, and may block.
+    """
+
+    def __init__(self, read_older: ReadItems, last_offset: int, max_bytes: int = TAIL_BYTES) -> None:
+        self._read_older = read_older
+        self._last = last_offset
+        self._first = last_offset + 1
+        self._kept: dict[int, tuple[Item, int]] = {}
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the newest item, 0 when there is none."""
+        return self._last
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes of the items in memory, about."""
+        return self._bytes
+
+    def append(self, offset: int, item: Item) -> None:
+        """Add the next item. It has to be readable from elsewhere already: it may leave memory at once."""
+        if offset != self._last + 1:
+            raise ValueError(f"item {offset} cannot follow item {self._last}")
+        size = item_bytes(item)
+        with self._lock:
+            self._kept[offset] = item, size
+            self._bytes += size
+            self._last = offset
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._kept.pop(self._first)[1]
+                self._first += 1
+
+    def read(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
+        """(offset, item) of the items after `after`: about `max_bytes` of them, at least one if there is one."""
+        with self._lock:
+            if after >= self._last:
+                return []
+            if after + 1 >= self._first:
+                return self._read_kept(after, max_bytes)
+        return self._read_older(after, max_bytes)
+
+    def _read_kept(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
+        taken: list[tuple[int, Item]] = []
+        for offset in range(after + 1, self._last + 1):
+            item, size = self._kept[offset]
+            max_bytes -= size
+            if taken and max_bytes < 0:
+                break
+            taken.append((offset, item))
+        return taken
+
+
+class Fanout:
+    """Owns the sinks of one run, and what they read. Called from one thread; `stop` is the only call that waits."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        read_older: ReadItems,
+        last_offset: int,
+        cursor_moved: CursorMoved,
+        flush_interval: float,
+        build: Build = registry.build,
+    ) -> None:
+        """`run_dir` is <dir>/<project>/<run name>; `flush_interval` is in seconds, for local backends."""
+        self.items = TailLog(read_older, last_offset)
+        self.sinks: dict[str, Sink] = {}
+        self._run_dir, self._cursor_moved, self._build = run_dir, cursor_moved, build
+        self._flush_interval = flush_interval
+
+    def add(self, name: str, options: Mapping[str, Any], world: int, cursor: Cursor) -> None:
+        """Start delivering to a backend from `cursor`; nothing happens when it is there already.
+
+        `options` are the backend's own, and `rate_limit`: {pattern: points a second}. Raises ConfigError.
+        """
+        if name in self.sinks:
+            return
+        backend, limiter = choose(name, options, self._build)
+        run = RunInfo(
+            project=self._run_dir.parent.name,
+            name=self._run_dir.name,
+            dir=self._run_dir,
+            own_dir=self._run_dir / name,
+            world=world,
+        )
+        interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
+        settings = SinkSettings(flush_interval=interval)
+        self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
+
+    def attach(self, sink: Sink) -> None:
+        """Own a sink, and start it."""
+        self.sinks[sink.name] = sink
+        sink.start()
+
+    def append(self, items: Sequence[tuple[int, Item]]) -> None:
+        """Hand on items that have been journaled."""
+        for offset, item in items:
+            self.items.append(offset, item)
+        for sink in self.sinks.values():
+            sink.wake()
+
+    def flush_soon(self) -> None:
+        """Someone waits for what is in local backends: they deliver and flush at once."""
+        for sink in self.sinks.values():
+            if sink.local:
+                sink.flush_soon()
+
+    def local_offset(self) -> int:
+        """The last item that every local backend has; endless when there is none."""
+        return min((sink.offset for sink in self.sinks.values() if sink.local), default=sys.maxsize)
+
+    def offset(self) -> int:
+        """The last item that every backend has; endless when there is none."""
+        return min((sink.offset for sink in self.sinks.values()), default=sys.maxsize)
+
+    def statuses(self) -> dict[str, SinkStatus]:
+        """How each sink is, by its backend's name."""
+        return {name: sink.status() for name, sink in self.sinks.items()}
+
+    def stop(self, timeout: float, *, drain: bool = True) -> list[str]:
+        """Stop all sinks together, `timeout` seconds in all. Returns those that had to be left behind."""
+        deadline = time.monotonic() + timeout
+        for sink in self.sinks.values():
+            sink.ask_stop("drain" if drain else "now")
+        return [name for name, sink in self.sinks.items() if not sink.join(deadline - time.monotonic())]
+
+
+def item_bytes(item: Item) -> int:
+    """What an item takes in memory, about."""
+    if isinstance(item, Points):
+        tables = (item.steps, item.times, item.values, item.ranks, item.logged, item.holders)
+        return 200 + sum(table.nbytes for table in tables if table is not None)
+    values = getattr(item, "values", {})
+    return 200 + sum(100 + len(name) + len(str(value)) for name, value in values.items())

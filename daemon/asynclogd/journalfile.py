@@ -1,0 +1,131 @@
+"""A journal's file: who may open it, how SQLite is to treat it, and what its errors mean.
+
+Errors, all of them AsynclogErrors that name the file:
+
+    JournalError
+    ├── JournalBusyError       another process (or another Journal) has it open
+    ├── JournalVersionError    written by a newer asynclog
+    └── JournalCorruptError    not a journal, or no longer what was written
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asynclog_proto.errors import AsynclogError, ProtocolError, UnsafePathError
+from asynclogd import journalrows
+
+PAGE_BYTES = 8192
+CHECKPOINT_PAGES = 2048
+"""Once the WAL has so many pages (16 MiB), a commit moves them into the database: rarer fsyncs, a bounded WAL."""
+
+
+class JournalError(AsynclogError):
+    """The journal can't be used; the text begins with its path."""
+
+
+class JournalBusyError(JournalError):
+    """It is open elsewhere."""
+
+
+class JournalVersionError(JournalError):
+    """A newer asynclog wrote it."""
+
+
+class JournalCorruptError(JournalError):
+    """It is not a journal, or not what was written."""
+
+
+def connect(path: Path, durability: str) -> sqlite3.Connection:
+    """The one connection to the journal at `path`, which is begun when there is none. See `Journal.open`."""
+    if durability not in ("process", "fsync"):
+        raise ValueError(f"durability is process or fsync, not {durability!r}")
+    _prepare(path)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        with named(path):
+            _configure(connection, durability)
+            _check_format(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """What SQLite or a decoder says, as an error of ours that names the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise JournalBusyError(f"{path}: another process has this journal open") from error
+        raise JournalCorruptError(f"{path}: can't be read: {error}") from error
+    except (sqlite3.DatabaseError, ProtocolError) as error:
+        raise JournalCorruptError(f"{path}: {error}") from error
+    except (TypeError, UnicodeDecodeError) as error:
+        raise JournalCorruptError(f"{path}: a row is not of the type it should be: {error}") from error
+
+
+def _prepare(path: Path) -> None:
+    """A file of ours with mode 0600. An existing one is never opened here: closing any descriptor of it would
+    drop the locks that SQLite holds for this process.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        facts = os.lstat(path)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.getuid():
+            raise UnsafePathError(f"{path}: not a regular file of this user") from None
+        if stat.S_IMODE(facts.st_mode) != 0o600:
+            path.chmod(0o600)
+        return
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _configure(connection: sqlite3.Connection, durability: str) -> None:
+    execute = connection.execute
+    # Before the first read: then the WAL's index lives in our memory, and NFS need not offer shared memory.
+    execute("PRAGMA locking_mode = EXCLUSIVE")
+    execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    execute("PRAGMA journal_mode = WAL")
+    execute(f"PRAGMA synchronous = {'FULL' if durability == 'fsync' else 'NORMAL'}")
+    execute(f"PRAGMA fullfsync = {int(durability == 'fsync')}")  # macOS: through the drive's cache as well
+    execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_PAGES * PAGE_BYTES}")
+    execute("PRAGMA trusted_schema = OFF")
+    execute("PRAGMA cell_size_check = ON")
+
+
+def _check_format(path: Path, connection: sqlite3.Connection) -> None:
+    """Take the lock, and make the tables if the file is new."""
+    execute = connection.execute
+    execute("BEGIN IMMEDIATE")
+    (version,) = execute("PRAGMA user_version").fetchone()
+    (application,) = execute("PRAGMA application_id").fetchone()
+    (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version == application == tables == 0:
+        for table in journalrows.TABLES:
+            execute(table)
+        execute(f"PRAGMA application_id = {journalrows.APPLICATION_ID}")
+        execute(f"PRAGMA user_version = {journalrows.FORMAT}")
+    elif application != journalrows.APPLICATION_ID:
+        raise JournalCorruptError(f"{path}: an SQLite database, but not a journal of asynclog")
+    elif version > journalrows.FORMAT:
+        raise JournalVersionError(
+            f"{path}: format {version}; this asynclog reads up to {journalrows.FORMAT}: use a newer one"
+        )
+    execute("COMMIT")

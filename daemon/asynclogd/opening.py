@@ -1,0 +1,152 @@
+"""One opening of a backend: from its cursor on, items are offered, and settled into the next cursor.
+
+Nothing here retries or waits: whatever a backend raises goes up, the opening is over, and the sink begins another
+one at the last cursor. That undoes what was half done, because a cursor has offset, position and the limiter's
+state together, and `Backend.open` undoes what is past the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asynclogd.backends.base import Backend, Kind, Params, PermanentError, Points, Rewind, RunEnd, RunInfo, Summary
+from asynclogd.delivery import Limiter
+from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.points import Item
+
+LONGEST_REASON = 500
+
+Refusals = dict[tuple[int, int], str]
+"""Why a backend will never take the n-th table that comes of the item at an offset: {(offset, n): reason}."""
+
+_KINDS: dict[type[Item], Kind] = {
+    Points: "points",
+    Params: "params",
+    Summary: "summary",
+    Rewind: "rewind",
+    RunEnd: "end",
+}
+
+
+class RefusedError(Exception):
+    """The backend refuses one known item for good."""
+
+    def __init__(self, offset: int, part: int, reason: str) -> None:
+        super().__init__(reason)
+        self.key = (offset, part)
+        self.reason = reason[:LONGEST_REASON]
+
+
+class Opening:
+    """A backend that is open, and what it has been given since `cursor`."""
+
+    def __init__(self, name: str, backend: Backend, run: RunInfo, limiter: Limiter, cursor: Cursor) -> None:
+        """Open the backend. Raises what the backend raises."""
+        self.cursor = cursor
+        self.read = cursor.offset
+        """the offset of the last item that was offered"""
+        self._name, self._backend, self._limiter = name, backend, limiter
+        run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        limiter.restore(cursor.limiter)
+        backend.open(run, cursor.position)
+        self._unflushed = cursor.position is None  # what `open` itself has made has a position too
+        self._position = cursor.position
+        self._letters: list[DeadLetter] = []
+        self._delivered = self._points = self._dead = self._left_out = 0
+        self._limited_before = self._unsupported = 0
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is anything to settle."""
+        return self._unflushed or self.read > self.cursor.offset
+
+    def offer(self, batch: Sequence[tuple[int, Item]]) -> None:
+        """Offer items, all in one write."""
+        self._write([part for _, item in batch for part in self._shape(item)])
+        self.read = batch[-1][0]
+
+    def offer_singly(self, offset: int, item: Item, refusals: Refusals) -> None:
+        """Offer one item, what comes of it part by part and each one flushed, but those that were refused.
+
+        Raises RefusedError when one more is.
+        """
+        for number, part in enumerate(self._shape(item)):
+            reason = refusals.get((offset, number))
+            if reason is not None:
+                self._bury(offset, part, reason)
+                continue
+            try:
+                self._write([part])
+                self._flush()
+            except PermanentError as error:
+                raise RefusedError(offset, number, str(error)) from error
+        self.read = offset
+
+    def settle(self) -> tuple[Cursor, list[DeadLetter]]:
+        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
+
+        When both are journaled, `settled` is to be called.
+        """
+        if self._unflushed:
+            self._flush()
+        start, limiter = self.cursor, self._limiter
+        cursor = Cursor(
+            offset=self.read,
+            position=self._position,
+            limiter=limiter.state(),
+            delivered=start.delivered + self._delivered,
+            limited=start.limited + self._left_out + limiter.limited - self._limited_before,
+            dead=start.dead + self._dead,
+            points=start.points + self._points,
+        )
+        return cursor, list(self._letters)
+
+    def settled(self, cursor: Cursor) -> None:
+        """`cursor` is journaled: count from it on."""
+        self.cursor = cursor
+        self._letters.clear()
+        self._delivered = self._points = self._dead = self._left_out = 0
+        self._limited_before = self._limiter.limited
+
+    def take_unsupported(self) -> int:
+        """How many parts were of kinds that the backend does not show, since this was asked last."""
+        count, self._unsupported = self._unsupported, 0
+        return count
+
+    def _shape(self, item: Item) -> list[Item]:
+        """What the backend is to be given for an item."""
+        shaped: list[Item]
+        if isinstance(item, Points):
+            shaped = [*self._limiter.shape(item)]
+        elif isinstance(item, (Rewind, RunEnd)):
+            shaped = [*self._limiter.flush(), item]
+        else:
+            shaped = [item]
+        return [part for part in shaped if self._supports(part)]
+
+    def _supports(self, part: Item) -> bool:
+        if _KINDS[type(part)] in self._backend.kinds:
+            return True
+        self._unsupported += 1
+        if isinstance(part, Points):
+            self._left_out += part.logged_total
+        return False
+
+    def _write(self, parts: list[Item]) -> None:
+        if not parts:
+            return
+        self._unflushed = True
+        self._backend.write(parts)
+        for part in parts:
+            if isinstance(part, Points):
+                self._delivered += part.logged_total
+                self._points += len(part)
+
+    def _flush(self) -> None:
+        self._position = self._backend.flush()
+        self._unflushed = False
+
+    def _bury(self, offset: int, part: Item, reason: str) -> None:
+        self._letters.append(DeadLetter(self._name, offset, reason))
+        if isinstance(part, Points):
+            self._dead += part.logged_total

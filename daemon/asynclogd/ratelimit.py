@@ -1,0 +1,182 @@
+"""Rate limit: fewer points of a series for a backend, without losing what matters. Pure: no clock, no thread.
+
+A rule gives names that match a pattern (fnmatch; the first that matches counts) a highest rate in points a second
+of the points' own times, so that a replay gives the same. Time is cut into buckets of 3/rate seconds, and of
+each bucket a series keeps three points: its minimum, its maximum and its last. Spikes survive, and nothing is
+averaged. NaN and infinities always pass, and whatever is held of their series passes before them: a series keeps
+its order. So between two of them a bucket may give three points more.
+
+A bucket is due when a point of any series under the same rule is past it. A clock that jumps back by more than one
+bucket begins a bucket; one that is late by less counts for the bucket that is open.
+
+Accounting: a point that goes out accounts for its own logged values; those of a point that was left out are
+`limited`; those of a point in an open bucket are `held`. In = out + limited + held, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asynclog_proto.errors import ConfigError
+from asynclogd import cells
+from asynclogd.cells import Cells
+from asynclogd.points import Points
+
+POINTS_PER_BUCKET = 3
+CACHED_LAYOUTS = 64
+
+
+class RateLimiter:
+    """Shapes one backend's points by `rules`, {pattern: highest points per second}; no rules let all pass."""
+
+    def __init__(self, rules: Mapping[str, float]) -> None:
+        """Raises ConfigError for a rate that is not above 0."""
+        for pattern, rate in rules.items():
+            if not 0 < rate < float("inf"):
+                raise ConfigError(f"{pattern!r}: a rate is above 0 points a second, not {rate!r}")
+        self._rules = [(pattern, POINTS_PER_BUCKET / rate) for pattern, rate in rules.items()]
+        self._columns: dict[tuple[str, ...], list[NDArray[np.intp]]] = {}
+        self._held: list[Cells]
+        self._due: list[Points]
+        self.restore(b"")
+
+    @property
+    def held(self) -> int:
+        """Logged values of the points in open buckets."""
+        due = sum(points.logged_total for points in self._due)
+        return due + sum(cells.logged_total(held) for held in self._held)
+
+    def shape(self, points: Points) -> list[Points]:
+        """What is due now: all points that no rule covers, as a table, and those of buckets that are complete."""
+        due, self._due = self._due, []
+        if not self._rules:
+            return [*due, points]
+        free, *ruled = self._split(points.names)
+        out = []
+        for rule, columns in enumerate(ruled):
+            if len(columns):
+                out.append(self._shape(rule, points, columns))
+        if len(free) == len(points.names):
+            return [*due, points]
+        tables = [*due, *cells.tables(cells.join(out), self._names)]
+        if len(free):
+            tables.append(cells.columns_of(points, free))
+        return tables
+
+    def flush(self) -> list[Points]:
+        """Every point that is held; all buckets are closed."""
+        due, self._due = self._due, []
+        out, self._held = self._held, [cells.empty() for _ in self._rules]
+        return [*due, *cells.tables(cells.join(out), self._names)]
+
+    def state(self) -> bytes:
+        """Open buckets, for `restore`; empty when there are no rules."""
+        if not self._rules:
+            return b""
+        return cells.pack_state(self._rules, self._open, self._held, self._names, self._row)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a state. Points held under other rules than today's are due at once."""
+        self.limited = 0
+        self._due = []
+        self._ids: dict[str, int] = {}
+        self._names: list[str] = []
+        self._row = 0
+        self._open = [float("-inf")] * len(self._rules)
+        self._held = [cells.empty() for _ in self._rules]
+        if not state:
+            return
+        rules, opened, held, names, row = cells.unpack_state(state)
+        self._names, self._row = names, row
+        self._ids = {name: number for number, name in enumerate(names)}
+        if rules == self._rules:
+            self._open, self._held = opened, held
+        else:
+            self._due = cells.tables(cells.join(held), names)
+
+    def _split(self, names: tuple[str, ...]) -> list[NDArray[np.intp]]:
+        """Columns that no rule covers, and then the columns of each rule."""
+        columns = self._columns.get(names)
+        if columns is None:
+            rule_of = np.array([self._rule(name) for name in names], np.intp)
+            columns = [np.flatnonzero(rule_of == rule) for rule in range(-1, len(self._rules))]
+            if len(self._columns) >= CACHED_LAYOUTS:
+                self._columns.clear()
+            self._columns[names] = columns
+        return columns
+
+    def _rule(self, name: str) -> int:
+        return next((i for i, (pattern, _) in enumerate(self._rules) if fnmatchcase(name, pattern)), -1)
+
+    def _shape(self, rule: int, points: Points, columns: NDArray[np.intp]) -> Cells:
+        series = np.array([self._id(points.names[column]) for column in columns], np.uint32)
+        visits, self._open[rule] = _visits(points.times, self._rules[rule][1], self._open[rule])
+        new = cells.of_columns(points, columns, series, self._row)
+        self._row += len(points.steps)
+        held = self._held[rule]
+        visit = np.concatenate([np.zeros(len(held), np.int64), np.tile(visits, len(columns))])
+        out, self._held[rule], limited = _thin(cells.join([held, new]), visit, int(visits[-1]) if len(visits) else 0)
+        self.limited += limited
+        return out
+
+    def _id(self, name: str) -> int:
+        number = self._ids.get(name)
+        if number is None:
+            number = self._ids[name] = len(self._names)
+            self._names.append(name)
+        return number
+
+
+def _visits(times: NDArray[np.float64], length: float, opened: float) -> tuple[NDArray[np.int64], float]:
+    """For each row how many buckets were begun up to it, 0 for the one that is open; and the one open after it."""
+    visits = np.zeros(len(times), np.int64)
+    count = 0
+    with np.errstate(over="ignore"):
+        buckets = np.floor(times / length).tolist()
+    for row, bucket in enumerate(buckets):
+        if bucket > opened or bucket < opened - 1:
+            count += 1
+            opened = bucket
+        visits[row] = count
+    return visits, opened
+
+
+def _thin(all_cells: Cells, visits: NDArray[Any], last_visit: int) -> tuple[Cells, Cells, int]:
+    """Cells that go out, cells that stay held, and the logged values of the cells that are left out.
+
+    A segment is what one series has in one bucket between two values that are not finite.
+    """
+    if not len(all_cells):
+        return all_cells, all_cells, 0
+    order = np.argsort(all_cells["series"], kind="stable")
+    all_cells, visits = all_cells[order], visits[order]
+    values = all_cells["value"]
+    odd = ~np.isfinite(values)
+    series = all_cells["series"]
+    begins = np.ones(len(values), bool)
+    begins[1:] = (series[1:] != series[:-1]) | (visits[1:] != visits[:-1]) | odd[1:] | odd[:-1]
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(values)) - 1
+    segment = np.cumsum(begins) - 1
+    keep = odd.copy()
+    keep[ends] = True
+    for extremes in (np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)):
+        keep[_firsts(values == extremes[segment], segment)] = True
+    last_of_series = np.append(series[ends][1:] != series[ends][:-1], True)
+    is_open = (last_of_series & (visits[ends] == last_visit) & ~odd[ends])[segment]
+    limited = cells.logged_total(all_cells[~keep])
+    return all_cells[keep & ~is_open], all_cells[keep & is_open], limited
+
+
+def _firsts(mask: NDArray[np.bool_], segment: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The first index in each segment where `mask` holds."""
+    indices = np.flatnonzero(mask)
+    groups = segment[indices]
+    first = np.ones(len(indices), bool)
+    first[1:] = groups[1:] != groups[:-1]
+    return indices[first]

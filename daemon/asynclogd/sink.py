@@ -1,0 +1,286 @@
+"""A sink: one backend of one run on its own thread, with batching, retry, backoff, dead letters and a cursor.
+
+A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
+later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
+again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
+good (PermanentError) is opened again and given the same items one by one, so that it is known which one that is;
+that one becomes a dead letter and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import replace
+from typing import Any, Literal
+
+from asynclogd.backends.base import Backend, PermanentError, RunEnd, RunInfo
+from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
+from asynclogd.entries import Cursor
+from asynclogd.opening import Opening, Refusals, RefusedError
+
+log = logging.getLogger(__name__)
+
+Stop = Literal["", "drain", "now", "abandon"]
+_STOPS: tuple[Stop, ...] = ("", "drain", "now", "abandon")
+
+
+class Sink:
+    """Delivers a run's items to one backend. Every method may be called from any thread; only `join` and `stop`
+    wait for anything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        run: RunInfo,
+        items: ItemLog,
+        limiter: Limiter,
+        cursor: Cursor,
+        commit: CursorMoved,
+        settings: SinkSettings,
+    ) -> None:
+        self.name, self.local = name, backend.local
+        self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
+        self._commit, self._settings = commit, settings
+        self._status = SinkStatus("ok", cursor, 0)  # replaced as a whole, by the thread alone
+        self._cond = threading.Condition()
+        self._stop: Stop = ""
+        self._hurry = 0
+        self._idle = False
+        self._next_cycle = 0.0
+        self._refusals: Refusals = {}
+        self._careful_until = 0
+        self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
+
+    # -- from outside -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    @property
+    def offset(self) -> int:
+        """The last item that is durable in the backend."""
+        return self._status.cursor.offset
+
+    def status(self) -> SinkStatus:
+        """How it is now."""
+        status = self._status
+        return replace(status, lag=max(0, self._items.last_offset - status.cursor.offset))
+
+    def wake(self) -> None:
+        """There are new items."""
+        # The thread says that it is idle before it looks for items, so either it sees them or we see that.
+        if self._idle:
+            with self._cond:
+                self._cond.notify()
+
+    def flush_soon(self) -> None:
+        """Someone waits for the items that are there now: deliver and flush them at once."""
+        with self._cond:
+            self._hurry = self._items.last_offset
+            self._cond.notify()
+
+    def ask_stop(self, how: Stop) -> None:
+        """`drain`: end when everything is delivered; `now`: when what was written is flushed; `abandon`: end
+        without another word to backend or journal.
+        """
+        with self._cond:
+            self._stop = max(self._stop, how, key=_STOPS.index)
+            self._cond.notify()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended, at most `timeout` seconds; then it is abandoned. Whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout))
+        self.ask_stop("abandon")
+        return not self._thread.is_alive()
+
+    def stop(self, *, drain: bool, timeout: float) -> bool:
+        """Ask and join. A thread that hangs in its backend is left behind; its cursor stays where it was."""
+        self.ask_stop("drain" if drain else "now")
+        return self.join(timeout)
+
+    # -- the thread ---------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while not self._serve_once():
+            pass
+        self._publish(state="closed")
+
+    def _serve_once(self) -> bool:
+        """One opening of the backend. Returns whether the sink is to end."""
+        try:
+            self._session()
+        except RefusedError as refused:
+            self._refusals[refused.key] = refused.reason
+            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
+        except _AgainError:
+            pass
+        except BaseException as error:  # whatever an SDK raises, SystemExit too: nobody else is there to go on
+            return not self._wait_to_retry(error)
+        else:
+            return True
+        return self._ends_now()
+
+    def _session(self) -> None:
+        """From opening the backend to closing it. Returns when the sink has been stopped."""
+        try:
+            opening = self._open()
+            if opening.unsettled:
+                self._settle(opening)
+            while self._await_work(opening):
+                self._cycle(opening)
+        except BaseException:
+            self._close("")
+            raise
+        self._close(self._ended(opening.read))
+
+    def _open(self) -> Opening:
+        try:
+            return Opening(self.name, self._backend, self._run, self._limiter, self._status.cursor)
+        except PermanentError as error:
+            raise BrokenError(str(error)) from error
+
+    def _await_work(self, opening: Opening) -> bool:
+        """Wait until a cycle is due. False: the sink has been stopped."""
+        with self._cond:
+            try:
+                while not self._ends_now():
+                    self._idle = True
+                    behind = self._items.last_offset > opening.read
+                    wait = self._next_cycle - time.monotonic() if behind else None
+                    if behind and (wait is None or wait <= 0 or self._stop or opening.read < self._hurry):
+                        return True
+                    if not behind:
+                        self._went_well()
+                        if self._stop:
+                            return False
+                    self._cond.wait(wait)
+                return False
+            finally:
+                self._idle = False
+
+    def _cycle(self, opening: Opening) -> None:
+        """Offer what there is, for at most a flush interval, and settle it."""
+        self._next_cycle = end = time.monotonic() + self._settings.flush_interval
+        batch = []
+        try:
+            while self._items.last_offset > opening.read:
+                batch = self._items.read(opening.read, self._settings.batch_bytes)
+                self._offer(opening, batch)
+                waited_for = opening.cursor.offset < self._hurry <= opening.read
+                if waited_for or self._ends_now() or time.monotonic() >= end:
+                    break
+            self._settle(opening)
+        except PermanentError as error:
+            # An item since the cursor is refused. Which one, will show when they are offered one by one.
+            self._careful_until = max([opening.read, *(offset for offset, _ in batch)])
+            raise _AgainError from error
+
+    def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
+        if not batch or batch[0][0] != opening.read + 1:
+            raise LookupError(f"item {opening.read + 1} can't be read")
+        if opening.read >= self._careful_until:
+            opening.offer(batch)
+            return
+        for offset, item in batch:
+            if offset > self._careful_until or self._ends_now():
+                break
+            opening.offer_singly(offset, item, self._refusals)
+            self._settle(opening)
+
+    def _settle(self, opening: Opening) -> None:
+        """Flush, and have the cursor journaled: one step, after which nothing before it is offered again."""
+        if opening.unsettled:
+            cursor, letters = opening.settle()
+            while not self._journal(cursor, letters):
+                pass
+            opening.settled(cursor)
+            self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
+            self._publish(
+                cursor=cursor,
+                held=self._limiter.held,
+                dead_letters=self._status.dead_letters + len(letters),
+                unsupported=self._status.unsupported + opening.take_unsupported(),
+            )
+        self._went_well()
+
+    def _journal(self, cursor: Cursor, letters: list[Any]) -> bool:
+        """Whether it could be journaled. What the backend has is kept meanwhile: that is not at fault."""
+        if self._stop == "abandon":
+            raise _AgainError
+        try:
+            self._commit(self.name, cursor, letters)
+        except Exception as error:  # the journal's disk is full, say
+            if not self._wait_to_retry(error):
+                raise _AgainError from error
+            return False
+        return True
+
+    def _ended(self, offset: int) -> str:
+        """The run's status when its end is what the backend was given last."""
+        if offset == 0:
+            return ""
+        try:
+            [(_, item), *_] = self._items.read(offset - 1, 1)
+        except Exception as error:
+            log.warning("%s: item %d can't be read: %s", self.name, offset, error)
+            return ""
+        return item.status if isinstance(item, RunEnd) else ""
+
+    def _close(self, status: str) -> None:
+        if self._stop == "abandon":
+            return
+        try:
+            self._backend.close(status)
+        except BaseException as error:  # as above; what counts has been flushed
+            log.warning("%s: close: %s", self.name, describe(error))
+
+    # -- how it is ----------------------------------------------------------------------------------------------
+
+    def _wait_to_retry(self, error: BaseException) -> bool:
+        """Say so, and wait. False: the sink is to end instead."""
+        retries = self._status.retries + 1
+        text = describe(error)
+        if retries == 1:
+            log.warning("%s: %s; trying again until it works", self.name, text)
+        broken = isinstance(error, BrokenError)
+        state = "broken" if broken else "retrying"
+        self._publish(state=state, retries=retries, failures=self._status.failures + 1, error=text)
+        first, longest = self._settings.first_retry, self._settings.longest_retry
+        delay = longest if broken else min(longest, first * 2.0 ** min(retries - 1, 60))
+        with self._cond:
+            asked = self._stop
+            self._cond.wait_for(lambda: self._stop != asked, delay * self._jitter.uniform(0.5, 1.0))
+        return not self._ends_now()
+
+    def _went_well(self) -> None:
+        if self._status.retries:
+            log.warning("%s: works again after %d retries", self.name, self._status.retries)
+            self._publish(state="ok", retries=0)
+
+    def _ends_now(self) -> bool:
+        return self._stop in ("now", "abandon")
+
+    def _publish(self, **changes: Any) -> None:
+        self._status = replace(self._status, **changes)
+
+
+class BrokenError(Exception):
+    """The backend says for good that it can't be opened."""
+
+
+class _AgainError(Exception):
+    """Open the backend again, at once."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
