@@ -1,0 +1,109 @@
+"""The seam between asynclog and one product.
+
+A backend is a class in one file: it names what it can show, and has four methods, all synchronous, called from
+one thread that is its own. `PermanentError` out of `write` dead-letters the batch's item; any other exception
+means that the same items are offered again later. Everything else (queue, batching, retry, rate limit, cursor,
+ledger) is the sink's business.
+
+    class PrintBackend(Backend):
+        kinds = frozenset({"points"})
+        def open(self, run, position): ...
+        def write(self, batch):
+            for item in batch:
+                for point in item:
+                    print(point.name, point.step, point.value)
+        def flush(self): return {}
+        def close(self, status): ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from asynclog_proto.errors import AsynclogError
+from asynclogd.points import Item, Params, Point, Points, Rewind, RunEnd, Summary
+
+__all__ = [
+    "Backend",
+    "BackendConfig",
+    "Item",
+    "Kind",
+    "Params",
+    "PermanentError",
+    "Point",
+    "Points",
+    "Position",
+    "Rewind",
+    "RunEnd",
+    "RunInfo",
+    "Summary",
+]
+
+Kind = Literal["points", "params", "summary", "rewind", "end"]
+
+Position = Mapping[str, Any]
+"""Where a backend durably is (a file's length, say): whatever MessagePack can hold."""
+
+
+class PermanentError(AsynclogError):
+    """This item will never be accepted: dead-letter it and go on."""
+
+
+class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of a backend; each backend has its own subclass, or this one for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The run that a backend is opened for. `dir` is the run's directory, `own_dir` the backend's own in it
+    (it exists when `open` is called).
+    """
+
+    project: str
+    name: str
+    dir: Path
+    own_dir: Path
+    world: int = 1
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """What every backend is. See the module's docstring."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"points"})
+    """What it can show; the sink counts the rest as unsupported and never offers it."""
+
+    local: ClassVar[bool] = True
+    """Whether `finish()` in a training process waits for it: true for files on this machine."""
+
+    Config: ClassVar[type[BackendConfig]] = BackendConfig
+
+    def __init__(self, config: BackendConfig) -> None:
+        """Keep the options; touch nothing yet."""
+        self.config = config
+
+    @abstractmethod
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        """Begin (position None) or go on exactly at `position`: whatever was written after it is undone or
+        overwritten, for it is offered again. SDKs are imported here.
+        """
+
+    @abstractmethod
+    def write(self, batch: Sequence[Item]) -> None:
+        """Take items of `kinds`, in order. May buffer until `flush`."""
+
+    @abstractmethod
+    def flush(self) -> Position:
+        """Everything written so far survives this process; where that is."""
+
+    @abstractmethod
+    def close(self, status: str) -> None:
+        """Let go of files and connections. `status` is the run's, or "" when the daemon ends before it.
+        Idempotent.
+        """

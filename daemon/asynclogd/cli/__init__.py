@@ -1,0 +1,46 @@
+"""The `asynclog` command."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from asynclog_proto import __version__
+from asynclog_proto.errors import AsynclogError
+from asynclogd.cli.daemon import daemon
+from asynclogd.cli.run import run
+from asynclogd.cli.status import status
+from asynclogd.cli.sync import sync
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="asynclog")
+def cli() -> None:
+    r"""Asynchronous logging for training: ranks push, a daemon reduces, limits and delivers.
+
+    \b
+    asynclog run -- torchrun --nproc-per-node 8 train.py   a daemon beside the training, drained at its end
+    asynclog status                                        what is running, how far, what is pending
+    asynclog sync ./asynclog                               deliver what was logged offline or left by a crash
+
+    In the training script:
+
+    \b
+    import asynclog
+    with asynclog.init(project="digits") as run:
+        run.log({"loss": 0.5})
+    """
+
+
+for command in (daemon, run, status, sync):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one line on stderr and exit code 2."""
+    try:
+        cli(prog_name="asynclog")
+    except AsynclogError as error:
+        click.echo(f"asynclog: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,87 @@
+"""Reports as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def count(number: int) -> str:
+    """A count as people read it."""
+    return f"{number:,}"
+
+
+def status(report: Mapping[str, Any]) -> None:
+    """The whole report of one daemon."""
+    daemon = report["daemon"]
+    console.print(
+        f"[bold]daemon[/] {daemon['version']}, pid {daemon['pid']}, up {daemon['uptime_s']:.0f} s, "
+        f"{daemon['rss_bytes'] / 2**20:.0f} MiB, {daemon['cpu_s']:.1f} s of CPU"
+    )
+    console.print(f"  {daemon['endpoint']}", soft_wrap=True)
+    if not report["runs"]:
+        console.print("no run is open")
+    for run in report["runs"]:
+        _run(run)
+
+
+def _run(run: Mapping[str, Any]) -> None:
+    console.print(f"\n[bold]{run['project']}/{run['name']}[/]  {run['dir']}", soft_wrap=True)
+    if run["journal_error"]:
+        console.print(f"[red]the journal refuses data: {run['journal_error']}[/]")
+    ranks = Table("rank", "state", "host", "pid", "step", "records", "silent", box=None, padding=(0, 2))
+    for rank in run["ranks"]:
+        silent = "" if rank["silent_s"] is None else f"{rank['silent_s']} s"
+        step = "" if rank["step"] < 0 else count(rank["step"])
+        state = rank["state"] + (f": {rank['reason']}" if rank["reason"] else "")
+        ranks.add_row(
+            f"{rank['rank']} of {rank['world_size']}", state, rank["host"], str(rank["pid"]), step,
+            count(rank["records"]), silent,
+        )  # fmt: skip
+    console.print(ranks)
+    ledger(run["ledger"], run["backends"])
+
+
+def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None) -> None:
+    """The ledger of a run: every logged value accounted for."""
+    dropped = ", ".join(f"{cause} {count(n)}" for cause, n in ledger["dropped"].items()) or "none"
+    console.print(
+        f"values issued {count(ledger['issued'])} = journaled {count(ledger['journaled'])} "
+        f"+ in transit {count(ledger['in_transit'])} + dropped {count(sum(ledger['dropped'].values()))} ({dropped})"
+    )
+    table = Table("backend", "delivered", "pending", "rate-limited", "dead-lettered", "points", "state",
+                  box=None, padding=(0, 2))  # fmt: skip
+    for column in table.columns[1:6]:
+        column.justify = "right"
+    for name, row in ledger["backends"].items():
+        state = (backends or {}).get(name, {})
+        text = state.get("state", "")
+        if state.get("error"):
+            text += f": {state['error']}"
+        numbers = (row["delivered"], row["pending"], row["limited"], row["dead"], row["points"])
+        table.add_row(name, *map(count, numbers), text)
+    console.print(table)
+
+
+LOOK = {
+    "tensorboard": "tensorboard --logdir {dir}/tensorboard",
+    "csv": "column -s, -t {dir}/csv/metrics.csv | less -S",
+    "jsonl": "less {dir}/jsonl/metrics.jsonl",
+    "mlflow": "mlflow ui --backend-store-uri sqlite:///{dir}/mlflow/mlflow.db",
+}
+
+
+def where_to_look(run_dir: str, backends: Mapping[str, Any]) -> None:
+    """The commands that show a run's content."""
+    shown = Path(run_dir)
+    if shown.is_relative_to(Path.cwd()):
+        shown = shown.relative_to(Path.cwd())
+    for name in backends:
+        if name in LOOK:
+            console.print(f"  {LOOK[name].format(dir=shown)}", soft_wrap=True)

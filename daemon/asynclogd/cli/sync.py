@@ -1,0 +1,104 @@
+"""`asynclog sync`: deliver what lies around."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asynclog_proto import places
+from asynclog_proto.errors import AsynclogError
+from asynclogd import recovery
+from asynclogd.cli import render
+from asynclogd.cli.drain import POLL_SECONDS, DrainProgress
+from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, settings
+from asynclogd.config import Config
+from asynclogd.doors import prepare_runtime
+from asynclogd.hub import Hub
+from asynclogd.report import run_report
+
+
+@click.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait for backends.")
+@runtime_option
+@daemon_options
+def sync(
+    directory: Path,
+    timeout: float,
+    runtime_dir: Path | None,
+    config: Path | None,
+    backends: tuple[str, ...],
+    durability: str | None,
+    no_host_metrics: bool,
+) -> None:
+    """Deliver every run under DIRECTORY that was logged offline, interrupted or left behind by a crash.
+
+    Reads spools, the rings of dead processes and unfinished journals; safe to call again. A run that a daemon has
+    open is left to it. Exit code 1 when something could not be delivered.
+    """
+    merged = settings(config, backends, durability, no_host_metrics)
+    runtime = runtime_of(runtime_dir)
+    prepare_runtime(runtime)
+    complete = asyncio.run(_sync(directory.absolute(), runtime, merged, timeout))
+    raise SystemExit(0 if complete else 1)
+
+
+async def _sync(directory: Path, runtime: Path, config: Config, timeout: float) -> bool:
+    own = runtime / f"sync-{os.getpid()}"
+    prepare_runtime(own)
+    hub = Hub(own, config, lambda *_: None)
+    runs = find_runs(directory)
+    rings = [ring for ring in sorted(runtime.glob("**/*.ring")) if _belongs(ring, directory)]
+    if not runs and not rings:
+        render.console.print(f"nothing to deliver under {directory}")
+        return True
+    await hub.recover(rings, runs)
+    try:
+        done = await _drain(hub, timeout)
+    finally:
+        reports = [run_report(run) for run in hub.runs.values()]
+        await hub.close(config.daemon.drain_timeout)
+    for run in reports:
+        _print(run, hub.closed_runs[run["dir"]])
+    (own / "runs").rmdir() if done else None
+    return done and bool(reports)
+
+
+def find_runs(directory: Path) -> list[Path]:
+    """Directories under `directory` (it included) that hold a journal or a spool."""
+    journals = {path.parent for path in directory.glob("**/journal.sqlite")}
+    spools = {path.parent.parent.parent for path in directory.glob("**/spool/*/*.spool")}
+    inside = {run for run in spools | journals if run.is_relative_to(directory)}
+    return sorted(inside)
+
+
+def _belongs(ring: Path, directory: Path) -> bool:
+    try:
+        left = recovery.read_ring(ring)
+    except (AsynclogError, OSError):
+        return False
+    if left is None:
+        return False
+    run_dir = places.run_dir(left.hello.dir, left.hello.project, left.hello.name)
+    return run_dir.is_relative_to(directory)
+
+
+async def _drain(hub: Hub, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    with DrainProgress() as progress:
+        while hub.busy and time.monotonic() < deadline:
+            progress.show([run_report(run) for run in hub.runs.values()])
+            await asyncio.sleep(POLL_SECONDS)
+    return not hub.busy
+
+
+def _print(run: Mapping[str, Any], closed: Mapping[str, Any]) -> None:
+    render.console.print(f"\n[bold]asynclog[/] {run['dir']}", soft_wrap=True)
+    render.ledger(closed["ledger"], run["backends"])
+    render.where_to_look(run["dir"], closed["ledger"]["backends"])

@@ -1,0 +1,53 @@
+"""The daemon's doors: a private runtime directory, one daemon per directory, room for connections."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+from pathlib import Path
+
+from asynclog_proto import places
+from asynclog_proto.errors import AsynclogError
+
+
+class DaemonRunningError(AsynclogError):
+    """Another daemon serves this runtime directory."""
+
+
+def prepare_runtime(runtime: Path) -> None:
+    """Make the runtime directory and its `rings`, or check that they are private. Raises UnsafePathError."""
+    for directory in (runtime, runtime / "rings", runtime / "runs"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.check_private(directory, os.lstat(directory), os.getuid())
+
+
+class DaemonLock:
+    """Held by the one daemon of a runtime directory, for life; taken before the socket is bound, because a
+    second bind on an ipc path silently steals it. The kernel lets go of it when the process dies.
+    """
+
+    def __init__(self, runtime: Path) -> None:
+        self._fd = os.open(
+            runtime / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = os.read(self._fd, 32).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise DaemonRunningError(f"a daemon (pid {pid or 'unknown'}) already serves {runtime}") from error
+        os.ftruncate(self._fd, 0)
+        os.write(self._fd, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let another daemon in."""
+        os.close(self._fd)
+
+
+def raise_file_limit() -> None:
+    """As many file descriptors as the system lets us have: libzmq aborts when they run out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 16
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

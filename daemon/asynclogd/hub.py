@@ -1,0 +1,284 @@
+"""All runs of one daemon: which run a message belongs to, who has died, what was left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from asynclog_proto import places
+from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
+from asynclog_proto.frames import Batch, Finish, Heartbeat, Hello, Message, Refused, Reset
+from asynclogd import recovery
+from asynclogd.config import Config
+from asynclogd.pipeline import Pipeline, Send
+from asynclogd.session import Session
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.5
+"""How often locks of rings are looked at: a killed rank is noticed this soon."""
+
+REST_SECONDS = 2.0
+"""A complete run stays open so long, for a rank that starts again."""
+
+
+class Hub:
+    """Owns the pipelines between `open` and `close`."""
+
+    def __init__(self, runtime: Path, config: Config, send: Send) -> None:
+        self.runs: dict[Path, Pipeline] = {}
+        self.last_active = time.monotonic()
+        self.closed_runs: dict[str, dict[str, Any]] = {}
+        self._runtime = runtime
+        self._config = config
+        self._send = send
+        self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
+        self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._burials: dict[str, asyncio.Task[None]] = {}
+        self._complete_since: dict[Path, float] = {}
+
+    async def open(self) -> None:
+        """Take up what an earlier daemon or dead ranks left, and begin to watch."""
+        await self.recover(self._left_rings(), self._left_runs())
+        self._spawn(self._watch(), "watch")
+
+    async def close(self, timeout: float) -> None:
+        """Stop watching and close every run, all at once."""
+        for task in [*self._tasks, *self._opening.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+        await asyncio.gather(*(self._close_run(run, timeout) for run in list(self.runs.values())))
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
+        """One message of a client."""
+        if isinstance(message, Hello):
+            self._spawn(self._hello(message, peer), "hello")
+            return
+        known = self._peers.get(peer)
+        if known is None:
+            self._send(peer, Reset("this daemon does not know you yet"))
+            return
+        pipeline, session = known
+        if isinstance(message, Batch):
+            pipeline.batch(session, message.first_seq, message.count, bytes(payload))
+        elif isinstance(message, Heartbeat):
+            pipeline.heartbeat(session, message)
+        elif isinstance(message, Finish):
+            pipeline.finish(session, message)
+
+    async def _hello(self, hello: Hello, peer: bytes) -> None:
+        try:
+            pipeline = await self._pipeline(hello)
+            await self._bury_launches_before(pipeline, hello.launch)
+            session = pipeline.hello(hello, peer)
+        except (AsynclogError, OSError) as error:
+            log.warning("run %s/%s, rank %d is refused: %s", hello.project, hello.name, hello.rank, error)
+            self._send(peer, Refused(str(error)))
+            return
+        self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
+        self._peers[peer] = (pipeline, session)
+        self.last_active = time.monotonic()
+
+    async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
+        """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
+        for session in list(pipeline.sessions.values()):
+            if session.live and session.stream.launch != launch and self._is_dead(session):
+                await self._bury(pipeline, session)
+
+    async def _pipeline(self, hello: Hello) -> Pipeline:
+        for what, value in (("project", hello.project), ("run name", hello.name)):
+            places.check_component(what, value)
+        if not Path(hello.dir).is_absolute():
+            raise ProtocolError(f"Hello.dir: {hello.dir!r} is not an absolute path")
+        streams = sum(len(run.sessions) for run in self.runs.values())
+        if streams >= self._config.daemon.max_streams:
+            raise ConfigError(
+                f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}"
+            )
+        run_dir = places.run_dir(hello.dir, hello.project, hello.name)
+        pipeline = await self.open_run(run_dir)
+        self._add_backends(pipeline, hello)
+        return pipeline
+
+    def _add_backends(self, pipeline: Pipeline, hello: Hello) -> None:
+        wanted = self._config.backends if hello.backends is None else hello.backends
+        known = pipeline.facts.get("backends", {})
+        if missing := {name: options for name, options in wanted.items() if name not in known}:
+            for name, options in missing.items():
+                pipeline.add_backend(name, options or {}, hello.world_size)
+            pipeline.set_fact("backends", {**known, **missing})
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    async def open_run(self, run_dir: Path) -> Pipeline:
+        """The run's pipeline, opened when it is not yet; eight ranks that ask at once get the same one."""
+        if run_dir in self.runs:
+            return self.runs[run_dir]
+        task = self._opening.get(run_dir)
+        if task is None:
+            if len(self.runs) >= self._config.daemon.max_runs:
+                raise ConfigError(
+                    f"{len(self.runs)} runs are open: daemon.max_runs = {self._config.daemon.max_runs}"
+                )
+            task = self._opening[run_dir] = asyncio.create_task(self._open_run(run_dir))
+            task.add_done_callback(lambda _: self._opening.pop(run_dir, None))
+        return await asyncio.shield(task)
+
+    async def _open_run(self, run_dir: Path) -> Pipeline:
+        pipeline = Pipeline(run_dir, self._config.daemon, self._send)
+        await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
+        await pipeline.open()
+        for name, options in pipeline.facts.get("backends", {}).items():
+            try:
+                pipeline.add_backend(name, options or {}, 1)
+            except ConfigError as error:
+                log.error("run %s: its backend %s can't be had now: %s", run_dir, name, error)
+        self.runs[run_dir] = pipeline
+        self._marker(run_dir).write_text(f"{run_dir}\n")
+        log.info("run %s/%s is open", pipeline.project, pipeline.name)
+        return pipeline
+
+    async def _close_run(self, pipeline: Pipeline, timeout: float) -> None:
+        complete = pipeline.complete
+        await pipeline.close(timeout)
+        self.runs.pop(pipeline.run_dir, None)
+        self._complete_since.pop(pipeline.run_dir, None)
+        self._peers = {peer: known for peer, known in self._peers.items() if known[0] is not pipeline}
+        self.closed_runs[str(pipeline.run_dir)] = {"ledger": pipeline.ledger(), "complete": complete}
+        if complete:
+            self._marker(pipeline.run_dir).unlink(missing_ok=True)
+        log.info(
+            "run %s/%s is closed, %s",
+            pipeline.project,
+            pipeline.name,
+            "complete" if complete else "incomplete",
+        )
+
+    def _marker(self, run_dir: Path) -> Path:
+        """A file that tells the next daemon of a run which this one may not live to finish."""
+        digest = hashlib.blake2b(str(run_dir).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        return self._runtime / "runs" / digest
+
+    # -- the dead -----------------------------------------------------------------------------------------------
+
+    async def recover(self, rings: list[Path], run_dirs: list[Path]) -> None:
+        """Take up runs that were not finished and whatever dead ranks left in rings and spools."""
+        for run_dir in run_dirs:
+            try:
+                pipeline = await self.open_run(run_dir)
+            except (AsynclogError, OSError) as error:
+                log.error("run %s can't be taken up: %s", run_dir, error)
+                continue
+            for spool in sorted((run_dir / "spool").glob("*/")):
+                await self._recover_spool(pipeline, spool)
+        for ring in rings:
+            try:
+                await self._recover_ring(ring)
+            except (AsynclogError, OSError) as error:
+                log.error("ring %s can't be read: %s", ring, error)
+
+    async def _recover_ring(self, ring: Path) -> None:
+        if not recovery.owner_is_dead(ring):
+            return
+        left = await asyncio.to_thread(recovery.read_ring, ring)
+        if left is None:
+            return
+        pipeline = await self._pipeline(left.hello)
+        session = pipeline.sessions.get(left.hello.incarnation) or pipeline.hello(left.hello, None)
+        await self._bury(pipeline, session)
+        recovery.remove(ring, None)
+
+    async def _recover_spool(self, pipeline: Pipeline, spool: Path) -> None:
+        lefts = await asyncio.to_thread(lambda: list(recovery.read_spool(spool)))
+        if not lefts:
+            return
+        hello = lefts[0].hello
+        if hello.ring and not recovery.owner_is_dead(Path(hello.ring)):
+            return
+        self._add_backends(pipeline, hello)
+        session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
+        await self._bury(pipeline, session)
+
+    def _bury(self, pipeline: Pipeline, session: Session) -> asyncio.Task[None]:
+        """A stream's process is dead: journal what it left, then remove that. Asked twice, done once."""
+        burial = self._burials.get(session.stream.incarnation)
+        if burial is None:
+            burial = self._spawn(self._take_and_remove(pipeline, session), "burial")
+            self._burials[session.stream.incarnation] = burial
+            burial.add_done_callback(lambda _: self._burials.pop(session.stream.incarnation, None))
+        return burial
+
+    async def _take_and_remove(self, pipeline: Pipeline, session: Session) -> None:
+        lefts = await asyncio.to_thread(_read_left, session.ring, session.spool)
+        await pipeline.take_left(session, lefts)
+        await asyncio.to_thread(recovery.remove, session.ring, session.spool)
+        log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for pipeline in list(self.runs.values()):
+                for session in list(pipeline.sessions.values()):
+                    if session.live and self._is_dead(session):
+                        self._bury(pipeline, session)
+                await self._close_when_complete(pipeline)
+
+    def _is_dead(self, session: Session) -> bool:
+        if session.ring is not None:
+            return recovery.owner_is_dead(session.ring)
+        return time.monotonic() - session.heard > self._config.daemon.silence_timeout
+
+    async def _close_when_complete(self, pipeline: Pipeline) -> None:
+        now = time.monotonic()
+        if pipeline.live:
+            self.last_active = now
+        if not pipeline.complete:
+            self._complete_since.pop(pipeline.run_dir, None)
+        elif now - self._complete_since.setdefault(pipeline.run_dir, now) > REST_SECONDS:
+            await self._close_run(pipeline, self._config.daemon.drain_timeout)
+
+    def _left_rings(self) -> list[Path]:
+        return sorted((self._runtime / "rings").glob("*.ring"))
+
+    def _left_runs(self) -> list[Path]:
+        runs = [Path(marker.read_text().strip()) for marker in (self._runtime / "runs").iterdir()]
+        return sorted(run for run in runs if run.is_dir())
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a rank is live or a backend has something to get."""
+        return any(not run.complete for run in self.runs.values())
+
+
+def _read_left(ring: Path | None, spool: Path | None) -> list[recovery.Left]:
+    lefts: list[recovery.Left] = []
+    if spool is not None:
+        lefts.extend(recovery.read_spool(spool))
+    if ring is not None:
+        try:
+            left = recovery.read_ring(ring)
+        except ProtocolError as error:
+            log.error("ring %s can't be read: %s", ring, error)
+            left = None
+        if left is not None:
+            lefts.append(left)
+    return lefts

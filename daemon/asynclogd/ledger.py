@@ -1,0 +1,46 @@
+"""The ledger: what became of every value that a run's ranks logged.
+
+issued  = journaled + in transit + dropped by cause
+journaled = delivered + pending + rate-limited + dead-lettered     for each backend
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asynclogd.entries import Cursor, Stream
+
+
+def balance(
+    streams: Iterable[Stream], host_values: int, journaled: int, cursors: Mapping[str, Cursor]
+) -> dict[str, Any]:
+    """The ledger of a run, as plain values. Counts are of logged values.
+
+    `host_values` are the daemon's own, issued and journaled at once. A rank that has not reported lately may have
+    issued more than it said: then it counts as having issued what is journaled.
+    """
+    dropped: Counter[str] = Counter()
+    reported = 0
+    for stream in streams:
+        reported += stream.issued
+        dropped.update({cause: count for cause, count in stream.dropped.items() if count})
+    issued = max(reported + host_values, journaled + dropped.total())
+    return {
+        "issued": issued,
+        "journaled": journaled,
+        "in_transit": issued - journaled - dropped.total(),
+        "dropped": dict(dropped),
+        "backends": {name: _backend(cursor, journaled) for name, cursor in cursors.items()},
+    }
+
+
+def _backend(cursor: Cursor, journaled: int) -> dict[str, int]:
+    return {
+        "delivered": cursor.delivered,
+        "pending": journaled - cursor.delivered - cursor.limited - cursor.dead,
+        "limited": cursor.limited,
+        "dead": cursor.dead,
+        "points": cursor.points,
+    }

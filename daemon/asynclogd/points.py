@@ -1,0 +1,110 @@
+"""What flows out of the reducer, in one order: closed points as tables, and the run's own facts.
+
+Points are columnar because everything that handles them does so by the thousand. A backend that would rather
+have single points iterates: `for point in points`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asynclog_proto.records import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of one series at one step."""
+
+    name: str
+    step: int
+    time: float
+    value: float
+    ranks: int
+    world: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """A table of k steps by m series; every cell is a point.
+
+    names   (m,)            series, unique
+    steps   (k,)   int64    in order of closing; a step may come again in a later table
+    times   (k,)   float64  s since the epoch: when the last of the step's values was logged
+    values  (k, m) float64
+    ranks   (k, m) uint32   how many distinct ranks the value is of: the n of "n of world"
+    logged  (k, m) uint32   how many logged values the point accounts for in the ledger (0 for a further view of
+                            values that another point accounts for, like per-rank series beside a mean)
+    world   world size when the steps closed
+    revision    these points replace earlier ones of the same series and step: late values came in
+    holders (k, m) int32 or None: for min and max, the rank that held the value
+    """
+
+    names: tuple[str, ...]
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+    ranks: NDArray[np.uint32]
+    logged: NDArray[np.uint32]
+    world: int
+    generation: int = 0
+    revision: bool = False
+    holders: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        """The number of points."""
+        return int(self.values.size)
+
+    def __iter__(self) -> Iterator[Point]:
+        """Every point, step by step."""
+        for row, (step, time, values) in enumerate(self.rows()):
+            for column, name in enumerate(self.names):
+                yield Point(name, step, time, values[column], int(self.ranks[row, column]), self.world)
+
+    def rows(self) -> Iterator[tuple[int, float, list[float]]]:
+        """Yield (step, time, values in the order of `names`) for each step."""
+        yield from zip(self.steps.tolist(), self.times.tolist(), self.values.tolist(), strict=True)
+
+    @property
+    def logged_total(self) -> int:
+        """How many logged values these points account for."""
+        return int(self.logged.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Hyperparameters that are new or have changed, names flat."""
+
+    values: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Final values that are new or have changed, names flat."""
+
+    values: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The run was resumed at `step`: it runs that step and those after it again, and the earlier points of
+    those steps are superseded.
+    """
+
+    step: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Every rank has ended; the worst of their statuses: success, killed or failed. A resumed run ends again."""
+
+    status: str
+
+
+Item = Union[Points, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
+"""One entry of the order that sinks follow."""

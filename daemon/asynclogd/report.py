@@ -1,0 +1,75 @@
+"""What `asynclog status` shows: the daemon's state as plain values, names as the docs give them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import psutil
+
+from asynclog_proto import __version__
+from asynclogd.hub import Hub
+from asynclogd.ingest import Ingest
+from asynclogd.pipeline import Pipeline
+
+
+def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
+    """Daemon, runs and, for runs that have closed since it started, their last ledger."""
+    process = psutil.Process()
+    return {
+        "daemon": {
+            "version": __version__,
+            "pid": os.getpid(),
+            "endpoint": ingest.address,
+            "uptime_s": round(time.monotonic() - started, 1),
+            "rss_bytes": process.memory_info().rss,
+            "cpu_s": round(sum(process.cpu_times()[:2]), 2),
+            "messages": ingest.counts.messages,
+            "received_bytes": ingest.counts.bytes,
+            "malformed": ingest.counts.malformed,
+            "unroutable": ingest.counts.unroutable,
+        },
+        "busy": hub.busy,
+        "runs": [run_report(run) for run in hub.runs.values()],
+        "closed_runs": hub.closed_runs,
+    }
+
+
+def run_report(run: Pipeline) -> dict[str, Any]:
+    """One run: its ranks, backends and ledger."""
+    return {
+        "project": run.project,
+        "name": run.name,
+        "dir": str(run.run_dir),
+        "complete": run.complete,
+        "journal_error": run.journal_error,
+        "late": run.outcome.late,
+        "ranks": [
+            {
+                "rank": session.stream.rank,
+                "world_size": session.stream.world_size,
+                "incarnation": session.stream.incarnation,
+                "state": "refused" if session.refused else session.stream.state,
+                "reason": session.refused or "",
+                "host": session.stream.host,
+                "pid": session.stream.pid,
+                "step": session.step,
+                "records": session.stream.next_seq,
+                "uncommitted_records": session.flow.next_seq - session.flow.committed,
+                "lost_records": session.stream.lost,
+                "silent_s": round(time.monotonic() - session.heard, 1) if session.heard else None,
+            }
+            for session in run.sessions.values()
+        ],
+        "backends": {
+            name: {
+                "state": status.state,
+                "error": status.error,
+                "retries": status.retries,
+                "behind_items": run.last_offset - status.cursor.offset,
+            }
+            for name, status in run.fanout.statuses().items()
+        },
+        "ledger": run.ledger(),
+    }

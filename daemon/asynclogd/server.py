@@ -1,0 +1,131 @@
+"""The daemon's life: the only owner of start, stop and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from asynclog_proto import places, records
+from asynclog_proto.frames import Message, Query, Report
+from asynclogd.config import Config
+from asynclogd.doors import DaemonLock, prepare_runtime, raise_file_limit
+from asynclogd.hostmetrics import HostSampler
+from asynclogd.hub import Hub
+from asynclogd.ingest import Ingest
+from asynclogd.report import report
+
+log = logging.getLogger(__name__)
+
+IDLE_CHECK_SECONDS = 0.5
+FIRST_SAMPLE_SECONDS = 1.0
+
+
+class Server:
+    """One daemon on one runtime directory. `auto` ends it after its idle timeout, though not while the process
+    `owner` lives.
+    """
+
+    def __init__(
+        self, runtime: Path, config: Config, *, auto: bool = False, owner: int | None = None
+    ) -> None:
+        self.config = config
+        self._owner = owner
+        self._auto = auto
+        self._stopping = asyncio.Event()
+        self._started = time.monotonic()
+        self._runtime = runtime
+        self.ingest = Ingest(places.endpoint(runtime), self._deliver)
+        self.hub = Hub(runtime, config, self.ingest.send)
+
+    async def serve(self) -> None:
+        """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError before anything runs."""
+        prepare_runtime(self._runtime)
+        lock = DaemonLock(self._runtime)
+        try:
+            raise_file_limit()
+            self._catch_signals()
+            # Consumers first, producers last; and the other way round at the end.
+            self.ingest.open()
+            await self.hub.open()
+            self.ingest.start()
+            log.info("serving %s, pid %d", self.ingest.address, os.getpid())
+            await self._work()
+            await self._stop()
+        finally:
+            lock.release()
+
+    async def _work(self) -> None:
+        tasks = [asyncio.create_task(self._sample_host())] if self.config.host_metrics.enabled else []
+        if self._auto:
+            tasks.append(asyncio.create_task(self._stop_when_idle()))
+        await self._stopping.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        log.info("stopping")
+        self.ingest.pause()
+        await self.hub.close(self.config.daemon.drain_timeout)
+        self.ingest.close()
+        with contextlib.suppress(FileNotFoundError):
+            (self._runtime / "daemon.sock").unlink()
+        log.info("stopped")
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: int) -> None:
+        if self._stopping.is_set():
+            log.warning("told to stop twice: leaving at once; the journal has all that was acked")
+            os._exit(128 + number)
+        self._stopping.set()
+
+    def _deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
+        if not isinstance(message, Query):
+            self.hub.deliver(peer, message, payload)
+            return
+        self.ingest.send(peer, Report(report(self.hub, self.ingest, self._started)))
+        if message.what == "stop":
+            self._stopping.set()
+
+    async def _stop_when_idle(self) -> None:
+        settings = self.config.daemon
+        while True:
+            await asyncio.sleep(IDLE_CHECK_SECONDS)
+            if self._owner is not None and psutil.pid_exists(self._owner):
+                self.hub.last_active = time.monotonic()
+            idle = time.monotonic() - max(self.hub.last_active, self._started)
+            if idle > settings.idle_timeout and (not self.hub.busy or idle > settings.linger_timeout):
+                log.info("idle for %.0f s: ending", idle)
+                self._stopping.set()
+
+    async def _sample_host(self) -> None:
+        sampler = await asyncio.to_thread(HostSampler, self._runtime)
+        delay = min(FIRST_SAMPLE_SECONDS, self.config.host_metrics.interval)
+        while True:
+            await asyncio.sleep(delay)
+            delay = self.config.host_metrics.interval
+            values = await asyncio.to_thread(sampler.sample)
+            for run in list(self.hub.runs.values()):
+                if run.live:
+                    step = max(session.step for session in run.sessions.values())
+                    run.host_rows(host_records(values, max(0, step), time.time()), count=2)
+
+
+def host_records(values: dict[str, float], step: int, now: float) -> bytes:
+    """A LAYOUT and a ROW of host metrics. The layout's number comes from its names, so that it may be said again."""
+    names = tuple(values)
+    number = int.from_bytes(hashlib.blake2b("\0".join(names).encode(), digest_size=4).digest(), "big")
+    row = records.Row(number, step, now, 1.0, tuple(values.values()))
+    return records.encode(records.Layout(number, names)) + records.encode(row)

@@ -1,0 +1,141 @@
+"""A run's state as a function of its inputs: decoders and the reducer. No clock, no file, no thread.
+
+The journal keeps the inputs. After a crash the same inputs, in the same groups, give the same state; what they
+put out then is in the journal already and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from asynclog_proto import wire
+from asynclog_proto.errors import ProtocolError
+from asynclog_proto.records import End
+from asynclogd.decode import Rows, StreamDecoder
+from asynclogd.entries import Cause, Input, Stream
+from asynclogd.points import Item, Points
+from asynclogd.reducer import Reducer, ReducerSettings
+
+HOST_STREAM = 0
+"""The daemon's own stream: host metrics, one value each, never reduced."""
+
+MAX_STATE_BYTES = 1 << 30
+
+
+class RunState:
+    """Feeds inputs to decoders and reducer, and gathers what comes out."""
+
+    def __init__(self, settings: ReducerSettings) -> None:
+        self._settings = settings
+        self.reducer = Reducer(settings)
+        self.host_values = 0
+        self.ended: set[int] = set()
+        """streams that have said END"""
+        self._decoders: dict[int, StreamDecoder] = {}
+        self._ranks: dict[int, tuple[int, str]] = {}
+        self._host_points: list[Item] = []
+
+    @property
+    def journaled(self) -> int:
+        """Logged values that have come in, host metrics included."""
+        return self.reducer.journaled + self.host_values
+
+    def apply(self, entry: Input) -> str | None:
+        """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""
+        due = self.reducer.next_deadline()
+        if due is not None and entry.now >= due:
+            self.reducer.advance(entry.now)
+        if entry.cause is Cause.BATCH:
+            return self._batch(entry)
+        if entry.cause is Cause.JOIN:
+            self._join(entry)
+        elif entry.cause is Cause.LEAVE and entry.stream in self._ranks:
+            self.reducer.leave(*self._ranks[entry.stream], entry.now)
+        return None
+
+    def drain(self) -> list[Item]:
+        """What has come out since the last call, in order."""
+        items = [*self._host_points, *self.reducer.drain()]
+        self._host_points = []
+        return items
+
+    def open_values(self, stream: int) -> int:
+        """Logged values of a stream that are in no point yet."""
+        return self.reducer.open_values(self._ranks[stream][0]) if stream in self._ranks else 0
+
+    def snapshot(self) -> bytes:
+        """All of it, for `restore`; only right after `drain`."""
+        state: dict[str, Any] = {
+            "reducer": self.reducer.snapshot(),
+            "host_values": self.host_values,
+            "ended": sorted(self.ended),
+            "ranks": [[stream, *rank] for stream, rank in self._ranks.items()],
+            "layouts": [
+                [stream, number, list(names)]
+                for stream, decoder in self._decoders.items()
+                for number, names in decoder.layouts.items()
+            ],
+        }
+        return wire.pack(state)
+
+    @classmethod
+    def restore(cls, settings: ReducerSettings, snapshot: bytes | None, inputs: Iterable[Input]) -> RunState:
+        """The state after `inputs`, which came after `snapshot`."""
+        state = cls(settings)
+        if snapshot is not None:
+            state._load(wire.unpack(snapshot, max_bytes=MAX_STATE_BYTES))
+        # One commit's inputs share one time, and what is put out depends on where a commit ends.
+        for _, group in groupby(inputs, key=lambda entry: entry.now):
+            for entry in group:
+                state.apply(entry)
+            state.drain()
+        return state
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.reducer = Reducer.restore(self._settings, state["reducer"])
+        self.host_values = state["host_values"]
+        self.ended = set(state["ended"])
+        self._ranks = {stream: (rank, launch) for stream, rank, launch in state["ranks"]}
+        for stream, number, names in state["layouts"]:
+            self._decoder(stream).layouts[number] = tuple(names)
+
+    def _decoder(self, stream: int) -> StreamDecoder:
+        return self._decoders.setdefault(stream, StreamDecoder())
+
+    def _join(self, entry: Input) -> None:
+        facts = wire.unpack(entry.payload)
+        self._ranks[entry.stream] = (facts["rank"], facts["launch"])
+        self.reducer.join(facts["rank"], facts["world_size"], facts["launch"], entry.now)
+
+    def _batch(self, entry: Input) -> str | None:
+        try:
+            decoded = self._decoder(entry.stream).decode(entry.payload)
+        except ProtocolError as error:
+            return str(error)
+        if entry.stream == HOST_STREAM:
+            self._host(decoded)
+        else:
+            rank, launch = self._ranks[entry.stream]
+            self.reducer.feed(rank, launch, decoded, entry.now)
+            if any(isinstance(record, End) for record in decoded):
+                self.ended.add(entry.stream)
+        return None
+
+    def _host(self, decoded: Sequence[Any]) -> None:
+        for rows in decoded:
+            if not isinstance(rows, Rows):
+                continue
+            ones = np.ones(rows.values.shape, np.uint32)
+            self.host_values += rows.values.size
+            self._host_points.append(
+                Points(rows.names, rows.steps, rows.times, rows.values, ranks=ones, logged=ones, world=1)
+            )
+
+
+def join_payload(stream: Stream) -> bytes:
+    """The payload of a JOIN."""
+    return wire.pack({"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch})

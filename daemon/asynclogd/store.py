@@ -1,0 +1,133 @@
+"""A run's journal and state together: takes what came in, commits it with what comes of it. One thread's work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
+from asynclogd.journal import Journal
+from asynclogd.points import Item
+from asynclogd.reducer import ReducerSettings
+from asynclogd.state import RunState
+
+SNAPSHOT_BYTES = 32 << 20
+"""A restart replays at most so much of the journal: about a second."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What the next commit takes: filled on the event loop, emptied in the store's thread."""
+
+    inputs: list[Input] = field(default_factory=list)
+    streams: dict[int, Stream] = field(default_factory=dict)
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    waiting: tuple[int, ...] = ()
+    """streams whose open values the outcome should tell"""
+
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.streams or self.cursors or self.dead_letters or self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a commit did."""
+
+    streams: dict[int, Stream]
+    """the streams as they are journaled now, `next_seq` above all"""
+    refused: dict[int, str]
+    """streams that sent what can't be decoded, and why"""
+    ended: frozenset[int]
+    items: list[tuple[int, Item]]
+    journaled: int
+    host_values: int
+    late: int
+    open_values: dict[int, int]
+    next_deadline: float | None
+
+
+class RunStore:
+    """Owns the journal file. Every method runs in the same single thread."""
+
+    def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
+        self.journal = Journal.open(path, durability=durability)
+        snapshot = self.journal.snapshot()
+        after, blob = snapshot if snapshot is not None else (0, None)
+        self._replayed = 0
+        self.state = RunState.restore(settings, blob, self._inputs(after))
+        self._since_snapshot = self._replayed
+        self._unsaved: tuple[Commit, dict[int, str], tuple[int, ...]] | None = None
+
+    def commit(self, work: Work) -> Outcome:
+        """Apply `work` and journal it in one transaction. When the disk refuses, the error goes up, and `retry`
+        is to be called until it succeeds: what was applied is never applied twice.
+        """
+        self._unsaved = self._apply(work)
+        return self.retry()
+
+    def retry(self) -> Outcome:
+        """Save what the last `commit` applied."""
+        assert self._unsaved is not None
+        outcome = self._save(*self._unsaved)
+        self._unsaved = None
+        return outcome
+
+    def items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
+        """Items of the run's order after an offset."""
+        return self.journal.items(after, max_bytes)
+
+    def close(self) -> None:
+        """Snapshot, so that the next start replays nothing, and let go of the file."""
+        try:
+            if self._unsaved is None and self._since_snapshot:
+                self.journal.commit(Commit(snapshot=self.state.snapshot()))
+        finally:
+            self.journal.close()
+
+    def _inputs(self, after: int) -> Iterator[Input]:
+        for _, entry in self.journal.inputs(after):
+            self._replayed += len(entry.payload)
+            yield entry
+
+    def _apply(self, work: Work) -> tuple[Commit, dict[int, str], tuple[int, ...]]:
+        commit = Commit(cursors=work.cursors, dead_letters=work.dead_letters, facts=work.facts)
+        refused: dict[int, str] = {}
+        next_seqs: dict[int, int] = {}
+        for entry in work.inputs:
+            reason = refused.get(entry.stream) or self.state.apply(entry)
+            if reason is not None:
+                refused[entry.stream] = reason
+                # Time has passed for the state all the same, and a replay must see that.
+                entry = Input(Cause.TICK, now=entry.now)  # noqa: PLW2901 - see above
+            elif entry.cause is Cause.BATCH:
+                next_seqs[entry.stream] = entry.first_seq + entry.count
+            commit.inputs.append(entry)
+        commit.streams = [
+            replace(stream, next_seq=next_seqs.get(stream.id, stream.next_seq))
+            for stream in work.streams.values()
+        ]
+        commit.items = self.state.drain()
+        self._since_snapshot += sum(len(entry.payload) for entry in commit.inputs)
+        if self._since_snapshot >= SNAPSHOT_BYTES:
+            commit.snapshot = self.state.snapshot()
+            self._since_snapshot = 0
+        return commit, refused, work.waiting
+
+    def _save(self, commit: Commit, refused: dict[int, str], waiting: tuple[int, ...]) -> Outcome:
+        offsets = self.journal.commit(commit)
+        state = self.state
+        return Outcome(
+            streams={stream.id: stream for stream in commit.streams},
+            refused=refused,
+            ended=frozenset(state.ended),
+            items=list(zip(offsets, commit.items, strict=True)),
+            journaled=state.journaled,
+            host_values=state.host_values,
+            late=state.reducer.late,
+            open_values={stream: state.open_values(stream) for stream in waiting},
+            next_deadline=state.reducer.next_deadline(),
+        )

@@ -1,0 +1,30 @@
+"""Asking a running daemon, from a tool: one question, one report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq
+
+from asynclog_proto import frames
+from asynclog_proto.errors import AsynclogError, ProtocolError
+
+MAX_REPORT_BYTES = 64 << 20
+
+
+class NoDaemonError(AsynclogError):
+    """Nobody answers at an endpoint."""
+
+
+def ask(endpoint: str, what: str = "status", timeout: float = 2.0) -> dict[str, Any]:
+    """The daemon's report. `what` may be "stop" too. Raises NoDaemonError after `timeout` seconds."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(endpoint)
+        socket.send_multipart(frames.encode(frames.Query(what)))
+        if not socket.poll(int(timeout * 1000)):
+            raise NoDaemonError(f"no daemon answers at {endpoint}")
+        message, _ = frames.decode(socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
+    if not isinstance(message, frames.Report):
+        raise ProtocolError(f"a report was expected, not {message}")
+    return dict(message.report)

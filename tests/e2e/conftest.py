@@ -1,0 +1,80 @@
+"""Starting real processes, and ending them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """`start(*arguments)`: a process in its own group, killed with it at the end; output to files in tmp_path."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: object, **environ: str) -> subprocess.Popen[str]:
+        log = (tmp_path / f"process-{len(processes)}.log").open("w")
+        process = subprocess.Popen(
+            [str(argument) for argument in arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environ},
+            start_new_session=True,
+            cwd=tmp_path,
+        )
+        log.close()
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def worker(start: Start, tmp_path: Path) -> Start:
+    """`worker(*options)`: worker.py with those options, its output directory tmp_path."""
+    return lambda *options, **environ: start(sys.executable, HERE / "worker.py", tmp_path, *options, **environ)
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    """`status()`: what `asynclog status --json` prints."""
+
+    def ask() -> list[dict[str, Any]]:
+        answer = subprocess.run(
+            [sys.executable, "-m", "asynclogd", "status", "--json"], capture_output=True, text=True, check=False
+        )
+        reports: list[dict[str, Any]] = json.loads(answer.stdout)
+        return reports
+
+    return ask
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Callable[[], str]:
+    """`output()`: all that the processes have printed."""
+    return lambda: "\n".join(log.read_text() for log in sorted(tmp_path.glob("process-*.log")))
+
+
+@pytest.fixture(autouse=True)
+def tell_output_of_failures(request: pytest.FixtureRequest, tmp_path: Path, runtime_dir: Path) -> Iterator[None]:
+    """Print the processes' output when the test has failed."""
+    yield
+    for log in [*sorted(tmp_path.glob("process-*.log")), *sorted(runtime_dir.glob("**/daemon.log"))]:
+        print(f"--- {log.name}\n{log.read_text()[-4000:]}")

@@ -1,0 +1,132 @@
+"""SIGKILL of ranks, of the daemon, of both: every record whose log() returned is in both file backends, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.oracle import csv_series, expect_each_once, returned, value
+
+pytestmark = pytest.mark.timeout(180)
+
+KILLS = 5
+
+
+def daemon_pid(runtime: Path) -> int:
+    text = (runtime / "daemon.lock").read_text() if (runtime / "daemon.lock").exists() else ""
+    return int(text) if text.strip() else 0
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def sync(directory: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "sync", str(directory)], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def up_to(step: int) -> dict[int, float]:
+    return {s: value(0, s) for s in range(step + 1)}
+
+
+def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+    rank = worker("--steps", 10**7)
+    told = tmp_path / "returned-run-0"
+    eventually(lambda: returned(told) > 20_000, 60, "20,000 steps logged")
+    rank.kill()
+    rank.wait()
+    last = returned(told)
+    eventually(lambda: status() and not status()[0]["busy"], 60, "the daemon has delivered what the rank left")
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(last), extra=1)
+    assert list((runtime_dir / "rings").iterdir()) == []
+
+
+def test_a_killed_daemon_is_started_again_and_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    rank = worker("--steps", 6000, "--period", 0.002)
+    told = tmp_path / "returned-run-0"
+    killed = 0
+    for kill in range(1, KILLS + 1):
+        aim = chance.randrange((kill - 1) * 1000, kill * 1000)
+        eventually(
+            lambda aim=aim: returned(told) >= aim and daemon_pid(runtime_dir) and alive(daemon_pid(runtime_dir)),
+            60,
+            f"a daemon alive at step {aim}",
+        )
+        os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
+        killed += 1
+    assert rank.wait(90) == 0
+    assert killed == KILLS
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(5999))
+
+
+def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+    rank = worker("--steps", 10**7, "--period", 0.0005)
+    told = tmp_path / "returned-run-0"
+    eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
+    os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
+    rank.kill()
+    rank.wait()
+    sync(tmp_path)
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
+
+
+def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+    rank = worker("--steps", 10**7, "--period", 0.0005, "--mode", "offline")
+    told = tmp_path / "returned-run-0"
+    eventually(lambda: returned(told) > 1000, 60, "1,000 steps logged")
+    rank.kill()
+    rank.wait()
+    sync(tmp_path)
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
+
+
+def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+    told = tmp_path / "returned-run-0"
+    rank = worker("--steps", 200_000)
+    eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
+    daemon = daemon_pid(runtime_dir)
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        eventually(lambda: returned(told) == 199_999, 60, "every step logged while the daemon stood still")
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert rank.wait(90) == 0
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(199_999))
+
+
+def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+    steps, death = 600, 250
+    ranks = []
+    for rank in range(4):
+        options = ["--rank", rank, "--world", 4, "--steps", steps, "--period", 0.005]
+        if rank == 1:
+            options += ["--die-at", death]
+        if rank == 2:
+            options += ["--also", "only/rank2"]
+        ranks.append(worker(*options))
+    assert [rank.wait(90) for rank in ranks] == [0, -signal.SIGKILL, 0, 0]
+    eventually(lambda: not status() or not status()[0]["busy"], 60, "all is delivered")
+    expected = {
+        step: sum(value(rank, step) for rank in range(4) if rank != 1 or step < death) / (4 if step < death else 3)
+        for step in range(steps)
+    }
+    run_dir = tmp_path / "p" / "run"
+    expect_each_once(run_dir, "loss", expected)
+    expect_each_once(run_dir, "only/rank2", {step: float(step) for step in range(steps)})
+    assert set(csv_series(run_dir, "loss")) == set(range(steps))

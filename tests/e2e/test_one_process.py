@@ -1,0 +1,83 @@
+"""A single process from init() to the files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asynclog
+from tests.e2e.oracle import csv_series, expect_each_once, tensorboard_series, value
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_what_is_logged_is_in_the_files_when_finish_returns(tmp_path: Path) -> None:
+    with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=["tensorboard", "csv", "jsonl"]) as run:
+        for step in range(500):
+            run.log({"loss": value(0, step), "lr": 0.125}, step=step)
+        ledger = run.finish()
+    assert ledger.complete, str(ledger)
+    assert ledger.issued >= 1000
+    assert ledger.dropped == {}
+    for name, row in ledger.backends.items():
+        assert row.delivered == ledger.journaled, name
+    run_dir = tmp_path / "p" / "r"
+    expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(500)})
+    expect_each_once(run_dir, "lr", dict.fromkeys(range(500), 0.125))
+    lines = [json.loads(line) for line in (run_dir / "jsonl" / "metrics.jsonl").read_text().splitlines()]
+    logged = [line["metrics"]["loss"] for line in lines if "loss" in line.get("metrics", {})]
+    assert logged == [value(0, step) for step in range(500)]
+
+
+def test_non_finite_values_arrive(tmp_path: Path) -> None:
+    with asynclog.init(project="p", name="r", dir=str(tmp_path)) as run:
+        for step, number in enumerate((float("nan"), float("inf"), float("-inf"), -0.0, 5e-324)):
+            run.log({"x": number}, step=step)
+    series = csv_series(tmp_path / "p" / "r", "x")
+    assert str(series[0][0]) == "nan"
+    assert [series[1], series[2]] == [[float("inf")], [float("-inf")]]
+    assert str(series[3][0]) == "-0.0"
+    assert series[4] == [5e-324]
+    assert tensorboard_series(tmp_path / "p" / "r", "x").keys() == {0, 1, 2, 3, 4}
+
+
+def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    runs = [worker("--name", f"run{i}", "--steps", 2000) for i in range(2)]
+    for run in runs:
+        assert run.wait(90) == 0
+    for i in range(2):
+        expect_each_once(tmp_path / "p" / f"run{i}", "loss", {step: value(0, step) for step in range(2000)})
+
+
+def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+    ranks = [worker("--rank", rank, "--world", 8, "--steps", 300, "--period", 0.01) for rank in range(8)]
+    eventually(lambda: len(status()) == 1 and len(status()[0]["runs"][0]["ranks"]) == 8, 60, "one daemon, eight ranks")
+    for rank in ranks:
+        assert rank.wait(90) == 0
+    expected = {step: sum(value(rank, step) for rank in range(8)) / 8 for step in range(300)}
+    expect_each_once(tmp_path / "p" / "run", "loss", expected)
+
+
+def test_the_daemon_it_started_ends_by_itself_when_idle(tmp_path: Path, worker, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+    assert worker("--steps", 10, ASYNCLOG_DAEMON_IDLE_TIMEOUT="1").wait(60) == 0
+    eventually(lambda: not (runtime_dir / "daemon.sock").exists(), 30, "the daemon has ended")
+    assert "idle" in (runtime_dir / "daemon.log").read_text()
+    assert list((runtime_dir / "rings").iterdir()) == []
+    assert list((runtime_dir / "runs").iterdir()) == []
+
+
+def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:  # type: ignore[no-untyped-def]
+    assert worker("--steps", 700, "--mode", "offline").wait(60) == 0
+    run_dir = tmp_path / "p" / "run"
+    assert not (run_dir / "csv").exists()
+    for _ in range(2):  # a second sync finds nothing to do and doubles nothing
+        sync = subprocess.run(
+            [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert sync.returncode == 0, sync.stdout + sync.stderr
+        expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(700)})
+    assert not (run_dir / "spool").exists()

@@ -1,0 +1,59 @@
+"""A training process for the tests: logs value(rank, step), tells after each log() that it returned.
+
+    worker.py OUT --steps N [--rank R --world W] [--name NAME] [--period SECONDS] [--also NAME] [--die-at STEP]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import time
+from pathlib import Path
+
+import asynclog
+
+_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
+assert _spec is not None
+assert _spec.loader is not None
+oracle = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(oracle)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--rank", type=int)
+    parser.add_argument("--world", type=int)
+    parser.add_argument("--name", default="run")
+    parser.add_argument("--period", type=float, default=0.0)
+    parser.add_argument("--also", help="log this name too")
+    parser.add_argument("--die-at", type=int, default=-1)
+    parser.add_argument("--mode", default="auto")
+    arguments = parser.parse_args()
+    run = asynclog.init(
+        project="p",
+        name=arguments.name,
+        dir=str(arguments.out),
+        rank=arguments.rank,
+        world_size=arguments.world,
+        mode=arguments.mode,
+    )
+    told = os.open(arguments.out / f"returned-{arguments.name}-{run.rank}", os.O_WRONLY | os.O_CREAT, 0o600)
+    for step in range(arguments.steps):
+        if step == arguments.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        metrics = {"loss": oracle.value(run.rank, step)}
+        if arguments.also:
+            metrics[arguments.also] = float(step)
+        run.log(metrics, step=step)
+        os.pwrite(told, step.to_bytes(8, "big"), 0)
+        if arguments.period:
+            time.sleep(arguments.period)
+    print(run.finish(timeout=60), flush=True)
+
+
+if __name__ == "__main__":
+    main()
