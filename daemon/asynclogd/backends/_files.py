@@ -1,0 +1,76 @@
+"""What the file backends share: appending at a known length, replacing whole, setting aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class AppendFile:
+    """A file that grows only in `flush`, so that its length is a position.
+
+    What was written after the length that `flush` returned last is cut off when the file is opened at that length.
+    """
+
+    def __init__(self, path: Path, length: int, *, fsync: bool) -> None:
+        """Open `path` and cut it to `length` bytes (it is created when it is not there)."""
+        self.path = path
+        self.length = length
+        self._fsync = fsync
+        self._pending: list[bytes | memoryview] = []
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        os.ftruncate(self._descriptor, length)
+
+    def append(self, chunk: bytes | memoryview) -> None:
+        """Take bytes; they reach the file with `flush`."""
+        self._pending.append(chunk)
+
+    def flush(self) -> int:
+        """Write what was taken and return the file's length. Raises OSError and keeps the bytes: flush again."""
+        if self._pending:
+            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+            written = _write_at(self._descriptor, memoryview(data).cast("B"), self.length)
+            if self._fsync:
+                os.fsync(self._descriptor)
+            self.length += written
+            self._pending = []
+        return self.length
+
+    def close(self) -> None:
+        """Let go of the file; what was not flushed is lost. Idempotent."""
+        self._pending = []
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _write_at(descriptor: int, data: memoryview, offset: int) -> int:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], offset + done)
+    return done
+
+
+def replace(path: Path, chunks: Iterable[bytes], *, fsync: bool) -> None:
+    """Make `path` hold `chunks`, all of them or none: a reader sees the old content or the new."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.writelines(chunks)
+        if fsync:
+            file.flush()
+            os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename what the journal knows nothing of (it begins anew, and offers those points again) so that no reader
+    takes it for the run's. The new name, or None when nothing was there.
+    """
+    name = path.name.replace("tfevents", "events")
+    aside = path.with_name(f"set-aside.{name}")
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(aside)
+        return aside
+    return None

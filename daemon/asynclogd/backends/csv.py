@@ -1,0 +1,257 @@
+"""CSV in the layout of Lightning's CSVLogger: metrics.csv (sorted header, a row a step row) and hparams.yaml.
+
+Rows are appended. The file is replaced whole, by rename at flush, when a series is new (the header grows), when late
+values replace others, and when the run is rewound (the rows of superseded steps go).
+
+The position is a number of rows and a version. What a crash left beyond it is cut off at `open`; a rewind cannot be
+cut off, so it begins a new version and keeps the one before beside it, to go back to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends import _yaml
+from asynclogd.backends._csvfile import (
+    END,
+    Changes,
+    column,
+    encode,
+    encode_cells,
+    end_of_row,
+    header,
+    read_columns,
+    revise_tables,
+    rewind_tables,
+)
+from asynclogd.backends._files import AppendFile, replace, set_aside
+from asynclogd.backends.base import (
+    Backend,
+    BackendConfig,
+    Item,
+    Params,
+    Points,
+    Position,
+    Rewind,
+    RunInfo,
+    Summary,
+)
+
+__all__ = ["CsvBackend", "CsvConfig"]
+
+log = logging.getLogger(__name__)
+
+_BACKUPS = 2
+"""Versions kept to go back to: a flush that was not committed may be followed by one more."""
+
+
+class CsvConfig(BackendConfig, frozen=True):
+    """`fsync`: a flush survives power loss too, not only the end of this process."""
+
+    fsync: bool = False
+
+
+class CsvBackend(Backend):
+    """Points in metrics.csv, params in hparams.yaml, final values in summary.yaml."""
+
+    kinds = frozenset({"points", "params", "summary", "rewind"})
+    Config = CsvConfig
+    config: CsvConfig
+
+    def __init__(self, config: CsvConfig) -> None:
+        super().__init__(config)
+        self._path = Path()
+        self._file: AppendFile | None = None
+        self._columns: list[str] = []
+        self._rows = 0
+        self._version = 0
+        self._tables: list[Points] = []
+        self._changes = Changes([])
+        self._params: MergedYaml
+        self._summary: MergedYaml
+
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        """Cut metrics.csv to the position, or put one that no position knows of aside."""
+        self._path = run.own_dir / "metrics.csv"
+        self._tables = []
+        self._params = MergedYaml(run.own_dir / "hparams.yaml", fresh=position is None)
+        self._summary = MergedYaml(run.own_dir / "summary.yaml", fresh=position is None)
+        self._version = int(position["version"]) if position is not None else 0
+        self._go_back()
+        if position is None and (aside := set_aside(self._path)):
+            log.info("%s was not committed; its points come again (kept as %s)", self._path, aside)
+        self._read(int(position["rows"]) if position is not None else 0)
+        self._changes = Changes(list(self._columns))
+
+    def write(self, batch: Sequence[Item]) -> None:
+        """Take items; the file is not touched yet."""
+        for item in batch:
+            if isinstance(item, Points):
+                self._points(item)
+            elif isinstance(item, Params):
+                self._params.update(item.values)
+            elif isinstance(item, Summary):
+                self._summary.update(item.values)
+            elif isinstance(item, Rewind):
+                self._rewind(item.step)
+
+    def flush(self) -> Position:
+        """Append the rows, or replace the file when more than rows has changed. Raises OSError: flush again."""
+        changes = self._changes
+        if changes.columns != self._columns or changes.rewind is not None or changes.revised:
+            self._replace_file()
+        elif self._tables:
+            self._append_rows()
+        if self._file is not None:
+            self._file.flush()
+        self._params.save(fsync=self.config.fsync)
+        self._summary.save(fsync=self.config.fsync)
+        return {"rows": self._rows, "version": self._version}
+
+    def close(self, status: str) -> None:
+        """Let go of the file."""
+        del status
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _points(self, points: Points) -> None:
+        if not len(points):
+            return
+        names = {column(name) for name in points.names}
+        if not names.issubset(self._changes.columns):
+            self._changes.columns = sorted({*self._changes.columns, *names, "step"})
+        if not points.revision:
+            self._tables.append(points)
+            return
+        for step, cells in revise_tables(self._tables, points).items():
+            self._changes.revised.setdefault(step, {}).update(cells)
+
+    def _rewind(self, step: int) -> None:
+        self._tables = rewind_tables(self._tables, step)
+        changes = self._changes
+        changes.rewind = step if changes.rewind is None else min(step, changes.rewind)
+        changes.revised = {at: cells for at, cells in changes.revised.items() if at < step}
+
+    def _append_rows(self) -> None:
+        lines = [encode(table, self._columns) for table in self._tables]
+        file = self._open_file()
+        for chunk in lines:
+            file.append(chunk)
+        self._rows += sum(len(table.steps) for table in self._tables)
+        self._tables = []
+
+    def _replace_file(self) -> None:
+        """The file as it is after the changes, with the new rows, in the place of the old one."""
+        changes = self._changes
+        if self._columns:
+            self._open_file().flush()
+        if changes.rewind is not None:
+            self._keep_version()
+        rows = self._rows
+        if changes.columns:
+            rows = -1
+
+            def counted() -> Iterator[bytes]:
+                nonlocal rows
+                for line in self._changed_lines():
+                    rows += 1
+                    yield line
+
+            replace(self._path, counted(), fsync=self.config.fsync)
+            self.close("")
+        self._version += changes.rewind is not None
+        self._columns, self._rows, self._tables = changes.columns, rows, []
+        self._changes = Changes(list(self._columns))
+
+    def _open_file(self) -> AppendFile:
+        """The file, opened anew after it was replaced."""
+        if self._file is None:
+            if not self._columns:
+                raise RuntimeError("the backend is not open")
+            self._file = AppendFile(self._path, self._path.stat().st_size, fsync=self.config.fsync)
+        return self._file
+
+    def _changed_lines(self) -> Iterator[bytes]:
+        changes = Changes(
+            self._changes.columns, self._changes.rewind, {k: dict(v) for k, v in self._changes.revised.items()}
+        )
+        yield header(changes.columns)
+        if self._columns:
+            with self._path.open("rb") as file:
+                file.seek(len(header(self._columns)))
+                yield from changes.apply(self._columns, (line.removesuffix(END) for line in file))
+        for table in self._tables:
+            yield from encode(table, changes.columns).splitlines(keepends=True)
+        for step, cells in changes.revised.items():
+            if cells:
+                yield encode_cells(step, cells, changes.columns)
+
+    def _read(self, rows: int) -> None:
+        """Take the file as it is, cut to its first `rows` rows."""
+        self.close("")
+        self._columns, self._rows, start = [], 0, 0
+        if self._path.is_file():
+            self._columns, start = read_columns(self._path)
+        if self._columns:
+            end, self._rows = end_of_row(self._path, start, rows)
+            self._file = AppendFile(self._path, end, fsync=self.config.fsync)
+        if self._rows < rows:
+            log.warning("%s has %d rows of %d; what it lost stays in the journal", self._path, self._rows, rows)
+
+    def _backup(self, version: int) -> Path:
+        return self._path.with_name(f".{self._path.name}.v{version}")
+
+    def _keep_version(self) -> None:
+        """A second name for the file, which the next version does not replace."""
+        backup = self._backup(self._version)
+        backup.unlink(missing_ok=True)
+        if self._path.is_file():
+            try:
+                os.link(self._path, backup)
+            except OSError:  # a file system without links
+                shutil.copyfile(self._path, backup)
+        self._backup(self._version - _BACKUPS).unlink(missing_ok=True)
+
+    def _go_back(self) -> None:
+        """When a later version was begun and not committed, the kept one is the file again."""
+        backup = self._backup(self._version)
+        if backup.exists():
+            backup.replace(self._path)
+        for path in self._path.parent.glob(f".{self._path.name}.v*"):
+            path.unlink()  # also the second of two names of one file, which replace() leaves alone
+
+
+class MergedYaml:
+    """A YAML file of names and values that come piece by piece; a hidden JSON file beside it keeps them flat."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        """Go on from what is there, or from nothing when `fresh`."""
+        self._path = path
+        self._flat = path.with_name(f".{path.stem}.json")
+        self._saved = True
+        self._values: dict[str, Scalar] = {}
+        if fresh:
+            self._flat.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        elif self._flat.is_file():
+            self._values = json.loads(self._flat.read_bytes())
+
+    def update(self, values: Mapping[str, Scalar]) -> None:
+        """Take new and changed values; they reach the file with `save`."""
+        self._values.update(values)
+        self._saved = False
+
+    def save(self, *, fsync: bool) -> None:
+        """Write both files if anything is new."""
+        if not self._saved:
+            replace(self._flat, [json.dumps(self._values).encode()], fsync=fsync)
+            text = _yaml.dump(_yaml.unflatten(self._values))
+            replace(self._path, [text.encode("utf-8", "backslashreplace")], fsync=fsync)
+            self._saved = True

@@ -1,0 +1,155 @@
+"""JSON Lines: points.jsonl, one object a line, in the order of events. The fullest of the file formats: times, ranks
+and rewinds are in it.
+
+    {"step":7,"time":1767225600.5,"world":2,"ranks":2,"metrics":{"loss":0.5,"lr":0.001}}
+    {"step":7,"time":1767225600.5,"world":2,"ranks":{"loss":2,"odd":1},"metrics":{"loss":0.5,"odd":"NaN"}}
+    {"step":7,...,"revision":true}      these values replace the ones before, late ones came in
+    {"params":{"lr":0.001}}   {"summary":{"best":0.9}}   {"rewind":7,"generation":1}   {"end":"success"}
+
+Strict JSON has no NaN and no infinity: they are the strings "NaN", "Infinity" and "-Infinity", which float() in
+Python and a cast to DOUBLE in DuckDB read.
+
+The position is the file's length, so opening there undoes what came after.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends._files import AppendFile, set_aside
+from asynclogd.backends.base import (
+    Backend,
+    BackendConfig,
+    Item,
+    Params,
+    Points,
+    Position,
+    Rewind,
+    RunEnd,
+    RunInfo,
+    Summary,
+)
+
+__all__ = ["JsonlBackend", "JsonlConfig"]
+
+log = logging.getLogger(__name__)
+
+_NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+class JsonlConfig(BackendConfig, frozen=True):
+    """`fsync`: a flush survives power loss too, not only the end of this process."""
+
+    fsync: bool = False
+
+
+class JsonlBackend(Backend):
+    """Everything that a run has, one JSON object a line."""
+
+    kinds = frozenset({"points", "params", "summary", "rewind", "end"})
+    Config = JsonlConfig
+    config: JsonlConfig
+
+    def __init__(self, config: JsonlConfig) -> None:
+        super().__init__(config)
+        self._file: AppendFile | None = None
+
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        """Cut points.jsonl to the position, or put one that no position knows of aside."""
+        path = run.own_dir / "points.jsonl"
+        length = int(position["bytes"]) if position is not None else 0
+        if position is None and (aside := set_aside(path)):
+            log.info("%s was not committed; its points come again (kept as %s)", path, aside)
+        there = path.stat().st_size if path.is_file() else 0
+        if there < length:
+            log.warning("%s has %d bytes of %d; what it lost stays in the journal", path, there, length)
+            length = _whole_lines(path.read_bytes()) if there else 0
+        self._file = AppendFile(path, length, fsync=self.config.fsync)
+
+    def write(self, batch: Sequence[Item]) -> None:
+        """Take items; the file is not touched yet."""
+        file = self._open_file()
+        for item in batch:
+            file.append(b"".join(line + b"\n" for line in _lines(item)))
+
+    def flush(self) -> Position:
+        """Append the lines. Raises OSError: flush again."""
+        return {"bytes": self._open_file().flush()}
+
+    def close(self, status: str) -> None:
+        """Let go of the file."""
+        del status
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open_file(self) -> AppendFile:
+        if self._file is None:
+            raise RuntimeError("the backend is not open")
+        return self._file
+
+
+def _whole_lines(data: bytes) -> int:
+    return data.rfind(b"\n") + 1
+
+
+def _lines(item: Item) -> list[bytes]:
+    encode = msgspec.json.encode
+    if isinstance(item, Points):
+        return [encode(row) for row in _rows(item)]
+    if isinstance(item, Params):
+        return [encode({"params": _scalars(item.values)})]
+    if isinstance(item, Summary):
+        return [encode({"summary": _scalars(item.values)})]
+    if isinstance(item, Rewind):
+        return [encode({"rewind": item.step, "generation": item.generation})]
+    if isinstance(item, RunEnd):
+        return [encode({"end": item.status})]
+    return []
+
+
+def _rows(points: Points) -> list[dict[str, Any]]:
+    if not len(points):
+        return []
+    values: list[list[Any]] = points.values.tolist()
+    for row, at in np.argwhere(~np.isfinite(points.values)).tolist():
+        values[row][at] = _NON_FINITE[repr(values[row][at])]
+    names, revision = points.names, {"revision": True} if points.revision else {}
+    heads = zip(points.steps.tolist(), points.times.tolist(), _ranks(points), values, strict=True)
+    return [
+        {
+            "step": step,
+            "time": time,
+            "world": points.world,
+            "ranks": ranks,
+            "metrics": dict(zip(names, row, strict=True)),
+        }
+        | revision
+        for step, time, ranks, row in heads
+    ]
+
+
+def _ranks(points: Points) -> list[int | dict[str, int]]:
+    """For each step the number of ranks, or a map by name where series differ."""
+    same = (points.ranks == points.ranks[:, :1]).all(axis=1).tolist()
+    return [
+        row[0] if alike else dict(zip(points.names, row, strict=True))
+        for alike, row in zip(same, points.ranks.tolist(), strict=True)
+    ]
+
+
+def _scalars(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {name: _scalar(value) for name, value in values.items()}
+
+
+def _scalar(value: Scalar) -> Scalar:
+    if isinstance(value, float) and not math.isfinite(value):
+        return _NON_FINITE[repr(value)]
+    return value

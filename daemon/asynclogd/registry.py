@@ -1,0 +1,86 @@
+"""Backends by name: entry points of the group `asynclog.backends`, ours and those of any installed package.
+
+    [project.entry-points."asynclog.backends"]
+    print = "my_package:PrintBackend"
+
+Options are checked before anything is opened; each error names the backend, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from asynclog_proto.errors import ConfigError
+from asynclogd.backends.base import Backend, BackendConfig
+
+GROUP = "asynclog.backends"
+
+
+def names() -> list[str]:
+    """The names of the installed backends, sorted."""
+    return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
+
+
+def find(name: str) -> type[Backend]:
+    """The class that is registered under `name`. Raises ConfigError when there is none or it can't be loaded."""
+    found = [point for point in importlib.metadata.entry_points(group=GROUP) if point.name == name]
+    if not found:
+        raise ConfigError(f"backend {name!r}: there is none of that name{_instead(name, names())}")
+    try:
+        loaded = found[0].load()
+    except Exception as error:  # whatever a foreign module raises when it is imported
+        raise ConfigError(f"backend {name!r}: {found[0].value} can't be loaded: {error!r}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise ConfigError(f"backend {name!r}: {found[0].value} is not a subclass of asynclogd.backends.base.Backend")
+    return loaded
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> Backend:
+    """A backend, not opened, with its options. Raises ConfigError."""
+    backend = find(name)
+    return backend(configure(name, backend.Config, options or {}))
+
+
+def configure(name: str, config: type[BackendConfig], options: Mapping[str, Any]) -> BackendConfig:
+    """Options as the backend's own config. Texts count as the numbers they hold, for environment variables have
+    no other type. Raises ConfigError.
+    """
+    fields = msgspec.structs.fields(config)
+    known = [field.encode_name for field in fields]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"backend {name!r}: unknown option {key!r}{_instead(str(key), known)}")
+    missing = [field.encode_name for field in fields if field.required and field.encode_name not in options]
+    if missing:
+        raise ConfigError(f"backend {name!r}: option {missing[0]!r} is required")
+    try:
+        return msgspec.convert(dict(options), config, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        what, _, place = str(error).partition(" - at ")
+        key = re.split(r"[.\[]", place.strip("`").removeprefix("$").lstrip("."))[0]
+        at = f"option {key!r}: " if key else ""
+        got = f"; got {options[key]!r}" if key in options and not _secret(key) else ""
+        raise ConfigError(f"backend {name!r}: {at}{_plain(what)}{got}") from error
+
+
+def _plain(what: str) -> str:
+    """Msgspec's "Expected `int`, got `str`" in lower case and without its backticks."""
+    return (what[:1].lower() + what[1:]).replace("`", "")
+
+
+def _secret(key: str) -> bool:
+    return any(word in key.lower() for word in ("token", "secret", "password", "api_key"))
+
+
+def _instead(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}? Allowed: {', '.join(known)}"
+    return f". Allowed: {', '.join(known) or 'none'}"

@@ -1,0 +1,316 @@
+"""What every backend must do, as tests that any backend can run: ours do, and so can yours.
+
+    class TestPrint(BackendContract):
+        def make(self): return PrintBackend(PrintConfig())
+        def read(self, run): return [(name, step, value), ...]    # with the product's own reader
+
+Collected by pytest, of which it uses `tmp_path` only.
+"""
+
+# ruff: noqa: D102 - the names of tests are their documentation
+
+from __future__ import annotations
+
+import random
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import msgpack
+import numpy as np
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends.base import Backend, Item, Params, Points, Position, Rewind, RunEnd, RunInfo, Summary
+
+Content = list[tuple[str, int, float]]
+
+AWKWARD_NAMES = (
+    "loss", "Loss", "LOSS", "train/loss", "train//loss", "/train/loss", "train/loss/", "train_loss", "train%2Floss",
+    "step", "_step", "time", "a b", "a,b", 'a"b', "a'b", "a%sb", "{a}", "ünï/cødé", "損失", "😀", "e\u0301", "é",
+    "x:y", "x.y", "x-y", "x@y", "x#y", "a\\b", ".", "..", "=1+1", "name with trailing space ",
+)  # fmt: skip
+
+AWKWARD_VALUES = (0.0, -0.0, float("nan"), float("inf"), float("-inf"), 5e-324, -1e-320, 1.7976931348623157e308,
+                  1e16, -1e-7, 0.1, 1 / 3, 3.0, float(2**53 + 2))  # fmt: skip
+
+
+def table(
+    names: Sequence[str], steps: Iterable[int], seed: int = 0, *, revision: bool = False, generation: int = 0
+) -> Points:
+    """Points of random values that `seed`, names and steps decide."""
+    at = np.array(list(steps), np.int64)
+    shape = (len(at), len(names))
+    values = np.random.default_rng([seed, len(at), len(names)]).normal(size=shape)
+    return filled(names, at, values, revision=revision, generation=generation)
+
+
+def filled(
+    names: Sequence[str],
+    steps: Iterable[int],
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    *,
+    revision: bool = False,
+    generation: int = 0,
+) -> Points:
+    """Points of these values, (k, m), logged at 0.1 s a step by both ranks of two."""
+    at = np.array(list(steps), np.int64)
+    ones = np.ones(values.shape, np.uint32)
+    return Points(
+        names=tuple(names),
+        steps=at,
+        times=1.7e9 + at.clip(-(2**31), 2**31) * 0.1,
+        values=values,
+        ranks=ones * 2,
+        logged=ones * 2,
+        world=2,
+        generation=generation,
+        revision=revision,
+    )
+
+
+def content(items: Iterable[Item]) -> Content:
+    """What a reader is to find after these items."""
+    found: Content = []
+    for item in items:
+        if isinstance(item, Points):
+            found.extend((point.name, point.step, point.value) for point in item)
+        elif isinstance(item, Rewind):
+            found = [entry for entry in found if entry[1] < item.step]
+    return found
+
+
+class BackendContract:
+    """Subclass it as `Test...` and give it `make` and `read`; say by the class variables what the product can't."""
+
+    exact: ClassVar[bool] = True
+    """Each point exactly once after a kill; False: at least once."""
+
+    many_names: ClassVar[int] = 10_000
+    steps: ClassVar[tuple[int, ...]] = (0, 1, 127, 128, 2**31, 2**53 + 1, -1, -(2**40))
+
+    def make(self) -> Backend:
+        """A new backend, not opened, of the same options each time."""
+        raise NotImplementedError
+
+    def read(self, run: RunInfo) -> Content:
+        """Every point of the run as a user of the product reads it, each series in the order it is shown."""
+        raise NotImplementedError
+
+    def stored(self, value: float) -> float:
+        """What the product makes of a value."""
+        return value
+
+    # -- the tests ----------------------------------------------------------------------------------------------
+
+    def test_reads_back_what_was_written(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        batches = [[table(["a", "b/c"], range(at, at + 50), at)] for at in range(0, 500, 50)]
+        batches.append([table(["late"], [500, 501]), table(["a", "b/c"], [500])])
+        backend.open(run, None)
+        for batch in batches:
+            backend.write(batch)
+            backend.flush()
+        backend.close("success")
+        self._check(run, [item for batch in batches for item in batch])
+
+    def test_position_is_small_and_travels(self, tmp_path: Path) -> None:
+        backend = self.make()
+        backend.open(self._run(tmp_path), None)
+        backend.write([table([f"n{i}" for i in range(1000)], range(3))])
+        packed = msgpack.packb(dict(backend.flush()))
+        assert len(packed) < 4096
+        backend.close("")
+
+    def test_nothing_written_can_be_opened_again(self, tmp_path: Path) -> None:
+        run, items = self._run(tmp_path), [table(["a"], range(5))]
+        position = self._killed(run, None, [], [])
+        position = self._killed(run, position, [[]], [])
+        self._killed(run, position, [items], [])
+        self._check(run, items)
+
+    def test_kill_with_unflushed_writes(self, tmp_path: Path) -> None:
+        run = self._run(tmp_path)
+        first: list[Item] = [table(["a", "b"], range(20))]
+        second: list[Item] = [table(["a", "b"], range(20, 40)), table(["c"], [39])]
+        position = self._killed(run, None, [first], [second])
+        self._killed(run, position, [second], [])
+        self._check(run, first + second)
+
+    def test_kill_between_flush_and_commit(self, tmp_path: Path) -> None:
+        run = self._run(tmp_path)
+        first, second = [table(["a", "b"], range(20))], [table(["a", "b", "new"], range(20, 40))]
+        position = self._killed(run, None, [first], [])
+        self._killed(run, position, [second], [])
+        self._killed(run, position, [second], [])
+        self._check(run, first + second)
+
+    def test_kill_before_the_first_commit(self, tmp_path: Path) -> None:
+        run, items = self._run(tmp_path), [table(["a", "b"], range(20))]
+        for _ in range(3):
+            self._killed(run, None, [items], [])
+        self._check(run, items)
+
+    def test_any_sequence_of_kills(self, tmp_path: Path) -> None:
+        """Random batches, each attempt killed at random: before the flush, before the commit, or after it."""
+        run, chance = self._run(tmp_path), random.Random(7)
+        batches = [
+            [table([f"n{chance.randrange(6)}", f"m{at // 10}"], range(at * 5, at * 5 + chance.randrange(1, 6)))]
+            for at in range(30)
+        ]
+        position, committed = None, 0
+        while committed < len(batches):
+            ahead = committed + chance.randrange(1, 4)
+            flushed, unflushed = batches[committed:ahead], batches[ahead : ahead + 2]
+            reached = self._killed(run, position, flushed, unflushed)
+            if chance.random() < 0.6:
+                position, committed = reached, ahead
+        self._check(run, [item for batch in batches for item in batch])
+
+    def test_rewind(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        if "rewind" not in backend.kinds:
+            return
+        first: list[Item] = [table(["a", "b"], range(20))]
+        again: list[Item] = [Rewind(12, 1), table(["a"], [3], generation=1), table(["a", "b"], range(12, 25), 1)]
+        position = self._killed(run, None, [first], [])
+        self._killed(run, position, [again], [])
+        reached = self._killed(run, position, [again], [[table(["a"], [25])]])
+        more: list[Item] = [table(["a", "b"], range(25, 30))]
+        self._killed(run, reached, [more], [])
+        self._check(run, first + again + more)
+
+    def test_rewind_within_a_batch(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        if "rewind" not in backend.kinds:
+            return
+        items: list[Item] = [table(["a"], range(9)), Rewind(5, 1), table(["a", "b"], range(5, 9))]
+        items += [Rewind(0, 2), table(["b"], [0])]
+        self._killed(run, None, [items], [])
+        self._check(run, items)
+
+    def test_a_revision_is_what_is_read_last(self, tmp_path: Path) -> None:
+        run = self._run(tmp_path)
+        position = self._killed(run, None, [[table(["a", "b"], range(20))]], [])
+        revision = [table(["a"], [4, 19], 5, revision=True), table(["z"], [7], 6, revision=True)]
+        for _ in range(2):
+            self._killed(run, position, [[table(["a"], [20], 3), *revision]], [])
+        last = {(name, step): value for name, step, value in self.read(run)}
+        for name, step, value in content(revision):
+            assert _same(last[name, step], self.stored(value))
+        assert len(last) == 20 * 2 + 2
+
+    def test_awkward_values(self, tmp_path: Path) -> None:
+        run = self._run(tmp_path)
+        items = [filled([f"v{i}" for i in range(len(AWKWARD_VALUES))], [0, 1], np.array([AWKWARD_VALUES] * 2))]
+        self._killed(run, None, [items], [])
+        self._check(run, items)
+
+    def test_awkward_names(self, tmp_path: Path) -> None:
+        run, items = self._run(tmp_path), [table(AWKWARD_NAMES, range(3))]
+        position = self._killed(run, None, [items], [])
+        more = [table(AWKWARD_NAMES, range(3, 5)), table(["more"], [5])]
+        self._killed(run, position, [more], [])
+        self._check(run, items + more)
+
+    def test_steps_of_any_size(self, tmp_path: Path) -> None:
+        run = self._run(tmp_path)
+        items = [table(["small"], sorted(self.steps)[:3]), table(["all"], sorted(self.steps)), table(["one"], [5])]
+        self._killed(run, None, [items], [])
+        self._check(run, items)
+
+    def test_many_names(self, tmp_path: Path) -> None:
+        run, items = self._run(tmp_path), [table([f"layer{i}/norm" for i in range(self.many_names)], range(2))]
+        self._killed(run, None, [items], [])
+        self._check(run, items)
+
+    def test_everything_it_can_show_in_any_order(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        scalars: dict[str, Scalar] = {
+            "lr": 0.1,
+            "n": 3,
+            "name": "x: y",
+            "on": True,
+            "none": None,
+            "nan": float("nan"),
+            "a/b": "ü",
+        }
+        kinds: dict[str, Item] = {"params": Params(scalars), "summary": Summary(scalars), "end": RunEnd("failed")}
+        others = [item for kind, item in kinds.items() if kind in backend.kinds]
+        first: list[Item] = [*others, table(["a"], range(3))]
+        second: list[Item] = [*others, table(["a"], range(3, 6)), *others]
+        position = self._killed(run, None, [first], [others])
+        position = self._killed(run, position, [second], [others])
+        self._killed(run, position, [], [])
+        self._check(run, first + second)
+
+    def test_empty_batches_and_tables(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        backend.open(run, None)
+        backend.write([])
+        backend.write([table(["a"], []), filled([], [1], np.empty((1, 0)))])
+        backend.flush()
+        backend.write([table(["a"], [1])])
+        backend.flush()
+        backend.close("success")
+        self._check(run, [table(["a"], [1])])
+
+    def test_close_without_open_and_twice(self, tmp_path: Path) -> None:
+        backend = self.make()
+        backend.close("")
+        backend.open(self._run(tmp_path), None)
+        backend.close("success")
+        backend.close("success")
+
+    def test_one_object_opens_again(self, tmp_path: Path) -> None:
+        """A sink that got an error opens the same backend at its last position."""
+        run, backend = self._run(tmp_path), self.make()
+        first, second = [table(["a"], range(5))], [table(["a", "b"], range(5, 9))]
+        backend.open(run, None)
+        backend.write(first)
+        position = backend.flush()
+        backend.write(second)
+        backend.close("")
+        backend.open(run, position)
+        backend.write(second)
+        backend.flush()
+        backend.close("success")
+        self._check(run, first + second)
+
+    # -- how --------------------------------------------------------------------------------------------------
+
+    def _run(self, directory: Path) -> RunInfo:
+        own = directory / "digits" / "run-1" / "own"
+        own.mkdir(parents=True)
+        return RunInfo("digits", "run-1", own.parent, own, world=2)
+
+    def _killed(
+        self, run: RunInfo, position: Position | None, flushed: Sequence[Sequence[Item]], lost: Sequence[Sequence[Item]]
+    ) -> Position:
+        """Open, write, flush, write more, and be gone. The position as the journal would have kept it."""
+        backend = self.make()
+        backend.open(run, position)
+        for batch in flushed:
+            backend.write(batch)
+        packed = msgpack.packb(dict(backend.flush()))
+        for batch in lost:
+            backend.write(batch)
+        reached: Position = msgpack.unpackb(packed)
+        return reached
+
+    def _check(self, run: RunInfo, items: Iterable[Item]) -> None:
+        found = Counter(_key(name, step, value) for name, step, value in self.read(run))
+        wanted = Counter(_key(name, step, self.stored(value)) for name, step, value in content(items))
+        missing, extra = wanted - found, found - wanted
+        assert not missing, f"{len(missing)} missing: {list(missing)[:5]}"
+        if self.exact:
+            assert not extra, f"there too often or wrongly: {list(extra)[:5]}"
+
+
+def _key(name: str, step: int, value: float) -> tuple[str, int, bytes]:
+    return name, step, b"nan" if value != value else struct.pack(">d", value)  # noqa: PLR0124 - NaN
+
+
+def _same(one: float, other: float) -> bool:
+    return _key("", 0, one) == _key("", 0, other)
