@@ -143,7 +143,7 @@ def unpack_state(state: bytes) -> tuple[list[Rule], list[float], list[Cells], li
     try:
         head_size, count, text_size = _LENGTHS.unpack_from(state)
         at = _LENGTHS.size + head_size
-        rules, opened, sizes, row = wire.unpack(state[_LENGTHS.size : at])
+        rules, opened, sizes, row = wire.unpack(state[_LENGTHS.size : at], max_elements=2 * len(state))
         ends = np.cumsum(np.frombuffer(state, "<u4", count, at), dtype=np.int64).tolist()
         texts = state[at + 4 * count :][:text_size]
         names = [texts[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]

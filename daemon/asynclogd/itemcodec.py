@@ -51,7 +51,7 @@ def decode(blob: bytes, names: Names) -> Item:
     """
     if blob[:1] == b"\x01":
         return _decode_points(blob, names)
-    fields = wire.unpack(blob, max_bytes=len(blob))
+    fields = wire.unpack(blob, max_bytes=len(blob), max_elements=2 * len(blob))
     kind = fields[0] if isinstance(fields, list) and fields else None
     reader = _READERS.get(kind) if type(kind) is int else None
     if reader is None or len(fields) != reader[0]:

@@ -116,7 +116,7 @@ def _plain(value: object) -> object:
 
 def unpack(body: bytes) -> Any:
     """MessagePack that we wrote ourselves, whatever its size."""
-    return wire.unpack(body, max_bytes=max(len(body), 1))
+    return wire.unpack(body, max_bytes=len(body), max_elements=2 * len(body))
 
 
 def _fields(body: bytes, count: int) -> list[Any]:
