@@ -22,63 +22,10 @@ import msgpack
 import numpy as np
 
 from asynclog_proto.records import Scalar
-from asynclogd.backends.base import Backend, Item, Params, Points, Position, Rewind, RunEnd, RunInfo, Summary
+from asynclogd.backends.base import Backend, Item, Params, Position, Rewind, RunEnd, RunInfo, Summary
+from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, filled, table
 
-Content = list[tuple[str, int, float]]
-
-AWKWARD_NAMES = (
-    "loss", "Loss", "LOSS", "train/loss", "train//loss", "/train/loss", "train/loss/", "train_loss", "train%2Floss",
-    "step", "_step", "time", "a b", "a,b", 'a"b', "a'b", "a%sb", "{a}", "ünï/cødé", "損失", "😀", "e\u0301", "é",
-    "x:y", "x.y", "x-y", "x@y", "x#y", "a\\b", ".", "..", "=1+1", "name with trailing space ",
-)  # fmt: skip
-
-AWKWARD_VALUES = (0.0, -0.0, float("nan"), float("inf"), float("-inf"), 5e-324, -1e-320, 1.7976931348623157e308,
-                  1e16, -1e-7, 0.1, 1 / 3, 3.0, float(2**53 + 2))  # fmt: skip
-
-
-def table(
-    names: Sequence[str], steps: Iterable[int], seed: int = 0, *, revision: bool = False, generation: int = 0
-) -> Points:
-    """Points of random values that `seed`, names and steps decide."""
-    at = np.array(list(steps), np.int64)
-    shape = (len(at), len(names))
-    values = np.random.default_rng([seed, len(at), len(names)]).normal(size=shape)
-    return filled(names, at, values, revision=revision, generation=generation)
-
-
-def filled(
-    names: Sequence[str],
-    steps: Iterable[int],
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    *,
-    revision: bool = False,
-    generation: int = 0,
-) -> Points:
-    """Points of these values, (k, m), logged at 0.1 s a step by both ranks of two."""
-    at = np.array(list(steps), np.int64)
-    ones = np.ones(values.shape, np.uint32)
-    return Points(
-        names=tuple(names),
-        steps=at,
-        times=1.7e9 + at.clip(-(2**31), 2**31) * 0.1,
-        values=values,
-        ranks=ones * 2,
-        logged=ones * 2,
-        world=2,
-        generation=generation,
-        revision=revision,
-    )
-
-
-def content(items: Iterable[Item]) -> Content:
-    """What a reader is to find after these items."""
-    found: Content = []
-    for item in items:
-        if isinstance(item, Points):
-            found.extend((point.name, point.step, point.value) for point in item)
-        elif isinstance(item, Rewind):
-            found = [entry for entry in found if entry[1] < item.step]
-    return found
+__all__ = ["BackendContract", "Content", "content", "filled", "table"]
 
 
 class BackendContract:
@@ -154,7 +101,7 @@ class BackendContract:
 
     def test_any_sequence_of_kills(self, tmp_path: Path) -> None:
         """Random batches, each attempt killed at random: before the flush, before the commit, or after it."""
-        run, chance = self._run(tmp_path), random.Random(7)
+        run, chance = self._run(tmp_path), random.Random(7)  # noqa: S311 - seeded, no secret
         batches = [
             [table([f"n{chance.randrange(6)}", f"m{at // 10}"], range(at * 5, at * 5 + chance.randrange(1, 6)))]
             for at in range(30)

@@ -9,13 +9,44 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from asynclog_proto.records import Scalar
+from asynclogd.backends._files import replace
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+class MergedYaml:
+    """A YAML file of names and values that come piece by piece; a hidden JSON file beside it keeps them flat."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        """Go on from what is there, or from nothing when `fresh`."""
+        self._path = path
+        self._flat = path.with_name(f".{path.stem}.json")
+        self._saved = True
+        self._values: dict[str, Scalar] = {}
+        if fresh:
+            self._flat.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        elif self._flat.is_file():
+            self._values = json.loads(self._flat.read_bytes())
+
+    def update(self, values: Mapping[str, Scalar]) -> None:
+        """Take new and changed values; they reach the file with `save`."""
+        self._values.update(values)
+        self._saved = False
+
+    def save(self, *, fsync: bool) -> None:
+        """Write both files if anything is new."""
+        if not self._saved:
+            replace(self._flat, [json.dumps(self._values).encode()], fsync=fsync)
+            text = dump(unflatten(self._values))
+            replace(self._path, [text.encode("utf-8", "backslashreplace")], fsync=fsync)
+            self._saved = True
 
 
 def unflatten(flat: Mapping[str, Scalar]) -> dict[str, Any]:

@@ -9,15 +9,12 @@ cut off, so it begins a new version and keeps the one before beside it, to go ba
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from asynclog_proto.records import Scalar
-from asynclogd.backends import _yaml
 from asynclogd.backends._csvfile import (
     END,
     Changes,
@@ -31,6 +28,7 @@ from asynclogd.backends._csvfile import (
     rewind_tables,
 )
 from asynclogd.backends._files import AppendFile, replace, set_aside
+from asynclogd.backends._yaml import MergedYaml
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
@@ -226,32 +224,3 @@ class CsvBackend(Backend):
             backup.replace(self._path)
         for path in self._path.parent.glob(f".{self._path.name}.v*"):
             path.unlink()  # also the second of two names of one file, which replace() leaves alone
-
-
-class MergedYaml:
-    """A YAML file of names and values that come piece by piece; a hidden JSON file beside it keeps them flat."""
-
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        """Go on from what is there, or from nothing when `fresh`."""
-        self._path = path
-        self._flat = path.with_name(f".{path.stem}.json")
-        self._saved = True
-        self._values: dict[str, Scalar] = {}
-        if fresh:
-            self._flat.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-        elif self._flat.is_file():
-            self._values = json.loads(self._flat.read_bytes())
-
-    def update(self, values: Mapping[str, Scalar]) -> None:
-        """Take new and changed values; they reach the file with `save`."""
-        self._values.update(values)
-        self._saved = False
-
-    def save(self, *, fsync: bool) -> None:
-        """Write both files if anything is new."""
-        if not self._saved:
-            replace(self._flat, [json.dumps(self._values).encode()], fsync=fsync)
-            text = _yaml.dump(_yaml.unflatten(self._values))
-            replace(self._path, [text.encode("utf-8", "backslashreplace")], fsync=fsync)
-            self._saved = True

@@ -121,16 +121,11 @@ def _rows(points: Points) -> list[dict[str, Any]]:
     values: list[list[Any]] = points.values.tolist()
     for row, at in np.argwhere(~np.isfinite(points.values)).tolist():
         values[row][at] = _NON_FINITE[repr(values[row][at])]
-    names, revision = points.names, {"revision": True} if points.revision else {}
+    names, world = points.names, points.world
+    revision = {"revision": True} if points.revision else {}
     heads = zip(points.steps.tolist(), points.times.tolist(), _ranks(points), values, strict=True)
     return [
-        {
-            "step": step,
-            "time": time,
-            "world": points.world,
-            "ranks": ranks,
-            "metrics": dict(zip(names, row, strict=True)),
-        }
+        {"step": step, "time": time, "world": world, "ranks": ranks, "metrics": dict(zip(names, row, strict=True))}
         | revision
         for step, time, ranks, row in heads
     ]

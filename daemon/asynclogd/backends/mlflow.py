@@ -1,0 +1,215 @@
+"""MLflow: series as metrics, hyperparameters as params, final values and the rest as tags.
+
+Without a tracking_uri the run goes to an SQLite file of its own. A metric's timestamp is its point's time in ms, the
+same whenever it is sent, and MLflow's SQL stores keep one row for each (key, timestamp, step, value): a point that
+is sent again after a crash changes nothing. (Its old file store, and services that only look like MLflow, may keep
+both.) A run is found again by a token in the backend's directory, should a crash hide its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends._files import replace
+from asynclogd.backends._mlflownames import spelt
+from asynclogd.backends.base import (
+    Backend,
+    BackendConfig,
+    Item,
+    Params,
+    PermanentError,
+    Points,
+    Position,
+    RunEnd,
+    RunInfo,
+    Summary,
+)
+
+__all__ = ["MlflowBackend", "MlflowConfig"]
+
+log = logging.getLogger(__name__)
+
+METRICS_PER_BATCH = 1000
+PARAMS_PER_BATCH = 100
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # The sink retries, with its own patience, and other runs do not wait for it.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+_STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
+
+
+class MlflowConfig(BackendConfig, frozen=True):
+    """`tracking_uri`: an MLflow server, database or directory (default: an SQLite file in the run's directory);
+    `experiment`: default the project; `tags`: set on the run.
+    """
+
+    tracking_uri: str = ""
+    experiment: str = ""
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class MlflowBackend(Backend):
+    """NaN is kept, and infinities by servers that can: SQL stores make them +-1.8e308. A rewind deletes nothing
+    (MLflow can't): superseded points stay, earlier in time. What a parameter changes to goes to a tag.
+    """
+
+    kinds = frozenset({"points", "params", "summary", "end"})
+    Config = MlflowConfig
+    config: MlflowConfig
+
+    def __init__(self, config: MlflowConfig) -> None:
+        super().__init__(config)
+        place = config.tracking_uri
+        self.local = not place or place.startswith(("sqlite:", "file:", "/"))  # type: ignore[misc] # by its options
+        self._client: Any = None
+        self._run_id = ""
+        self._running = True
+        self._params: dict[str, str] = {}
+
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        """Find the run, or create it."""
+        mlflow = _imported()
+        uri = self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
+        with _translated():
+            self._client = mlflow.MlflowClient(tracking_uri=uri)
+            self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
+            found = self._client.get_run(self._run_id)
+        self._running = found.info.status == "RUNNING"
+        self._params = dict(found.data.params)
+
+    def write(self, batch: Sequence[Item]) -> None:
+        """Send it. Raises PermanentError for what MLflow calls invalid."""
+        with _translated():
+            metrics: list[Any] = []
+            for item in batch:
+                if isinstance(item, Points):
+                    metrics.extend(_metrics(item))
+                    continue
+                self._log_metrics(metrics)
+                metrics = []
+                if isinstance(item, Params):
+                    self._log_params(item.values)
+                elif isinstance(item, Summary):
+                    self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
+                elif isinstance(item, RunEnd):
+                    self._client.set_terminated(self._run_id, _STATUS.get(item.status, "FAILED"))
+                    self._running = False
+            self._log_metrics(metrics)
+
+    def flush(self) -> Position:
+        """Everything was sent by `write`."""
+        return {"run": self._run_id}
+
+    def close(self, status: str) -> None:
+        """Let go of the client; the run's status is set by its end alone."""
+        del status
+        self._client = None
+
+    def _find_or_create(self, run: RunInfo) -> str:
+        token_file = run.own_dir / "token"
+        if token_file.is_file():
+            token = token_file.read_text()
+        else:
+            token = uuid.uuid4().hex
+            replace(token_file, [token.encode()], fsync=False)
+        experiment = self._experiment(run)
+        found = self._client.search_runs([experiment], f"tags.`asynclog.token` = '{token}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        tags = {"asynclog.token": token, "asynclog.project": run.project, "asynclog.world_size": str(run.world)}
+        created = self._client.create_run(experiment, run_name=run.name, tags={**tags, **self.config.tags})
+        return str(created.info.run_id)
+
+    def _experiment(self, run: RunInfo) -> str:
+        name = self.config.experiment or run.project
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            # MLflow's default would be ./mlruns in whatever directory the daemon was started.
+            place = None if self.config.tracking_uri else (run.own_dir / "artifacts").as_uri()
+            with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
+                return str(self._client.create_experiment(name, artifact_location=place))
+            found = self._client.get_experiment_by_name(name)
+        if found is None:
+            raise RuntimeError(f"MLflow has no experiment {name!r} and did not let it be created")
+        return str(found.experiment_id)
+
+    def _log_metrics(self, metrics: list[Any]) -> None:
+        if metrics and not self._running:  # a resumed run
+            self._client.update_run(self._run_id, status="RUNNING")
+            self._running = True
+        for at in range(0, len(metrics), METRICS_PER_BATCH):
+            self._client.log_batch(self._run_id, metrics=metrics[at : at + METRICS_PER_BATCH])
+
+    def _log_params(self, values: Mapping[str, Scalar]) -> None:
+        from mlflow.entities import Param
+
+        texts = {spelt(name): _cut(str(value), PARAM_LENGTH) for name, value in values.items()}
+        new = [Param(key, text) for key, text in texts.items() if key not in self._params]
+        for at in range(0, len(new), PARAMS_PER_BATCH):
+            self._client.log_batch(self._run_id, params=new[at : at + PARAMS_PER_BATCH])
+            self._params.update({param.key: param.value for param in new[at : at + PARAMS_PER_BATCH]})
+        # MLflow's params never change.
+        self._set_tags({f"param.{key}": text for key, text in texts.items() if self._params[key] != text})
+
+    def _set_tags(self, texts: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(spelt(key), _cut(text, TAG_LENGTH)) for key, text in texts.items()]
+        for at in range(0, len(tags), PARAMS_PER_BATCH):
+            self._client.log_batch(self._run_id, tags=tags[at : at + PARAMS_PER_BATCH])
+
+
+def _imported() -> Any:
+    """MLflow, with its telemetry off and its migrations quiet."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """MLflow's refusals as PermanentError; anything else may be tried again."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _PERMANENT:
+            raise PermanentError(str(error)) from error
+        raise
+
+
+def _metrics(points: Points) -> Iterator[Any]:
+    from mlflow.entities import Metric
+
+    keys = [spelt(name) for name in points.names]
+    # Of two values at one step, MLflow shows the later: a revision, even if its time is that of what it replaces.
+    later = 1 if points.revision else 0
+    for step, at, values in points.rows():
+        timestamp = math.floor(at * 1000) + later
+        for key, value in zip(keys, values, strict=True):
+            yield Metric(key, value, timestamp, step)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
