@@ -1,0 +1,148 @@
+"""How each metric is reduced, by the defines that match its name, and what its series are called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Any
+
+import numpy as np
+
+from asynclog_proto.records import Define
+from asynclog_proto.reductions import DEFAULT
+from asynclogd.rowtables import Rows
+
+MAX_DEFINES = 10_000
+_CACHED_NAMES = 1 << 20
+_CACHED_GROUPS = 4096
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What becomes of a metric: `reductions`, the first under the plain name, and whether each rank has a series.
+
+    Without reductions only the series a rank remain.
+    """
+
+    reductions: tuple[str, ...] = DEFAULT
+    per_rank: bool = False
+
+    @staticmethod
+    def of(define: Define) -> Spec:
+        """The spec that a define asks for."""
+        reductions = tuple(dict.fromkeys(name for name in define.reduce if name != "none"))
+        return Spec(reductions, define.per_rank or "none" in define.reduce)
+
+    def series(self, index: int, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The series of a reduction: the plain names for the first, `name/min` and the like for the others."""
+        if index == 0:
+            return names
+        return tuple(f"{name}/{self.reductions[index]}" for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Names of a row that share a spec, and their columns in it."""
+
+    spec: Spec
+    names: tuple[str, ...]
+    columns: Any
+
+    def of(self, rows: Rows) -> Rows:
+        """These columns of rows that have all."""
+        if len(self.names) == len(rows.names):
+            return rows
+        return Rows(self.names, rows.steps, rows.times, rows.weights, rows.values[:, self.columns])
+
+
+class Metrics:
+    """The defines in force. The last one that matches a name decides; a name that none matches is a mean."""
+
+    def __init__(self) -> None:
+        # By pattern, oldest first, each with a number that grows: the later of an exact and a wild match wins.
+        self._exact: dict[str, tuple[int, Define]] = {}
+        self._wild: dict[str, tuple[int, Define, re.Pattern[str]]] = {}
+        self._next = 0
+        self._groups: dict[tuple[str, ...], list[Group]] = {}
+        self._rank_series: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
+        self._cached_names = 0
+
+    def define(self, define: Define) -> bool:
+        """Take a define; whether it changes anything. Each rank sends its own, so most are known."""
+        known = self._exact.get(define.pattern) or self._wild.get(define.pattern)
+        if known is not None and known[1] == define:
+            return False
+        self._exact.pop(define.pattern, None)
+        self._wild.pop(define.pattern, None)
+        if _WILD.search(define.pattern):
+            self._wild[define.pattern] = (self._next, define, re.compile(translate(define.pattern)))
+        else:
+            self._exact[define.pattern] = (self._next, define)
+        self._next += 1
+        self._bound()
+        self._forget()
+        return True
+
+    def _bound(self) -> None:
+        for defines in (self._exact, self._wild):
+            if len(defines) > MAX_DEFINES:
+                del defines[next(iter(defines))]  # type: ignore[attr-defined]
+
+    def defines(self) -> list[Define]:
+        """All defines in force, oldest first."""
+        return [entry[1] for entry in sorted([*self._exact.values(), *self._wild.values()], key=lambda e: e[0])]
+
+    def spec(self, name: str) -> Spec:
+        """How a metric is reduced."""
+        number, found = self._exact.get(name, (-1, None))
+        for later, define, pattern in reversed(self._wild.values()):
+            if later < number:
+                break
+            if pattern.match(name):
+                return Spec.of(define)
+        return Spec() if found is None else Spec.of(found)
+
+    def groups(self, names: tuple[str, ...]) -> list[Group]:
+        """A row's names, sorted by spec."""
+        groups = self._groups.get(names)
+        if groups is None:
+            if self._cached_names + len(names) > _CACHED_NAMES or len(self._groups) >= _CACHED_GROUPS:
+                self._forget()
+            self._cached_names += len(names)
+            groups = self._groups[names] = self._sorted(names)
+        return groups
+
+    def _sorted(self, names: tuple[str, ...]) -> list[Group]:
+        columns: dict[Spec, list[int]] = {}
+        for column, name in enumerate(names):
+            columns.setdefault(self.spec(name), []).append(column)
+        if len(columns) == 1:
+            return [Group(spec, names, slice(None)) for spec in columns]
+        return [
+            Group(spec, tuple(names[column] for column in chosen), span(chosen)) for spec, chosen in columns.items()
+        ]
+
+    def rank_series(self, names: tuple[str, ...], rank: int) -> tuple[str, ...]:
+        """The series of one rank: `name/rank3`."""
+        series = self._rank_series.get((names, rank))
+        if series is None:
+            if self._cached_names + len(names) > _CACHED_NAMES:
+                self._forget()
+            self._cached_names += len(names)
+            series = self._rank_series[names, rank] = tuple(f"{name}/rank{rank}" for name in names)
+        return series
+
+    def _forget(self) -> None:
+        self._groups.clear()
+        self._rank_series.clear()
+        self._cached_names = 0
+
+
+def span(columns: list[int]) -> Any:
+    """An index of these columns: a slice where they follow each other, which NumPy takes without a copy."""
+    first = columns[0]
+    if columns == list(range(first, first + len(columns))):
+        return slice(first, first + len(columns))
+    return np.array(columns)

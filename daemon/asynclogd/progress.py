@@ -1,0 +1,126 @@
+"""How far each rank is, and which ranks a step waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+WORST = {"success": 0, "killed": 1, "failed": 2}
+
+
+@dataclass(slots=True)
+class Rank:
+    """One rank of the current generation."""
+
+    joined: float
+    """when its latest incarnation joined"""
+    watermark: int | None = None
+    """the highest step that it has fed"""
+    fed: bool = False
+    """whether its latest incarnation has fed anything"""
+    suspended: bool = False
+    """not waited for until it catches up"""
+    status: str = ""
+    """how it ended, "" while it lives"""
+
+
+@dataclass(slots=True)
+class Progress:
+    """The ranks of one generation. Time comes in; nothing here expires by itself but in `expire`."""
+
+    launch: str
+    world: int
+    generation: int
+    join_deadline: float
+    first_join: float
+    first_feed: float | None = None
+    joining: bool = True
+    """whether ranks that have not joined are still waited for"""
+    ranks: dict[int, Rank] = field(default_factory=dict)
+
+    def join(self, rank: int, now: float) -> None:
+        """A rank's process says hello: for the first time, or as another incarnation that goes on."""
+        known = self.ranks.get(rank)
+        if known is None:
+            self.ranks[rank] = Rank(now)
+        else:
+            known.joined, known.fed, known.suspended, known.status = now, False, False, ""
+        if len(self.ranks) >= self.world:
+            self.joining = False
+
+    def fed(self, rank: int, step: int, now: float) -> None:
+        """The rank has fed steps up to `step`."""
+        state = self.ranks[rank]
+        if self.first_feed is None:
+            self.first_feed = now
+        state.fed = True
+        state.watermark = step if state.watermark is None else max(state.watermark, step)
+
+    def reconsider(self, rank: int, *, near: bool) -> None:
+        """A suspended rank has fed: wait for it again when it is near the others, or has caught up with one."""
+        state = self.ranks[rank]
+        marks = [other.watermark for other in self._waited_for() if other.watermark is not None]
+        state.suspended = not (near or not marks or (state.watermark is not None and state.watermark >= min(marks)))
+
+    def end(self, rank: int, status: str) -> None:
+        """The rank said END, or died without it: `killed`, unless it had ended before."""
+        state = self.ranks.get(rank)
+        if state is not None and not state.status:
+            state.status = status
+
+    def _waited_for(self) -> list[Rank]:
+        return [state for state in self.ranks.values() if not state.status and not state.suspended]
+
+    def low(self) -> tuple[bool, int | None]:
+        """(whether steps may close at all, the lowest watermark of the ranks that are waited for).
+
+        The watermark is None when nobody is waited for: every step may close.
+        """
+        if self.joining:
+            return False, None
+        marks = [state.watermark for state in self._waited_for()]
+        if not marks:
+            return True, None
+        known = [mark for mark in marks if mark is not None]
+        return (True, min(known)) if len(known) == len(marks) else (False, None)
+
+    def at(self, step: int) -> list[int]:
+        """Ranks that are waited for and have come exactly to `step`."""
+        return [
+            rank
+            for rank, state in self.ranks.items()
+            if state.watermark == step and not state.status and not state.suspended
+        ]
+
+    def suspend_behind(self, step: int) -> None:
+        """A deadline expired at `step`: whoever has not come so far is not waited for until it catches up."""
+        for state in self._waited_for():
+            if state.watermark is None or state.watermark < step:
+                state.suspended = True
+
+    def _patience(self, state: Rank) -> float | None:
+        """Until when a rank that has fed nothing is waited for: data must flow before its silence counts."""
+        if state.fed or state.status or state.suspended or self.first_feed is None:
+            return None
+        return max(state.joined, self.first_feed) + self.join_deadline
+
+    def next_deadline(self) -> float | None:
+        """When `expire` would change something."""
+        due = [self.first_join + self.join_deadline] if self.joining else []
+        due += [until for until in map(self._patience, self.ranks.values()) if until is not None]
+        return min(due, default=None)
+
+    def expire(self, now: float) -> None:
+        """Stop waiting for ranks that have not joined, or not fed anything, in time."""
+        if self.joining and now >= self.first_join + self.join_deadline:
+            self.joining = False
+        for state in self.ranks.values():
+            until = self._patience(state)
+            if until is not None and now >= until:
+                state.suspended = True
+
+    def over(self) -> str | None:
+        """The worst status when every rank has ended and no other is waited for, else None."""
+        if self.joining or not self.ranks:
+            return None
+        statuses = [state.status for state in self.ranks.values()]
+        return max(statuses, key=WORST.__getitem__) if all(statuses) else None

@@ -1,0 +1,288 @@
+"""Folds the rows of a run's ranks into points, and says in what order they came to be.
+
+Pure: no file, no clock; time comes in as `now`. The same calls give the same items, bit for bit, also when
+the reducer is written to a snapshot and restored between them. At any time
+
+    journaled == logged_total of all Points drained so far + open_values()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asynclog_proto import records
+from asynclog_proto.records import Scalar
+from asynclogd import snapshots
+from asynclogd.metrics import Metrics
+from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
+from asynclogd.progress import Progress
+from asynclogd.rowtables import Rows
+from asynclogd.snapshots import State, Tally
+from asynclogd.tabulate import World, of_rank, plain
+from asynclogd.window import Window, WindowLimits
+
+MAX_LAUNCHES = 1000
+"""Older launches that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReducerSettings:
+    """Deadlines in seconds, and caps.
+
+    join_deadline   how long ranks that have not joined, or not fed anything yet, are waited for
+    step_deadline   how long a step stays open after its first value
+    history_steps   closed steps of each metric in which late values are still merged
+    max_open_steps  open steps of each metric; beyond it the oldest closes early
+    max_bytes       of partials in use; growing may take twice as much for a while
+    max_names       metrics that are kept at a time
+    """
+
+    join_deadline: float = 5.0
+    step_deadline: float = 30.0
+    history_steps: int = 256
+    max_open_steps: int = 10_000
+    max_bytes: int = 128 << 20
+    max_names: int = 1_000_000
+
+
+class Reducer:
+    """The ranks of one run, generation after generation."""
+
+    def __init__(self, settings: ReducerSettings | None = None) -> None:
+        self.settings = settings or ReducerSettings()
+        self._limits = WindowLimits(
+            self.settings.history_steps,
+            self.settings.max_open_steps,
+            self.settings.max_bytes,
+            self.settings.max_names,
+        )
+        self._items: list[Item] = []
+        self._tally = Tally()
+        self._metrics = Metrics()
+        self._progress: Progress | None = None
+        self._window = Window(self._limits, World(0))
+
+    @property
+    def journaled(self) -> int:
+        """Logged values fed so far."""
+        return self._tally.journaled
+
+    @property
+    def late(self) -> int:
+        """Logged values that came after their step had closed."""
+        return self._tally.late + self._window.late
+
+    @property
+    def closed_early(self) -> int:
+        """Steps that a cap closed before their ranks had given all."""
+        return self._tally.closed_early + self._window.closed_early
+
+    # -- what happens -------------------------------------------------------------------------------------------
+
+    def join(self, rank: int, world_size: int, launch: str, now: float) -> None:
+        """A stream joined: a rank, a new incarnation of one, or the first of a new launch."""
+        if launch in self._tally.launches:
+            return  # its ranks are gone; what they still send is late
+        progress = self._progress
+        if progress is None or progress.launch != launch:
+            progress = self._generation(world_size, launch, now)
+        if max(world_size, rank + 1) > progress.world:
+            progress.world = max(world_size, rank + 1)
+            self._window.widen(progress.world)
+        progress.join(rank, now)
+        self._tally.ended = False
+        self._settle()
+
+    def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
+        """What a decoder gave for a rank, in order."""
+        progress = self._progress
+        if progress is None or (progress.launch != launch and launch not in self._tally.launches):
+            raise ValueError(f"launch {launch!r} has not joined")
+        if progress.launch != launch:
+            self._feed_old(rank, launch, decoded)
+            return
+        if rank not in progress.ranks:
+            self.join(rank, rank + 1, launch, now)
+        decoded = list(decoded)
+        self._note_first(decoded)
+        for said in decoded:
+            if isinstance(said, Rows):
+                self._rows(progress, said, rank, now)
+            elif isinstance(said, records.End):
+                progress.end(rank, said.status)
+            else:
+                self._facts(said)
+        self._settle()
+
+    def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - part of the interface
+        """The rank's process died, or went after its END."""
+        if self._progress is not None and self._progress.launch == launch:
+            self._progress.end(rank, "killed")
+            self._settle()
+
+    def advance(self, now: float) -> None:
+        """Close what deadlines close by `now`."""
+        progress = self._progress
+        if progress is None:
+            return
+        progress.expire(now)
+        expired = self._window.close_overdue(now, self.settings.step_deadline)
+        if expired is not None:
+            progress.suspend_behind(expired)
+        self._settle()
+
+    def next_deadline(self) -> float | None:
+        """When `advance` would do something; None when it would not, however late."""
+        due = None if self._progress is None else self._progress.next_deadline()
+        step = self._window.oldest() + self.settings.step_deadline
+        if step == float("inf"):
+            return due
+        return step if due is None else min(due, step)
+
+    def drain(self) -> list[Item]:
+        """The items that came to be since the last call, in order."""
+        items, self._items = self._items, []
+        return items
+
+    def open_values(self, rank: int | None = None) -> int:
+        """Logged values that are in no point yet; with `rank`, that rank's.
+
+        Where a rank gave several values for a metric at a step, and that has closed while the step's other
+        metrics have not, the rank's count has them still, but for one.
+        """
+        if rank is None:
+            return self._window.open
+        if self._progress is None or rank not in self._progress.ranks:
+            return 0
+        return sum(table.open_values(rank) for table in self._window.columns.tables.values())
+
+    # -- generations --------------------------------------------------------------------------------------------
+
+    def _generation(self, world: int, launch: str, now: float) -> Progress:
+        before = self._progress
+        number = 0
+        if before is not None:
+            number = before.generation + 1
+            self._window.settle(None, [])
+            self._collect()
+            self._tally.launches[before.launch] = (before.generation, before.world)
+            if len(self._tally.launches) > MAX_LAUNCHES:
+                del self._tally.launches[next(iter(self._tally.launches))]
+            self._tally.late, self._tally.closed_early = self.late, self.closed_early
+            if self._tally.top is not None:
+                self._tally.highest = self._tally.top if self._tally.highest is None else max(self._tally.highest, self._tally.top)
+            self._metrics = Metrics()
+            self._tally.first = self._tally.top = None
+            self._tally.begun = False
+        self._window = Window(self._limits, World(world, number))
+        self._progress = Progress(launch, world, number, self.settings.join_deadline, now)
+        return self._progress
+
+    def _note_first(self, decoded: list[Any]) -> None:
+        tables = [said.steps for said in decoded if isinstance(said, Rows)]
+        if tables:
+            first, top = min(int(s.min()) for s in tables), max(int(s.max()) for s in tables)
+            self._tally.first = first if self._tally.first is None else min(self._tally.first, first)
+            self._tally.top = top if self._tally.top is None else max(self._tally.top, top)
+
+    def _put(self, points: Iterable[Points]) -> None:
+        for each in points:
+            if not self._tally.begun:
+                self._tally.begun = True
+                first, highest = self._tally.first, self._tally.highest
+                if first is not None and highest is not None and first <= highest:
+                    self._items.append(Rewind(first, each.generation))
+            self._items.append(each)
+
+    def _feed_old(self, rank: int, launch: str, decoded: Iterable[Any]) -> None:
+        """A launch that was superseded: what its ranks still say is told as it is, so that the ledger balances."""
+        generation, world = self._tally.launches[launch]
+        for said in decoded:
+            if isinstance(said, Rows):
+                self._tally.journaled += said.values.size
+                self._tally.late += said.values.size
+                for group in self._metrics.groups(said.names):
+                    rows = group.of(said)
+                    where = World(world, generation)
+                    if group.spec.reductions:
+                        self._items.extend(plain(group.spec, rows, rank, where, revision=True))
+                    else:
+                        self._items.append(
+                            of_rank(group.spec, self._metrics.rank_series(rows.names, rank), rows, where)
+                        )
+
+    # -- one rank's records -------------------------------------------------------------------------------------
+
+    def _rows(self, progress: Progress, rows: Rows, rank: int, now: float) -> None:
+        self._tally.journaled += rows.values.size
+        window, metrics = self._window, self._metrics
+        for group in metrics.groups(rows.names):
+            part, spec = group.of(rows), group.spec
+            if spec.per_rank:
+                self._put([of_rank(spec, metrics.rank_series(part.names, rank), part, window.world)])
+            if spec.reductions and progress.world == 1:
+                self._put(plain(spec, part, rank, window.world))
+            elif spec.reductions:
+                window.feed(spec, part, rank, now)
+                self._collect()
+        top = int(rows.steps.max())
+        progress.fed(rank, top, now)
+        if progress.ranks[rank].suspended:
+            # Waiting for it again costs the lag that it has: worth it while that is well under the deadline.
+            lag = now - window.opened_at(top)
+            progress.reconsider(rank, near=lag < self.settings.step_deadline / 2)
+
+    def _facts(self, said: Any) -> None:
+        if isinstance(said, records.Define):
+            if self._metrics.define(said):
+                self._window.columns.redefined(self._metrics)
+        elif isinstance(said, records.Params):
+            if changed := _changed(self._tally.params, said.values):
+                self._items.append(Params(changed))
+        elif isinstance(said, records.Summary) and (changed := _changed(self._tally.summary, said.values)):
+            self._items.append(Summary(changed))
+
+    # -- closing ------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        progress = self._progress
+        if progress is None:
+            return
+        may_close, low = progress.low()
+        if may_close:
+            self._window.settle(low, [] if low is None else progress.at(low))
+        self._window.bound()
+        self._collect()
+        status = progress.over()
+        if status is not None and not self._tally.ended:
+            self._tally.ended = True
+            self._items.append(RunEnd(status))
+
+    def _collect(self) -> None:
+        self._put(self._window.out)
+        self._window.out = []
+
+    # -- snapshots ----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """All state, for `restore`. Items that were not drained are not in it: drain first."""
+        return snapshots.pack(State(self._tally, self._metrics, self._progress, self._window))
+
+    @classmethod
+    def restore(cls, settings: ReducerSettings, blob: bytes) -> Reducer:
+        """The reducer that `snapshot` was called on. Raises ValueError when `blob` is none of this version's."""
+        reducer = cls(settings)
+        state = snapshots.unpack(blob, reducer._limits)
+        reducer._tally, reducer._metrics = state.tally, state.metrics
+        reducer._progress, reducer._window = state.progress, state.window
+        return reducer
+
+
+def _changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The values that are new or not what they were; they are known from now on."""
+    # repr tells 1 from True and from 1.0, and finds NaN equal to NaN.
+    changed = {n: v for n, v in values.items() if n not in known or repr(known[n]) != repr(v)}
+    known.update(changed)
+    return changed

@@ -1,0 +1,165 @@
+"""A reducer's state as bytes and back. Only what is in use is written; where a step lies in memory is not state."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from asynclog_proto.records import Define, Scalar
+from asynclogd.columns import Columns
+from asynclogd.metrics import Metrics, Spec
+from asynclogd.progress import Progress, Rank
+from asynclogd.tables import Table
+from asynclogd.tabulate import World
+from asynclogd.window import Window, WindowLimits
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a reducer remembers across rows and generations, beside its metrics, progress and window."""
+
+    journaled: int = 0
+    params: dict[str, Scalar] = field(default_factory=dict)
+    summary: dict[str, Scalar] = field(default_factory=dict)
+    launches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """older launches: generation and world size"""
+    late: int = 0
+    """late values of older generations"""
+    closed_early: int = 0
+    """steps that caps closed in older generations"""
+    highest: int | None = None
+    """the highest step of older generations"""
+    first: int | None = None
+    """the lowest step of this generation so far"""
+    top: int | None = None
+    """the highest step of this generation so far"""
+    begun: bool = False
+    """this generation has put out points"""
+    ended: bool = False
+    """the run's end has been told"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All of a reducer but its settings."""
+
+    tally: Tally
+    metrics: Metrics
+    progress: Progress | None
+    window: Window
+
+
+def pack(state: State) -> bytes:
+    """The state as bytes, for `unpack`."""
+    window, columns = state.window, state.window.columns
+    fields: dict[str, Any] = {
+        "version": VERSION,
+        "tally": asdict(state.tally),
+        "defines": [[define.pattern, list(define.reduce), define.per_rank] for define in state.metrics.defines()],
+        "progress": None if state.progress is None else _progress_fields(state.progress),
+        "world": [window.world.size, window.world.generation],
+        "window": [window.open, window.late, window.closed_early],
+        "ticks": columns.ticks,
+        "tables": [_table_fields(table, retired=columns.retired(table)) for table in columns.tables.values()],
+        "former": [[name, table.number, column] for name, (table, column) in columns.former.items()],
+    }
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    return packed
+
+
+def unpack(blob: bytes, limits: WindowLimits) -> State:
+    """What `pack` was given. Raises ValueError when `blob` is nothing that this version wrote."""
+    try:
+        fields = msgpack.unpackb(blob, raw=False, strict_map_key=False)
+        if fields["version"] != VERSION:
+            raise ValueError(f"a snapshot of version {fields['version']}; this is version {VERSION}")
+        return _state(fields, limits)
+    except (KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise ValueError(f"not a reducer's snapshot: {error!r}") from error
+
+
+def _state(fields: dict[str, Any], limits: WindowLimits) -> State:
+    tally = Tally(**fields["tally"])
+    tally.launches = {launch: (generation, world) for launch, (generation, world) in tally.launches.items()}
+    metrics = Metrics()
+    for pattern, reduce, per_rank in fields["defines"]:
+        metrics.define(Define(pattern, tuple(reduce), per_rank))
+    window = Window(limits, World(*fields["world"]))
+    window.open, window.late, window.closed_early = fields["window"]
+    window.columns = _columns(fields, window.world.size)
+    return State(tally, metrics, _progress(fields["progress"]), window)
+
+
+def _progress_fields(progress: Progress) -> dict[str, Any]:
+    fields = asdict(progress)
+    fields["ranks"] = list(fields["ranks"].items())
+    return fields
+
+
+def _progress(fields: dict[str, Any] | None) -> Progress | None:
+    if fields is None:
+        return None
+    ranks = {rank: Rank(**state) for rank, state in fields["ranks"]}
+    return Progress(**{**fields, "ranks": ranks})
+
+
+def _columns(fields: dict[str, Any], world: int) -> Columns:
+    columns = Columns(world)
+    for each in fields["tables"]:
+        columns.put(_table(each, world), retired=each["retired"])
+    for each in fields["tables"]:
+        if each["elder"] is not None:
+            table = columns.tables[each["number"]]
+            table.elder = columns.tables[each["elder"]]
+            table.elder_columns = np.frombuffer(each["elder_columns"], np.int64)
+    columns.former = {name: (columns.tables[number], column) for name, number, column in fields["former"]}
+    columns.ticks = fields["ticks"]
+    return columns
+
+
+def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
+    slots, order = table.slots, table.slots.in_order()
+    places = {slot: place for place, slot in enumerate(order.tolist())}
+    return {
+        "number": table.number,
+        "names": list(table.names),
+        "spec": [list(table.spec.reductions), table.spec.per_rank],
+        "retired": retired,
+        "used_at": table.used_at,
+        "kept": len(slots.kept),
+        "horizon": slots.horizon,
+        "steps": slots.steps[order].tobytes(),
+        "times": slots.times[order].tobytes(),
+        "opened": slots.opened[order].tobytes(),
+        "cells": {name: array[order].tobytes() for name, array in table.fields.items()},
+        "done": [[places[slot], mask.tobytes()] for slot, mask in table.done.items()],
+        "again": [[places[slot], list(counts.items())] for slot, counts in table.again.items()],
+        "elder": None if table.elder is None else table.elder.number,
+        "elder_columns": None if table.elder_columns is None else table.elder_columns.tobytes(),
+    }
+
+
+def _table(fields: dict[str, Any], world: int) -> Table:
+    reductions, per_rank = fields["spec"]
+    table = Table(fields["number"], tuple(fields["names"]), Spec(tuple(reductions), per_rank), world)
+    steps = np.frombuffer(fields["steps"], np.int64)
+    count, kept = len(steps), fields["kept"]
+    table.resize(table.slots.room(count))
+    slots = table.slots
+    slots.steps[:count] = steps
+    slots.times[:count] = np.frombuffer(fields["times"])
+    slots.opened[:count] = np.frombuffer(fields["opened"])
+    slots.fill(kept, count)
+    slots.horizon = fields["horizon"]
+    for name, data in fields["cells"].items():
+        array = table.fields[name]
+        array[:count] = np.frombuffer(data, array.dtype).reshape(count, *array.shape[1:])
+    table.used_at = fields["used_at"]
+    table.done = {place: np.frombuffer(mask, np.bool_).copy() for place, mask in fields["done"]}
+    table.again = {place: dict(counts) for place, counts in fields["again"]}
+    return table
