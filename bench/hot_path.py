@@ -43,12 +43,12 @@ class Turn:
         self._process = process
         self._answers = os.fdopen(answers)
 
-    def __call__(self, command: str, *arguments: int) -> dict[str, Any]:
+    def __call__(self, command: str, *arguments: int | str) -> dict[str, Any]:
         """One measurement; RuntimeError when the process ended instead of answering."""
         self.begin(command, *arguments)
         return self.answer()
 
-    def begin(self, command: str, *arguments: int) -> None:
+    def begin(self, command: str, *arguments: int | str) -> None:
         """Ask for one measurement."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # answer() then tells how the process ended
@@ -129,7 +129,7 @@ def paced(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> 
     with out.status("a call at every 1 ms step") as status:
         for turn, name in harness.interleaved(list(turns), options.turns):
             status.update(f"paced, turn {turn + 1} of {options.turns}: {CONTENDERS[name].label}")
-            answer = turns[name]("paced", max(5, round(options.calls * CONTENDERS[name].paced_share)))
+            answer = turns[name]("paced", max(5, round(options.calls * CONTENDERS[name].paced_share)), options.pace)
             times[name] += answer["times_ns"]
             cpu_s[name] += answer["cpu_s"]
     for name in turns:
@@ -141,6 +141,7 @@ def paced(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> 
             "mode": "paced",
             "contender": name,
             "label": CONTENDERS[name].label,
+            "pace": options.pace,
             "calls": len(times[name]),
             **harness.quantiles_us(times[name]),
             "cpu_us_per_call": max(0.0, cpu_us[name] - idle),
@@ -181,6 +182,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with the sizes that `--quick` makes smaller."""
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--only", action="append", choices=list(CONTENDERS), help="measure this one; may be repeated")
+    parser.add_argument(
+        "--pace", choices=["asleep", "busy"], default="asleep", help="how the rest of a step is spent (asleep)"
+    )
     parser.add_argument("--turns", type=int, help="paced turns of each contender (default 15; quick 3)")
     parser.add_argument("--calls", type=int, help="paced calls in a turn (default 200; quick 150)")
     parser.add_argument("--rows", type=int, help="rows back to back; slow peers get a share (40000)")

@@ -6,6 +6,7 @@ Commands come as JSON lines on standard input, answers go as JSON lines to the f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import statistics
 import sys
 import time
 from array import array
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,34 @@ STEP_S = 0.001
 SETTLE_S = 0.05
 WARM_UP_CALLS = 20
 POOL = 256
-"""Distinct rows that are logged in turn: making them is the trainer's cost, not the logger's."""
+"""Distinct rows that are logged back to back: making them is the trainer's cost, not the logger's."""
 
 
-def made_rows(names: int, count: int) -> list[Scalars]:
-    """`count` dicts of `names` floats that differ."""
-    keys = [f"train/metric_{index}" for index in range(names)]
-    return [{key: 0.37 * index + row for index, key in enumerate(keys)} for row in range(count)]
+def asleep(seconds: float) -> None:
+    """The rest of a step as a loop spends it that waits for its GPU: other threads run, the caller's core cools."""
+    time.sleep(max(0.0, seconds))
+
+
+def busy(seconds: float) -> None:
+    """The rest of a step as a loop spends it that computes in C++: the core stays warm, the GIL is free."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        hashlib.sha256(_BLOCK)
+
+
+_BLOCK = bytes(32 << 10)
+PACES: Mapping[str, Callable[[float], None]] = {"asleep": asleep, "busy": busy}
+
+
+def names_of(count: int) -> list[str]:
+    """`count` names of metrics."""
+    return [f"train/metric_{index}" for index in range(count)]
+
+
+def made_row(names: list[str], step: int) -> Scalars:
+    """A new dict of new floats, as a training loop makes it just before it logs it."""
+    value = 0.37 * step
+    return {name: value + index for index, name in enumerate(names)}
 
 
 class Measurement:
@@ -48,31 +71,33 @@ class Measurement:
         folder.mkdir(parents=True)
         self._contender: Contender = CONTENDERS[self._name]()
         self._contender.setup(folder)
-        self._rows = made_rows(10, POOL)
         self._step = 0
+        self._pausing_s = 0.0
         self._tree = ProcessTree(self._contender.extra_pids)
-        self._paced(WARM_UP_CALLS)
+        self._paced(WARM_UP_CALLS, asleep)
 
-    def paced(self, calls: int) -> dict[str, Any]:
+    def paced(self, calls: int, pace: str) -> dict[str, Any]:
         """Time of each call (ns), one a 1 ms step, and the tree's CPU (s) with what they leave to do."""
-        before = self._tree.cpu_seconds()
-        times = self._paced(calls)
+        before = self._tree.cpu_seconds() - self._pausing_s
+        times = self._paced(calls, PACES[pace])
         if self._contender.drains_again:
             self._contender.drain_until_durable()
         else:
             time.sleep(SETTLE_S)
-        return {"times_ns": list(times), "cpu_s": self._tree.cpu_seconds() - before}
+        return {"times_ns": list(times), "cpu_s": self._tree.cpu_seconds() - self._pausing_s - before}
 
-    def _paced(self, calls: int) -> array[int]:
-        # It sleeps between calls, as a loop does that waits for its GPU: other threads may run, caches cool.
-        log, clock, rows = self._contender.log, time.perf_counter_ns, self._rows
+    def _paced(self, calls: int, pause: Callable[[float], None]) -> array[int]:
+        log, clock, names = self._contender.log, time.perf_counter_ns, names_of(10)
         times = array("q", bytes(8 * calls))
         for index in range(calls):
-            row, step = rows[index % POOL], self._step + index
+            step = self._step + index
+            row = made_row(names, step)
             start = clock()
             log(row, step)
             times[index] = clock() - start
-            time.sleep(max(0.0, STEP_S - times[index] / 1e9))
+            idle = time.thread_time()
+            pause(STEP_S - times[index] / 1e9)
+            self._pausing_s += time.thread_time() - idle
         self._step += calls
         return times
 
@@ -92,7 +117,7 @@ class Measurement:
     def back_to_back(self, rows: int) -> dict[str, Any]:
         """Wall clock for each row (us), from the first call until all rows are durable."""
         self.open()
-        pool, log, first = self._rows, self._contender.log, self._step
+        pool, log, first = [made_row(names_of(10), row) for row in range(POOL)], self._contender.log, self._step
         start = time.perf_counter()
         for index in range(rows):
             log(pool[index % POOL], first + index)
@@ -104,11 +129,12 @@ class Measurement:
     def wide(self, names: int) -> dict[str, Any]:
         """Median cost of a call (ns) for each of its `names` values, at a pace that lets a sender keep up."""
         self.open()
-        rows = made_rows(names, max(2, min(POOL, 200_000 // names)))
+        keys = names_of(names)
         calls = max(20, min(2_000, 500_000 // names))
         log, clock, times = self._contender.log, time.perf_counter_ns, []
         for index in range(calls):
-            row, step = rows[index % len(rows)], self._step + index
+            step = self._step + index
+            row = made_row(keys, step)
             start = clock()
             log(row, step)
             times.append(clock() - start)

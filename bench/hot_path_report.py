@@ -50,7 +50,8 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
 
 def paced_table(rows: Sequence[Row]) -> Table:
     """Latency, CPU and time until durable; in brackets how many times asynclog's."""
-    return table("A dict of 10 floats, one call at each 1 ms step", PACED_HEADER, _cells(rows))
+    pace = next((row["pace"] for row in rows if row["mode"] == "paced"), "")
+    return table(f"A dict of 10 floats, one call at each 1 ms step, {pace} between", PACED_HEADER, _cells(rows))
 
 
 def names_table(rows: Sequence[Row]) -> Table:
