@@ -55,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The rank lives; the daemon answers with an Ack. Client to daemon.
+    """The rank lives. Client to daemon, every 2 s.
 
     `step` is its watermark (-1 before any). The counts are of logged values since the stream began: `issued` of
     them all, `dropped` by cause those that never became a record.
