@@ -1,0 +1,129 @@
+"""CPU per scalar that reaches a TensorBoard event file: asynclog's backend beside torch's SummaryWriter.
+
+    python bench/tensorboard.py [--quick] [--json PATH|-] [--readme] [--check]
+
+Both write the same float values to files of their own, from opening to closing, and both count all CPU of this
+process (SummaryWriter has a thread). asynclog's backend gets tables of steps, as the daemon's sink gives them: at
+full speed a table has many steps, in a quiet run it may have one, so both are measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import harness
+from asynclogd.backends.base import Points, RunInfo
+from asynclogd.backends.tensorboard import TensorBoardBackend, TensorBoardConfig
+
+NAMES = (10, 1000)
+STEPS_PER_TABLE = (100, 1)
+AT_LEAST = 30.0
+
+Values = NDArray[np.float64]
+
+
+def series(names: int) -> list[str]:
+    return [f"train/layer{i}/loss" for i in range(names)]
+
+
+def tables(values: Values, steps_per_table: int) -> list[Points]:
+    ones = np.ones(values.shape, np.uint32)
+    steps, names = np.arange(len(values)), tuple(series(values.shape[1]))
+    times = time.time() + steps * 1e-3
+    cuts = [slice(at, at + steps_per_table) for at in range(0, len(values), steps_per_table)]
+    return [Points(names, steps[c], times[c], values[c], ones[c], ones[c], world=1) for c in cuts]
+
+
+def asynclog(directory: Path, values: Values, steps_per_table: int) -> float:
+    """CPU seconds; a flush for every hundred tables, and at the end."""
+    items = tables(values, steps_per_table)
+    began = time.process_time()
+    backend = TensorBoardBackend(TensorBoardConfig())
+    backend.open(RunInfo("bench", "run", directory, directory), None)
+    for at in range(0, len(items), 100):
+        backend.write(items[at : at + 100])
+        backend.flush()
+    backend.close("success")
+    return time.process_time() - began
+
+
+def summary_writer(directory: Path, values: Values) -> float:
+    """CPU seconds of an add_scalar for each value."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    names, rows = series(values.shape[1]), values.tolist()
+    began = time.process_time()
+    writer = SummaryWriter(str(directory))  # type: ignore[no-untyped-call]
+    for step, row in enumerate(rows):
+        for name, value in zip(names, row, strict=True):
+            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+    writer.close()  # type: ignore[no-untyped-call]
+    return time.process_time() - began
+
+
+def measure(names: int, scalars: int, run: Callable[[Path, Values], float]) -> float:
+    """CPU microseconds per scalar."""
+    values = np.random.default_rng(0).normal(size=(max(1, scalars // names), names))
+    with tempfile.TemporaryDirectory() as directory:
+        return run(Path(directory), values) / values.size * 1e6
+
+
+def main() -> int:
+    options = harness.parser(__doc__ or "").parse_args()
+    repeats, peer_scalars, own_scalars = (1, 5_000, 200_000) if options.quick else (3, 20_000, 2_000_000)
+    contenders: dict[tuple[str, int], tuple[int, Callable[[Path, Values], float]]] = {
+        ("SummaryWriter", 1): (peer_scalars, summary_writer),
+    }
+    for steps in STEPS_PER_TABLE:
+        count = own_scalars if steps > 1 else own_scalars // 10
+        contenders["asynclog", steps] = (count, lambda path, values, steps=steps: asynclog(path, values, steps))  # type: ignore[misc]
+    found = []
+    for names in NAMES:
+        for _, (count, run) in contenders.items():
+            measure(names, min(count, 5000), run)  # imports and caches
+        for _ in range(repeats):
+            for (contender, steps), (count, run) in contenders.items():
+                cost = measure(names, count, run)
+                found.append(
+                    {"contender": contender, "names": names, "steps_per_table": steps, "cpu_us_per_scalar": cost}
+                )
+    rows = harness.median_rows(found, ("contender", "names", "steps_per_table"))
+    return report(rows, options)
+
+
+def report(rows: list[harness.Row], options: argparse.Namespace) -> int:
+    """Print the table and the promise; 1 when it does not hold and `--check` was given."""
+    peer = {row["names"]: row["cpu_us_per_scalar"] for row in rows if row["contender"] == "SummaryWriter"}
+    for row in rows:
+        row["times_less"] = peer[row["names"]] / row["cpu_us_per_scalar"]
+    out = harness.console(options.json)
+    cells = [
+        (
+            f"{row['contender']}, {row['names']} names",
+            str(row["steps_per_table"]),
+            f"{row['cpu_us_per_scalar']:.3f}",
+            f"{row['times_less']:.0f}x",
+        )
+        for row in rows
+    ]
+    header = ("", "steps a table", "CPU us per scalar", "less than SummaryWriter")
+    out.print(harness.table("TensorBoard event files", header, cells))
+    own = [row["times_less"] for row in rows if row["contender"] == "asynclog"]
+    promise = harness.Check("CPU per scalar, times less than SummaryWriter", min(own), AT_LEAST, at_least=True)
+    if options.readme:
+        about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch', 'tensorboard'])}"
+        harness.write_readme("tensorboard", harness.markdown(header, cells, about))
+    kept = harness.print_checks(out, [promise])
+    harness.write_json(options.json, rows)
+    return int(options.check and not kept)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
