@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+_MOST_PENDING = 1 << 23
+
 
 class AppendFile:
-    """A file that grows only in `flush`, so that its length is a position.
+    """A file that grows at its end only, so that its length is a position.
 
     What was written after the length that `flush` returned last is cut off when the file is opened at that length.
     """
@@ -19,24 +21,32 @@ class AppendFile:
         self.path = path
         self.length = length
         self._fsync = fsync
+        self._unsynced = False
         self._pending: list[bytes | memoryview] = []
+        self._pending_bytes = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         os.ftruncate(self._descriptor, length)
 
     def append(self, chunk: bytes | memoryview) -> None:
-        """Take bytes; they reach the file with `flush`."""
+        """Take bytes; they reach the file with `flush`, or before when they are many."""
         self._pending.append(chunk)
+        self._pending_bytes += len(chunk) if isinstance(chunk, bytes) else chunk.nbytes
+        if self._pending_bytes >= _MOST_PENDING:
+            self._write_out()
 
     def flush(self) -> int:
         """Write what was taken and return the file's length. Raises OSError and keeps the bytes: flush again."""
+        self._write_out()
+        if self._fsync and self._unsynced:
+            os.fsync(self._descriptor)
+            self._unsynced = False
+        return self.length
+
+    def _write_out(self) -> None:
         if self._pending:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-            written = _write_at(self._descriptor, memoryview(data).cast("B"), self.length)
-            if self._fsync:
-                os.fsync(self._descriptor)
-            self.length += written
-            self._pending = []
-        return self.length
+            self.length += _write_at(self._descriptor, memoryview(data).cast("B"), self.length)
+            self._pending, self._pending_bytes, self._unsynced = [], 0, True
 
     def close(self) -> None:
         """Let go of the file; what was not flushed is lost. Idempotent."""
