@@ -56,8 +56,7 @@ PAD = 0xC0
 
 STATUSES = ("success", "failed", "killed")
 
-_ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
-"""The first bytes of a MessagePack array."""
+_ARRAYS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))  # the first bytes of a MessagePack array
 
 Scalar = Union[None, bool, int, float, str]  # noqa: UP007 - evaluated at run time on 3.10
 

@@ -18,6 +18,8 @@ from asynclog_proto.limits import MAX_DEPTH, MAX_RECORD_BYTES
 _MALFORMED = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
 """What msgpack raises for bad bytes, in its C and in its Python form; UnicodeDecodeError is a ValueError."""
 
+_LENGTHS = {f"max_{kind}_len": MAX_RECORD_BYTES for kind in ("str", "bin", "array", "map", "ext")}
+
 
 def pack(value: object) -> bytes:
     """Encode `value` (None, bool, int, float, str, bytes, lists and dicts of those) as MessagePack.
@@ -132,8 +134,8 @@ def object_size(data: memoryview) -> int:
 
 
 def _try_size(data: memoryview) -> int:
-    """The object's size, 0 when it goes on after `data`. Skipping makes no object, so lengths need no limit."""
-    reader = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
+    """The object's size, 0 when it goes on after `data`. Skipping makes no object: lengths only name the end."""
+    reader = msgpack.Unpacker(max_buffer_size=max(len(data), 1), **_LENGTHS)
     reader.feed(data)
     try:
         reader.skip()
