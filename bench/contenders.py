@@ -26,8 +26,11 @@ class Asynclog(Contender):
         self._finished = False
 
     def drain_until_durable(self) -> None:
-        self._run.finish(timeout=120)
         self._finished = True
+        ledger = self._run.finish(timeout=120)
+        backend = ledger.backends["tensorboard"]
+        if not ledger.complete or ledger.dropped or backend.pending or backend.limited or backend.dead:
+            raise RuntimeError(f"not every value is in TensorBoard:\n{ledger}")
 
     def close(self) -> None:
         if not self._finished:

@@ -18,7 +18,6 @@ import torch
 import torch.distributed as dist
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset, TensorDataset
 
 import asynclog
@@ -54,7 +53,7 @@ def train(options: argparse.Namespace, rank: int, world_size: int) -> None:
     training, validation = digits(rank, world_size)
     sampler: DistributedSampler[object] = DistributedSampler(training, world_size, rank, drop_last=True)
     batches = DataLoader(training, options.batch_size, sampler=sampler, drop_last=True)
-    model = DistributedDataParallel(network())
+    model = nn.parallel.DistributedDataParallel(network())
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     steps = options.epochs * len(batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=steps)
@@ -85,6 +84,8 @@ def train(options: argparse.Namespace, rank: int, world_size: int) -> None:
             schedule.step()
             step += 1
         run.log({"epoch": epoch, **evaluate(model, validation)}, step - 1, weight=len(validation))
+        if rank == 0:
+            print(f"epoch {epoch + 1} of {options.epochs}", flush=True)
 
     run.finish()  # waits until what was logged is in the journal and in the local files; returns the ledger
 
@@ -107,11 +108,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)  # two ranks share a laptop's cores
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "0")
-    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    dist.init_process_group("gloo", rank=rank, world_size=world_size)
-    train(options, rank, world_size)
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    os.environ.update({name: value for name, value in alone.items() if name not in os.environ})
+    dist.init_process_group("gloo")
+    train(options, dist.get_rank(), dist.get_world_size())
     dist.destroy_process_group()
 
 
