@@ -1,0 +1,72 @@
+"""What became of a run's values, as `finish` returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BackendLedger:
+    """Counts of values: issued to the journal = delivered + limited + dead + pending."""
+
+    delivered: int
+    limited: int
+    dead: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Counts of logged values: issued = journaled + pending + dropped, of the run where a daemon answered, else of
+    this rank. `complete`: all that this rank said is journaled and in the local file backends.
+    """
+
+    complete: bool
+    issued: int
+    journaled: int
+    pending: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    backends: Mapping[str, BackendLedger] = field(default_factory=dict)
+    spool: str = ""
+    """where records wait for `asynclog sync`, "" when none do"""
+
+    def __str__(self) -> str:
+        lost = "".join(f", {count} dropped ({cause})" for cause, count in self.dropped.items())
+        lines = [f"{self.issued} values: {self.journaled} journaled, {self.pending} pending{lost}"]
+        if self.backends:
+            width = max(map(len, self.backends))
+            lines.append(f"  {'':{width}}  delivered    limited       dead    pending")
+            lines += [
+                f"  {name:{width}} {row.delivered:10} {row.limited:10} {row.dead:10} {row.pending:10}"
+                for name, row in self.backends.items()
+            ]
+        return "\n".join(lines)
+
+
+def from_daemon(complete: bool, told: Mapping[str, Any]) -> Ledger:
+    """A ledger from a daemon's message; what a later daemon does not say counts as 0."""
+    backends = {
+        str(name): BackendLedger(*(_count(row, key) for key in ("delivered", "limited", "dead", "pending")))
+        for name, row in _mapping(told, "backends").items()
+        if isinstance(row, Mapping)
+    }
+    return Ledger(
+        complete=complete,
+        issued=_count(told, "issued"),
+        journaled=_count(told, "journaled"),
+        pending=_count(told, "in_transit"),
+        dropped={str(cause): int(count) for cause, count in _mapping(told, "dropped").items()},
+        backends=backends,
+    )
+
+
+def _count(row: Mapping[str, Any], key: str) -> int:
+    value = row.get(key, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _mapping(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = told.get(key)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,211 @@
+"""Opening a run: check everything, then make the run's ring, spool and sender."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asynclog import launch, ranks, ringplace, settings
+from asynclog.backends import check_backends
+from asynclog.flatten import flatten
+from asynclog.launcher import Launcher
+from asynclog.notices import Notices
+from asynclog.process import RUNS
+from asynclog.ring import Ring
+from asynclog.rows import Rows
+from asynclog.run import Run
+from asynclog.sender import Sender
+from asynclog.settings import Settings
+from asynclog.spool import Spool
+from asynclog_proto import __version__, frames, places
+from asynclog_proto.errors import AsynclogError, ConfigError
+from asynclog_proto.frames import Hello
+from asynclog_proto.ringfile import HEADER, MAX_HELLO
+
+DEFAULT_DIR = "asynclog"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given."""
+
+    hello: Hello
+    settings: Settings
+    mode: str
+    endpoint: str | None
+    run_dir: Path
+
+
+def open_run(
+    project: str,
+    name: str | None,
+    config: Any,
+    directory: Any,
+    backends: Any,
+    rank: int | None,
+    world_size: int | None,
+    endpoint: str | None,
+    mode: str,
+    *,
+    strict: bool,
+) -> Run:
+    """What `asynclog.init` does."""
+    notices = Notices()
+    plan = _plan(project, name, directory, backends, rank, world_size, endpoint, mode)
+    if config is not None:
+        flatten(config, lambda _: None)
+    if plan.mode == "disabled":
+        rows = Rows(Ring(mmap.mmap(-1, HEADER + 4096)), notices, strict=strict)
+        rows.close("disabled")
+        return _begin(plan, notices, rows, None, strict=strict)
+    if plan.endpoint is None:
+        places.endpoint(plan.settings.runtime)
+    run = _open(plan, notices, strict=strict)
+    if config is not None:
+        run.params(config)
+    notices.say()
+    return run
+
+
+def _plan(
+    project: str, name: str | None, directory: Any, backends: Any, rank: Any, world_size: Any, endpoint: Any, mode: Any
+) -> Plan:
+    environ = os.environ
+    chosen = settings.read(environ, os.getuid())
+    mode = settings.check_mode("mode", mode)
+    places.check_component("project", project)
+    place = ranks.resolve(environ, rank, world_size)
+    incarnation = os.urandom(8).hex()
+    started = launch.identify(environ, place, incarnation)
+    if name is None:
+        name = chosen.name or RUNS.unique(project, started.name)
+    places.check_component("name" if chosen.name != name else "ASYNCLOG_NAME", name)
+    root = _directory(directory, environ)
+    run_dir = places.run_dir(root, project, name)
+    hello = Hello(
+        project=project,
+        name=name,
+        dir=root,
+        rank=place.rank,
+        world_size=place.world_size,
+        incarnation=incarnation,
+        launch=started.id,
+        first_seq=0,
+        pid=os.getpid(),
+        host=os.uname().nodename,
+        spool=str(places.spool_dir(run_dir, place.rank, incarnation)),
+        backends=check_backends(backends),
+        client=f"asynclog {__version__} (Python)",
+    )
+    address = endpoint or chosen.endpoint
+    if address is not None:
+        places.endpoint(places.runtime_of(address))
+    _greeting(replace(hello, ring="x" * 300))
+    return Plan(hello, chosen, chosen.mode if mode == "auto" else mode, address, run_dir)
+
+
+def _directory(given: Any, environ: Mapping[str, str]) -> str:
+    try:
+        text = os.fspath(given)
+    except TypeError:
+        raise ConfigError(f"dir is a path, not {type(given).__name__}") from None
+    if text == DEFAULT_DIR:
+        text = environ.get("ASYNCLOG_DIR") or text
+    path = os.path.abspath(os.fsdecode(text))  # noqa: PTH100 - a link stays a link, for the daemon to follow
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"dir {path!a} is not UTF-8") from None
+    return path
+
+
+def _greeting(hello: Hello) -> bytes:
+    try:
+        (frame,) = frames.encode(hello)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"backends: options are None, bool, int, float, str, lists and mappings: {error}") from error
+    except AsynclogError as error:
+        raise ConfigError(f"backends: the options are too long: {error}") from error
+    if len(frame) > MAX_HELLO:
+        raise ConfigError(f"backends: the options are too long: {len(frame)} bytes, {MAX_HELLO} are allowed")
+    return bytes(frame)
+
+
+def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
+    def tell(text: str) -> None:
+        notices.add(text, text)
+
+    runtime = _runtime(plan)
+    hello = plan.hello
+    rings = [_ring_path(plan, parent) for parent in (runtime, plan.run_dir)]
+    _check_writable(plan.run_dir, notices, strict=strict)
+    try:
+        ringplace.private_dir(runtime)
+        ringplace.private_dir(runtime / "rings")
+    except OSError as error:
+        tell(f"can't use the runtime directory {runtime}: {error.strerror or error}")
+        rings = rings[1:]
+    file = ringplace.create(rings, plan.settings.ring_bytes, lambda path: _greeting(replace(hello, ring=path)), tell)
+    hello = replace(hello, ring=str(file.path or ""))
+    spool = Spool(Path(hello.spool), _greeting(hello), plan.settings.spool_bytes, tell)
+    launcher = None
+    if plan.mode == "auto":
+        address = plan.endpoint or places.endpoint(runtime)
+        launcher = Launcher(address, runtime, spawns=plan.endpoint is None, tell=notices.add)
+    rows = Rows(Ring(file.mapping), notices, strict=strict)
+    sender = Sender(rows, file, spool, hello, launcher, notices, plan.settings.flush_s)
+    run = _begin(plan, notices, rows, sender, strict=strict)
+    sender.start()
+    return run
+
+
+def _begin(plan: Plan, notices: Notices, rows: Rows, sender: Sender | None, *, strict: bool) -> Run:
+    run = Run(
+        project=plan.hello.project,
+        name=plan.hello.name,
+        directory=plan.run_dir,
+        rank=plan.hello.rank,
+        world_size=plan.hello.world_size,
+        mode=plan.mode,
+        strict=strict,
+        rows=rows,
+        notices=notices,
+        sender=sender,
+    )
+    RUNS.add(run)
+    return run
+
+
+def _runtime(plan: Plan) -> Path:
+    """Where the rings go: beside the daemon's socket, when that directory is there, else the default one."""
+    if plan.endpoint is not None:
+        beside = places.runtime_of(plan.endpoint)
+        try:
+            places.check_private(beside, os.lstat(beside), os.getuid())
+        except (OSError, AsynclogError):
+            return plan.settings.runtime
+        return beside
+    return plan.settings.runtime
+
+
+def _ring_path(plan: Plan, parent: Path) -> Path:
+    return places.ring_path(parent / "rings", plan.run_dir, plan.hello.rank, plan.hello.incarnation)
+
+
+def _check_writable(run_dir: Path, notices: Notices, *, strict: bool) -> None:
+    """The spool needs the run's directory; the daemon may run where it is writable, so this is no error."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if os.access(run_dir, os.W_OK | os.X_OK):
+            return
+        reason = "it is not writable"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    text = f"the run's directory {run_dir}: {reason}. Nothing can be spooled there if the daemon is away"
+    if strict:
+        raise ConfigError(text)
+    notices.add("directory", text)

@@ -1,0 +1,270 @@
+"""Calls of `log()` made into records of the ring: everything that the hot path in run.py leaves to care.
+
+`Rows` is the state behind a run's lock. Only `write_device_row` is called from the sender's thread, and it takes the
+lock only when it is free: a caller that waits for room holds it, and waits for that very thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asynclog import steps
+from asynclog.layouts import Layouts, Packed, tail_for
+from asynclog.notices import Notices
+from asynclog.reduce import Reductions
+from asynclog.ring import Ring
+from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
+from asynclog.values import (
+    EXACT,
+    PLAIN,
+    BadValueError,
+    Problem,
+    is_device_tensor,
+    is_rounded,
+    leaves,
+    name_problem,
+    number,
+)
+
+MAX_FLOAT = sys.float_info.max
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The values of one call, by what is to be done with them."""
+
+    plain: dict[str, float] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    issued: int = 0
+
+
+class Rows:
+    """Rows, steps and layouts of a stream. `closed` is why nothing is taken any more: "after_finish", "after_fork"
+    or "disabled".
+    """
+
+    def __init__(self, ring: Ring, notices: Notices, *, strict: bool) -> None:
+        self.ring = ring
+        self.lock = threading.Lock()
+        self.devices = DeviceQueue()
+        self.layouts = Layouts(ring.append, ring.capacity // 4)
+        self.packed: dict[tuple[str, ...], Packed] = self.layouts.ready
+        self.step = -1
+        self.highest = -1
+        self.backward = 0
+        self.closed: str | None = None
+        self._notices = notices
+        self._strict = strict
+        self._reductions = Reductions(self.append)
+
+    def log_numbers(self, metrics: Any, step: Any, weight: Any) -> bool:
+        """The common call beyond the hot path: ints among the floats, a weight, the end of a mark or lap.
+
+        With the lock held; False, and nothing written, for any other.
+        """
+        packed = self.packed.get(tuple(metrics))
+        if packed is None:
+            return False
+        values = metrics.values()
+        # With NaN or inf in it the comparison may say no, and the careful way is taken: slower, and as right.
+        if not PLAIN.issuperset(map(type, values)) or not max(map(abs, values)) <= EXACT:
+            return False
+        step = self.step + 1 if step is None else step
+        if type(step) is not int or step < self.highest:
+            return False
+        pack_into, head, tail, size, width = packed
+        if weight is not None:
+            if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
+                return False
+            tail = tail_for(weight, width)
+        ring = self.ring
+        if ring.place + size > ring.limit and not ring.reserve(size):
+            return False
+        pack_into(ring.data, ring.place, head, step, b"\xcb", time.time(), tail, *values)
+        ring.publish(ring.place + size)
+        ring.issue(width)
+        self.step = self.highest = step
+        return True
+
+    def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        """One call, with the lock held. Raises only when strict, and then before anything is written."""
+        now = time.time()
+        if self.closed is not None:
+            self._refuse(self.closed, metrics)
+            return
+        if not isinstance(metrics, Mapping):
+            text = f"log() takes a mapping of names to numbers, not {type(metrics).__name__}"
+            sorted_ = Sorted(problems=[Problem("bad_value", "", text, error=TypeError)], issued=1)
+        else:
+            sorted_ = self._plain(metrics) or sort(metrics)
+        problems = sorted_.problems
+        step = steps.next_step(step, self, problems)
+        if backward := steps.backward_problem(step, self):
+            problems.append(backward)
+        weight = steps.check_weight(weight, problems)
+        reduce = self._reductions.check(reduce, problems)
+        if self._strict and any(problem.is_error for problem in problems):
+            raise next(problem.error(problem.text) for problem in problems if problem.is_error)
+        self.ring.issue(sorted_.issued)
+        self.tell(problems)
+        if sorted_.issued:
+            steps.advance(step, self)
+        if reduce:
+            self._reductions.define((*sorted_.plain, *sorted_.device), reduce)
+        if sorted_.plain:
+            self._write(tuple(sorted_.plain), tuple(sorted_.plain.values()), step, now, weight)
+        if sorted_.device:
+            self._snapshot(sorted_.device, step, now, weight)
+
+    def append(self, record: bytes) -> bool:
+        """Any record but a row, with the lock held; False when the ring is full."""
+        return len(record) <= self.ring.capacity // 2 and self.ring.append(record)
+
+    def write_device_row(self, row: DeviceRow, values: list[float]) -> bool:
+        """Write a row that has arrived, from the sender's thread; False when that has to wait."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            room = 2 * (len(values) * 8 + 64) + sum(len(name) * 4 + 5 for name in row.names)
+            if self.ring.used + room > self.ring.capacity // 4 * 3:
+                return False
+            self._write(row.names, values, row.step, row.time, row.weight)
+        finally:
+            self.lock.release()
+        return True
+
+    def lose_device_row(self, row: DeviceRow, error: Exception | str) -> None:
+        """Count a row whose device broke or never answered."""
+        text = f"values of {', '.join(row.names)[:200]} could not be read from their device: {error}"
+        self.tell([Problem("device", row.names[0], text, len(row.names))])
+
+    def close(self, cause: str) -> None:
+        """Take nothing any more, for `cause`; with the lock held. The hot path finds no layout from here on."""
+        self.closed = cause
+        self.packed = {}
+
+    def after_fork(self) -> None:
+        """In a forked child: fresh locks, private counters, and nothing is taken any more."""
+        self.lock = threading.Lock()
+        self.close("after_fork")
+        self.ring.detach()
+        self._notices = Notices()
+        self.devices = DeviceQueue()
+
+    def tell(self, problems: Sequence[Problem]) -> None:
+        """Count what was lost and keep the warnings for when the lock is free."""
+        for problem in problems:
+            if problem.lost:
+                self.ring.drop(problem.cause, problem.lost)
+            self._notices.add((problem.cause, problem.name), problem.text)
+
+    # ---- steps of `log` -----------------------------------------------------------------------------------------
+
+    def _plain(self, metrics: Mapping[Any, Any]) -> Sorted | None:
+        """A call that needs no look at each value: good names, plain and small numbers; else None."""
+        values = metrics.values()
+        if not PLAIN.issuperset(map(type, values)):
+            return None
+        names = tuple(metrics)
+        if not self.layouts.knows(names) and any(map(name_problem, names)):
+            return None
+        if names and not max(map(abs, values)) <= EXACT:
+            return None
+        return Sorted(plain=dict(metrics), issued=len(names))
+
+    def _write(self, names: tuple[str, ...], values: Sequence[float], step: int, now: float, weight: float) -> None:
+        first = 0
+        for part in self.layouts.parts(names):
+            self._write_part(part, values[first : first + len(part)], step, now, weight)
+            first += len(part)
+
+    def _write_part(
+        self, names: tuple[str, ...], values: Sequence[float], step: int, now: float, weight: float
+    ) -> None:
+        if names not in self.packed and self.layouts.full:
+            text = "too many different sets of names were logged together: log the same names in each call"
+            self.tell([Problem("bad_name", "", text, len(names))])
+            return
+        packed = self.layouts.find(names)
+        ring = self.ring
+        if packed is None or (ring.place + packed[3] > ring.limit and not ring.reserve(packed[3])):
+            text = "the ring is full, for the daemon and the spool are behind: rows are dropped and counted"
+            self.tell([Problem("ring_full", "", text, len(names))])
+            return
+        pack_into, head, tail, size, width = packed
+        tail = tail if weight == 1.0 else tail_for(weight, width)
+        pack_into(ring.data, ring.place, head, step, b"\xcb", now, tail, *values)
+        ring.publish(ring.place + size)
+
+    def _snapshot(self, tensors: dict[str, Any], step: int, now: float, weight: float) -> None:
+        names = tuple(tensors)
+
+        def tell(text: str) -> None:
+            self._notices.add(("device", text), text)
+
+        try:
+            taken = snapshot(tuple(tensors.values()), tell)
+        except CapturingError:
+            problem = Problem(
+                "device", "", "log() of CUDA tensors inside a graph capture: log them outside", len(names)
+            )
+            self.tell([problem])
+            return
+        except Exception as error:
+            self.lose_device_row(DeviceRow(names, None, step, now, weight), error)  # type: ignore[arg-type]
+            return
+        if not self.devices.put(DeviceRow(names, taken, step, now, weight)):
+            text = "too many rows wait for their device: log device tensors less often"
+            self.tell([Problem("device", "", text, len(names))])
+
+    def _refuse(self, cause: str, metrics: Any) -> None:
+        if cause == "disabled":
+            return
+        lost = len(metrics) if isinstance(metrics, Mapping) else 1
+        text = {
+            "after_finish": "log() after finish(): the values are dropped and counted",
+            "after_fork": "log() in a forked process is lost: log in the parent, or call asynclog.init() here",
+        }[cause]
+        self.ring.issue(lost)
+        self.tell([Problem(cause, "", text, lost)])
+        if self._strict:
+            raise RuntimeError(text)
+
+
+def sort(metrics: Mapping[Any, Any]) -> Sorted:
+    """Flatten one call's mapping and tell numbers, device tensors and problems apart."""
+    result = Sorted()
+    for name, value in leaves(metrics):
+        result.issued += 1
+        problem = name_problem(name)
+        if problem is None and (name in result.plain or name in result.device):
+            problem = Problem("bad_name", name, f"{name!r} is in one call twice: the first value is kept")
+        if problem is not None:
+            result.problems.append(problem)
+        elif is_device_tensor(value) and value.numel() == 1 and not value.is_complex():
+            result.device[name] = value
+        else:
+            _sort_number(name, value, result)
+    return result
+
+
+def _sort_number(name: str, value: Any, result: Sorted) -> None:
+    try:
+        kept = number(value)
+    except BadValueError as error:
+        result.problems.append(Problem("bad_value", name, f"{name!r} {error}", error=error.error))
+        return
+    except Exception as error:  # whatever a foreign type's conversion raises
+        text = f"{name!r} of type {type(value).__name__} is no number: {error}"
+        result.problems.append(Problem("bad_value", name, text, error=TypeError))
+        return
+    result.plain[name] = kept
+    if is_rounded(value, kept):
+        text = f"{name!r} is an integer beyond 2**53: the nearest float64 is kept"
+        result.problems.append(Problem("rounded", name, text, lost=0, is_error=False))

@@ -1,0 +1,232 @@
+"""One run as the training process sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from asynclog.flatten import encode_all, flatten
+from asynclog.ledger import Ledger
+from asynclog.notices import Notices
+from asynclog.process import RUNS
+from asynclog.reduce import check_reductions, definition
+from asynclog.ring import HEAD_WORD, ISSUED_WORD
+from asynclog.rows import Rows
+from asynclog.values import FLOATS, Problem
+from asynclog_proto.records import STATUSES, Params, Summary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from asynclog.sender import Sender
+
+_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters of this rank. Values are counted by `issued` and `dropped` (by cause), sizes are in bytes."""
+
+    issued: int
+    dropped: Mapping[str, int]
+    step: int
+    backward_steps: int
+    waits: int
+    ring_used: int
+    ring_capacity: int
+    spool_bytes: int
+    device_pending: int
+
+
+class Run:
+    """Made by `asynclog.init`. Safe to use from any thread; inert in a forked child.
+
+    `project`, `name`, `dir` (of this run), `rank`, `world_size` and `mode` say what it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str,
+        name: str,
+        directory: Path,
+        rank: int,
+        world_size: int,
+        mode: str,
+        strict: bool,
+        rows: Rows,
+        notices: Notices,
+        sender: Sender | None,
+    ) -> None:
+        self.project = project
+        self.name = name
+        self.dir = directory
+        self.rank = rank
+        self.world_size = world_size
+        self.mode = mode
+        self._strict = strict
+        self._rows = rows
+        self._notices = notices
+        self._sender = sender
+        self._ledger: Ledger | None = None
+
+    def log(
+        self,
+        metrics: Mapping[str, Any],
+        step: int | None = None,
+        *,
+        reduce: Any = None,
+        weight: float | None = None,
+    ) -> None:
+        """Log numbers by name, in microseconds; nested mappings are flattened with `/`.
+
+        Values are float, int, bool, NumPy scalars and tensors or arrays of one element, kept as float64; those on a
+        GPU are read back later, without a synchronization. `step` defaults to one more than the last. `reduce`, one
+        or several of asynclog_proto.reductions.REDUCTIONS, says how these names are reduced over ranks; `weight`,
+        above 0, is this rank's in a mean. Never raises unless the run is strict: what can't be logged is told once
+        as an AsynclogWarning and counted in the ledger.
+        """
+        rows = self._rows
+        with rows.lock:
+            try:
+                packed = rows.packed.get(tuple(metrics))
+                if packed is not None and weight is None and reduce is None:
+                    values = metrics.values()
+                    if step is None:
+                        step = rows.step + 1
+                    if FLOATS.issuperset(map(type, values)) and type(step) is int and step >= rows.highest:
+                        ring = rows.ring
+                        pack_into, head, tail, size, width = packed
+                        place = ring.place
+                        end = place + size
+                        if end <= ring.limit:
+                            pack_into(ring.data, place, head, step, b"\xcb", time(), tail, *values)
+                            # No call from here on: neither a signal nor another thread comes between.
+                            rows.step = rows.highest = step
+                            ring.place = end
+                            ring.seq += 1
+                            words = ring.words
+                            words[HEAD_WORD] = ring.base + end
+                            words[ISSUED_WORD] += width
+                            return
+                if reduce is None and rows.log_numbers(metrics, step, weight):
+                    return
+            except Exception:
+                pass  # the careful way tells what is wrong
+            self._log_with_care(metrics, step, reduce, weight)
+        self._notices.say()
+
+    def define(self, pattern: str, *, reduce: Any, per_rank: bool = False) -> None:
+        """Say how the names that match `pattern` (as in fnmatch) are reduced, the first under the plain name.
+
+        With `per_rank` each rank's own series is kept too. Raises ValueError for anything that is no reduction.
+        """
+        record = definition(pattern, check_reductions(reduce), per_rank=per_rank)
+        self._append([record], "define()")
+
+    def params(self, values: Any) -> None:
+        """Record hyperparameters: a mapping, dataclass or Namespace, nested or not. Raises TypeError otherwise."""
+        self._append_flat(Params, values, "params()")
+
+    def summary(self, values: Any = None, /, **more: Any) -> None:
+        """Record final values of the run, as a mapping or by keyword. Raises TypeError otherwise."""
+        self._append_flat(Summary, {**({} if values is None else values), **more}, "summary()")
+
+    def finish(self, status: str = "success", timeout: float = 30.0) -> Ledger:
+        """End the run and wait until all is in the local file backends, at most `timeout` seconds.
+
+        `status` is one of success, failed, killed. What the daemon did not take by then is in the spool, and a
+        warning says so. A second call returns the same ledger.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status is one of {', '.join(STATUSES)}, not {status!r}")
+        if self._ledger is not None:
+            return self._ledger
+        self.begin_finish(status, timeout)
+        sender = self._sender
+        if sender is None or self._rows.closed == "after_fork":
+            return Ledger(complete=sender is None, issued=0, journaled=0, pending=0)
+        if not sender.done.wait(timeout + _GRACE_S):
+            self._notices.add("late", "finish() gives up: the sender is stuck; what it holds stays in the ring")
+        ledger = sender.ledger()
+        if sender.done.is_set():
+            self._ledger = ledger
+            RUNS.remove(self)
+        self._notices.say()
+        return ledger
+
+    @property
+    def stats(self) -> Stats:
+        """This rank's counters, now."""
+        rows, ring = self._rows, self._rows.ring
+        return Stats(
+            issued=ring.issued,
+            dropped=ring.dropped,
+            step=rows.step,
+            backward_steps=rows.backward,
+            waits=ring.waits,
+            ring_used=ring.used,
+            ring_capacity=ring.capacity,
+            spool_bytes=0 if self._sender is None else self._sender.spool.size,
+            device_pending=len(rows.devices),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+            self.finish("success")
+        elif issubclass(kind, KeyboardInterrupt):
+            self.finish("killed", timeout=5.0)
+        else:
+            self.finish("failed")
+
+    def __repr__(self) -> str:
+        return f"<asynclog run {self.project}/{self.name}, rank {self.rank} of {self.world_size}, {self.mode}>"
+
+    # ---- for asynclog itself ------------------------------------------------------------------------------------
+
+    def begin_finish(self, status: str, timeout: float) -> None:
+        """Close the run and let its sender end it, without waiting."""
+        with self._rows.lock:
+            if self._rows.closed is None:
+                self._rows.close("after_finish")
+        if self._sender is not None and self._rows.closed != "after_fork":
+            self._sender.finish(status, timeout)
+
+    def after_fork(self) -> None:
+        """In a forked child: nothing of the parent's is touched from here on."""
+        self._rows.after_fork()
+        self._notices = Notices()
+
+    def _log_with_care(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        try:
+            self._rows.log(metrics, step, reduce, weight)
+        except Exception as error:
+            if self._strict:
+                raise
+            text = f"log() failed, its values are dropped: {type(error).__name__}: {error}"
+            self._rows.ring.issue(1)
+            self._rows.tell([Problem("bad_value", type(error).__name__, text)])
+
+    def _append_flat(self, kind: type[Params | Summary], values: Any, what: str) -> None:
+        flat = flatten(values, lambda text: self._notices.add(text, text))
+        self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
+
+    def _append(self, records: Any, what: str) -> None:
+        with self._rows.lock:
+            closed = self._rows.closed
+            if closed is None:
+                written = [self._rows.append(record) for record in records]
+                if not all(written):
+                    self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
+            elif closed != "disabled":
+                self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
+        self._notices.say()

@@ -1,0 +1,219 @@
+"""The one thread of a run: takes ranges of the ring, talks to the daemon, spools when it is away.
+
+It never does work for a record, only for batches, and holds the interpreter's lock for microseconds at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+from asynclog.backlog import Backlog
+from asynclog.launcher import PATIENCE_S, Launcher
+from asynclog.ledger import Ledger, from_daemon
+from asynclog.link import Bell, Link
+from asynclog.notices import Notices
+from asynclog.ring import Ring
+from asynclog.ringplace import RingFile
+from asynclog.rows import Rows
+from asynclog.spool import Spool
+from asynclog.stream import Stream
+from asynclog_proto import records
+from asynclog_proto.frames import Batch, Hello
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`finish` was called: with this status, and until this monotonic time."""
+
+    status: str
+    deadline: float
+    since: float
+
+
+class Sender(threading.Thread):
+    """Owns the socket and the spool; `launcher` is None offline, where everything goes to the spool at once."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        file: RingFile,
+        spool: Spool,
+        hello: Hello,
+        launcher: Launcher | None,
+        notices: Notices,
+        flush_s: float,
+    ) -> None:
+        super().__init__(name="asynclog-sender", daemon=True)
+        self.bell = Bell()
+        self.done = threading.Event()
+        self.spool = spool
+        self._rows = rows
+        self._ring: Ring = rows.ring
+        self._file = file
+        self._launcher = launcher
+        self._notices = notices
+        self._flush_s = flush_s
+        rows.ring.wake = self.bell.ring
+        self._backlog = Backlog(rows.ring, spool)
+        self._stream = Stream(hello, self._backlog.flow)
+        self._link: Link | None = None
+        self._ending: Ending | None = None
+        self._ended = False
+
+    def finish(self, status: str, timeout: float) -> None:
+        """Ask for the end; `done` is set when all is delivered, or spooled at the deadline.
+
+        A later call can only bring the deadline nearer.
+        """
+        now = time.monotonic()
+        if self._ending is None:
+            self._ending = Ending(status, now + timeout, now)
+        elif now + timeout < self._ending.deadline:
+            self._ending = replace(self._ending, deadline=now + timeout)
+        if not self.done.is_set():
+            self.bell.ring()
+
+    @property
+    def refused(self) -> str | None:
+        """Why the daemon does not take this stream, if it does not."""
+        return self._stream.refused
+
+    def run(self) -> None:
+        """The thread: until the end, or a defect of ours, which leaves the ring to the daemon."""
+        try:
+            if self._launcher is not None:
+                self._link = Link(self._launcher.endpoint, self.bell)
+            while not self._tick(time.monotonic()):
+                (self._link or self.bell).wait(self._flush_s)
+            self._leave()
+        except Exception as error:
+            where = self._file.path or "memory"
+            text = f"the sender failed ({type(error).__name__}: {error}): records stay in the ring ({where})"
+            self._notices.add("sender", text)
+        finally:
+            self._close()
+            self._notices.say_quietly()
+            self.done.set()
+
+    def _tick(self, now: float) -> bool:
+        """One round; True when there is nothing left to do."""
+        self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
+        if self._ending is not None:
+            self._end(self._ending, now)
+        self._backlog.collect()
+        if self._launcher is None or self._link is None:
+            self._backlog.spill(0)
+            self._backlog.let_go()
+        else:
+            self._talk(self._link, self._launcher, now)
+            if self._ring.used > self._ring.capacity // 2:
+                self._backlog.spill(self._ring.capacity // 2)
+        self._notices.say_quietly()
+        return self._ended and self._ending is not None and self._is_over(self._ending, now)
+
+    def _talk(self, link: Link, launcher: Launcher, now: float) -> None:
+        stream, ring = self._stream, self._ring
+        for answer in link.receive():
+            self._backlog.forget(stream.receive(answer, now))
+        if stream.refused is not None:
+            self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
+            return
+        message = stream.due(now, self._rows.highest, ring.issued, ring.dropped)
+        if message is not None:
+            if link.send(message):
+                stream.sent(message, now)
+            else:
+                stream.lost(now)
+        if stream.flow.open:
+            launcher.connected()
+            self._send_batches(link, now)
+        else:
+            launcher.ensure(now)
+
+    def _send_batches(self, link: Link, now: float) -> None:
+        flow = self._stream.flow
+        while (batch := flow.take()) is not None:
+            try:
+                payload = self._backlog.payload(batch)
+            except OSError as error:
+                self._notices.add("spool", f"records of the spool are lost: {error}")
+                self._skip(now)
+                return
+            if not link.send(Batch(batch.first_seq, batch.count), payload):
+                self._stream.lost(now)
+                return
+            self._stream.sent_batch(now)
+
+    def _skip(self, now: float) -> None:
+        """The batch that was taken last can't be read: pass it over, once it is the oldest."""
+        flow = self._stream.flow
+        if flow.in_flight == 1:
+            self._backlog.forget(flow.ack(flow.queue[0].next_seq, flow.credit))
+        self._stream.lost(now)
+
+    # ---- the end ------------------------------------------------------------------------------------------------
+
+    def _end(self, ending: Ending, now: float) -> None:
+        """Write the END record, once every device row has arrived or the deadline is near."""
+        if self._ended:
+            return
+        if len(self._rows.devices) and now < ending.deadline - 1.0:
+            return
+        for row in self._rows.devices.abandon():
+            self._rows.lose_device_row(row, "it did not answer before the end")
+        if self._rows.lock.acquire(blocking=False):
+            try:
+                self._ended = self._ring.append(records.encode(records.End(ending.status)), wait=False)
+            finally:
+                self._rows.lock.release()
+            self._stream.finishing = self._ended
+        self._ended = self._ended or now >= ending.deadline
+
+    def _is_over(self, ending: Ending, now: float) -> bool:
+        if self._launcher is None or self._stream.finished or now >= ending.deadline:
+            return True
+        if self._stream.refused is not None:
+            return True
+        sign = max(self._launcher.last_sign, ending.since)
+        return not self._stream.flow.open and now - sign > PATIENCE_S
+
+    def _leave(self) -> None:
+        """What the daemon has not acked goes to the spool; when it all did, the ring can go."""
+        self._backlog.collect()
+        self._backlog.spill(0)
+        if self._backlog.in_ring:
+            where = self._file.path or "memory, and are lost"
+            self._notices.add("left", f"records could not be spooled; they stay in {where}")
+            return
+        if self._launcher is not None and self._stream.flow.queue:
+            why = self._stream.refused or "the daemon did not take everything in time"
+            text = f"{why}; the rest is in {self.spool.directory}: `asynclog sync` delivers it"
+            self._notices.add("left", text)
+        self._file.remove()
+
+    def _close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        if self._launcher is not None:
+            self._launcher.close()
+        self.spool.close()
+        with self._rows.lock:
+            self._rows.close(self._rows.closed or "after_finish")
+            self._ring.close()
+        self._file.unlock()
+        self.bell.close()
+
+    def ledger(self) -> Ledger:
+        """What became of the values; to be asked after `done`."""
+        told = self._stream.ledger
+        if told is not None:
+            return from_daemon(told.complete, told.ledger)
+        ring = self._ring
+        dropped = {cause: count for cause, count in ring.dropped.items() if count}
+        kept = ring.issued - sum(dropped.values())
+        everything = self._launcher is not None and not self._stream.flow.queue
+        journaled = kept if everything else 0
+        left = "" if everything else str(self.spool.directory)
+        return Ledger(False, ring.issued, journaled, kept - journaled, dropped, {}, left)

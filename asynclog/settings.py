@@ -1,0 +1,60 @@
+"""What the environment says, read once per `init` into frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from asynclog_proto import places
+from asynclog_proto.errors import ConfigError
+
+MODES = ("auto", "offline", "disabled")
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`ring_bytes`, `spool_bytes`: caps; `flush_s`: seconds between two looks of the sender at the ring."""
+
+    mode: str
+    ring_bytes: int
+    spool_bytes: int
+    flush_s: float
+    endpoint: str | None
+    name: str | None
+    runtime: Path
+
+
+def read(environ: Mapping[str, str], uid: int) -> Settings:
+    """The client's settings. Raises ConfigError, which names the variable and what it allows."""
+    mode = environ.get("ASYNCLOG_MODE") or "auto"
+    return Settings(
+        mode=check_mode("ASYNCLOG_MODE", mode),
+        ring_bytes=int(_number(environ, "ASYNCLOG_RING_MB", 8, 0.125, 1024) * MIB) // 4096 * 4096,
+        spool_bytes=int(_number(environ, "ASYNCLOG_SPOOL_MB", 4096, 0, 1 << 24) * MIB),
+        flush_s=_number(environ, "ASYNCLOG_FLUSH_MS", 25, 1, 10_000) / 1000,
+        endpoint=environ.get("ASYNCLOG_ENDPOINT") or None,
+        name=environ.get("ASYNCLOG_NAME") or None,
+        runtime=places.runtime_dir(environ, uid),
+    )
+
+
+def check_mode(what: str, mode: object) -> str:
+    """`mode`, if it is one. Raises ConfigError otherwise."""
+    if mode not in MODES:
+        raise ConfigError(f"{what} is one of {', '.join(MODES)}, not {mode!r}")
+    return str(mode)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is a number from {low:g} to {high:g}, not {text!r}")
+    return value

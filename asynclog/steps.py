@@ -1,0 +1,79 @@
+"""The step and the weight of a row, as the caller gave them or as they default."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Protocol
+
+from asynclog.values import Problem
+
+_MOST = (1 << 63) - 1
+
+
+class Steps(Protocol):
+    """`step` is the last one, `highest` the highest; `backward` counts those that went back."""
+
+    step: int
+    highest: int
+    backward: int
+
+
+def next_step(given: Any, state: Steps, problems: list[Problem]) -> int:
+    """The step of this call: `given` where it is an integer, else one more than the last."""
+    counter = min(state.step + 1, _MOST)
+    if given is None:
+        return counter
+    step = _as_int(given)
+    if step is None or not -_MOST - 1 <= step <= _MOST:
+        text = f"step={given!r} is not a whole number of 64 bits: the counter's {counter} is used"
+        error = ValueError if isinstance(given, (int, float)) and not isinstance(given, bool) else TypeError
+        problems.append(Problem("step", "", text, lost=0, error=error))
+        return counter
+    return step
+
+
+def advance(step: int, state: Steps) -> None:
+    """`step` was logged."""
+    state.step = step
+    if step < state.highest:
+        state.backward += 1
+    else:
+        state.highest = step
+
+
+def backward_problem(step: int, state: Steps) -> Problem | None:
+    """A step below an earlier one: kept, and told once."""
+    if step >= state.highest:
+        return None
+    text = f"step {step} comes after step {state.highest}: it is kept, as a late value of its step"
+    return Problem("backward", "", text, lost=0, is_error=False)
+
+
+def check_weight(given: Any, problems: list[Problem]) -> float:
+    """The weight, a finite float64 above 0; 1.0 by default and in place of anything else."""
+    if given is None:
+        return 1.0
+    try:
+        weight = float(given)
+    except (TypeError, ValueError, OverflowError):
+        weight = math.nan
+    if math.isfinite(weight) and weight > 0:
+        return weight
+    text = f"weight={given!r} is not a finite number above 0: 1.0 is used"
+    problems.append(Problem("weight", "", text, lost=0))
+    return 1.0
+
+
+def _as_int(given: Any) -> int | None:
+    if isinstance(given, bool) or type(given).__name__ in {"bool", "bool_"}:
+        return None
+    if isinstance(given, float):
+        return int(given) if given.is_integer() else None
+    device = getattr(given, "device", None)
+    if getattr(device, "type", "cpu") != "cpu":
+        return None  # reading it would wait for the device
+    try:
+        return operator.index(given)
+    except (TypeError, ValueError, RuntimeError):
+        return None

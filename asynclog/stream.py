@@ -1,0 +1,88 @@
+"""The client's side of a conversation with the daemon, pure: messages and the time in, messages out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from asynclog_proto.flow import Pending, SendFlow
+from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
+
+HELLO_S, MOST_HELLO_S = 0.5, 4.0
+HEARTBEAT_S, FINISHING_HEARTBEAT_S = 2.0, 0.5
+SILENCE_S = 5.0
+
+
+class Stream:
+    """`flow` holds the batches. Times are monotonic seconds; a message of `due` that was sent is told to `sent`."""
+
+    def __init__(self, hello: Hello, flow: SendFlow) -> None:
+        self.flow = flow
+        self.refused: str | None = None
+        self.ledger: Ledger | None = None
+        self.finishing = False
+        self._hello = hello
+        self._hello_at = 0.0
+        self._hello_wait = HELLO_S
+        self._heartbeat_at = 0.0
+        self._finish_sent = False
+        self._heard = 0.0
+
+    def receive(self, message: Message, now: float) -> list[Pending]:
+        """Take a message of the daemon. Returns the batches that are journaled now."""
+        self._heard = now
+        if isinstance(message, Welcome):
+            self._hello_wait = HELLO_S
+            self._heartbeat_at = now
+            self._finish_sent = False
+            return self.flow.welcome(message.next_seq, message.credit)
+        if isinstance(message, Ack):
+            return self.flow.ack(message.next_seq, message.credit)
+        if isinstance(message, Reset):
+            self.lost(now)
+        elif isinstance(message, Refused):
+            self.flow.close()
+            self.refused = message.reason
+        elif isinstance(message, Ledger):
+            self.ledger = message
+        return []
+
+    def lost(self, now: float) -> None:
+        """The daemon is gone or does not know us: greet it, but not in a tight loop."""
+        if self.flow.open:
+            self._hello_at = now + 0.02
+        self.flow.close()
+
+    def due(self, now: float, step: int, issued: int, dropped: dict[str, int]) -> Message | None:
+        """What is to be said now besides batches, if anything."""
+        if self.refused is not None:
+            return None
+        flow = self.flow
+        if not flow.open:
+            return replace(self._hello, first_seq=flow.first_seq) if now >= self._hello_at else None
+        if flow.in_flight and now - self._heard > SILENCE_S:
+            self._heard = now
+            return replace(self._hello, first_seq=flow.first_seq)
+        if self.finishing and not flow.queue and not self._finish_sent:
+            return Finish(issued, dropped)
+        if now >= self._heartbeat_at:
+            return Heartbeat(max(step, -1), issued, dropped)
+        return None
+
+    def sent(self, message: Message, now: float) -> None:
+        """`message` is on its way."""
+        if isinstance(message, Hello):
+            self._hello_at = now + self._hello_wait
+            self._hello_wait = min(2 * self._hello_wait, MOST_HELLO_S)
+        elif isinstance(message, Finish):
+            self._finish_sent = True
+        self._heartbeat_at = now + (FINISHING_HEARTBEAT_S if self.finishing else HEARTBEAT_S)
+
+    def sent_batch(self, now: float) -> None:
+        """The first batch in flight starts the wait for an ack."""
+        if self.flow.in_flight == 1:
+            self._heard = now
+
+    @property
+    def finished(self) -> bool:
+        """Everything was said, and the daemon told the run's ledger."""
+        return self.ledger is not None and self.ledger.complete
