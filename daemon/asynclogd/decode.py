@@ -32,10 +32,10 @@ class StreamDecoder:
         self._shapes: dict[int, Shape] = {}
         self._regroup = Regroup()
 
-    def decode(self, payload: bytes | memoryview, skip: int = 0) -> list[Decoded]:
+    def decode(self, payload: bytes | memoryview, skip: int = 0, count: int | None = None) -> list[Decoded]:
         """What the payload's records say after the first `skip` of them; layouts count wherever they are.
 
-        Raises ProtocolError, and nothing else, for a payload that does not fit; the decoder is then as before.
+        `count` is how many records there ought to be. Raises ProtocolError, and nothing else, for a payload that does not fit; the decoder is then as before.
         """
         if len(payload) > MAX_BATCH_BYTES:
             raise LimitError(f"a payload of {len(payload)} bytes; at most {MAX_BATCH_BYTES} are allowed")
@@ -45,6 +45,8 @@ class StreamDecoder:
         decoded = reading.run()
         if reading.seen < skip:
             raise ProtocolError(f"a payload of {reading.seen} records where {skip} are to be skipped")
+        if count is not None and reading.seen != count:
+            raise ProtocolError(f"a batch of {count} records whose payload holds {reading.seen}")
         self._shapes.update(reading.new)
         self.layouts.update((number, shape.names) for number, shape in reading.new.items())
         self.records = reading.seen

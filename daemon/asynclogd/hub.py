@@ -39,6 +39,7 @@ class Hub:
         self._send = send
         self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
         self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
+        self._closing: dict[Path, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._burials: dict[str, asyncio.Task[None]] = {}
         self._complete_since: dict[Path, float] = {}
@@ -120,6 +121,8 @@ class Hub:
 
     async def open_run(self, run_dir: Path) -> Pipeline:
         """The run's pipeline, opened when it is not yet; eight ranks that ask at once get the same one."""
+        if run_dir in self._closing:
+            await asyncio.shield(self._closing[run_dir])
         if run_dir in self.runs:
             return self.runs[run_dir]
         task = self._opening.get(run_dir)
@@ -147,20 +150,23 @@ class Hub:
         return pipeline
 
     async def _close_run(self, pipeline: Pipeline, timeout: float) -> None:
-        complete = pipeline.complete
-        await pipeline.close(timeout)
+        """Whoever asks for the run from here on waits until it is closed, and then opens it again."""
         self.runs.pop(pipeline.run_dir, None)
         self._complete_since.pop(pipeline.run_dir, None)
         self._peers = {peer: known for peer, known in self._peers.items() if known[0] is not pipeline}
+        closing = self._closing[pipeline.run_dir] = asyncio.create_task(self._close_pipeline(pipeline, timeout))
+        try:
+            await closing
+        finally:
+            self._closing.pop(pipeline.run_dir, None)
+
+    async def _close_pipeline(self, pipeline: Pipeline, timeout: float) -> None:
+        await pipeline.close(timeout)
+        complete = pipeline.complete
         self.closed_runs[str(pipeline.run_dir)] = {"ledger": pipeline.ledger(), "complete": complete}
         if complete:
             self._marker(pipeline.run_dir).unlink(missing_ok=True)
-        log.info(
-            "run %s/%s is closed, %s",
-            pipeline.project,
-            pipeline.name,
-            "complete" if complete else "incomplete",
-        )
+        log.info("run %s/%s is closed, %s", pipeline.project, pipeline.name, "complete" if complete else "incomplete")
 
     def _marker(self, run_dir: Path) -> Path:
         """A file that tells the next daemon of a run which this one may not live to finish."""

@@ -364,9 +364,10 @@ class Pipeline:
 
     @property
     def complete(self) -> bool:
-        """Whether no rank is live and every backend has everything."""
-        journaled = not self._work and self._idle.is_set()
-        return not self.live and journaled and self.fanout.offset() >= self.last_offset
+        """Whether no rank is live, no step is open, and every backend has everything."""
+        if self.live or self._work or not self._idle.is_set() or self.outcome.next_deadline is not None:
+            return False
+        return self.fanout.offset() >= self.last_offset
 
 
 def _without(payload: bytes, skip: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from asynclog_proto import frames, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
+
+log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 << 10
 
@@ -59,20 +62,20 @@ def read_ring(path: Path) -> Left | None:
     with os.fdopen(fd, "rb") as file:
         data = memoryview(file.read())
     state = ringfile.read_state(data)
-    batches = list(_grouped(ringfile.read_records(data, state), state.tail_seq))
-    return Left(_hello(state.hello), batches, state.issued, state.dropped)
+    return Left(_hello(state.hello), _batches(data, state), state.issued, state.dropped)
 
 
 def read_spool(directory: Path) -> Iterator[Left]:
-    """Each segment of a stream's spool, oldest first; unreadable ones are passed over."""
-    for segment in sorted(directory.glob(f"*{spoolfile.SUFFIX}")):
-        data = memoryview(segment.read_bytes())
-        try:
-            hello = _hello(spoolfile.read_hello(data))
-        except ProtocolError:
-            continue
+    """Each segment of a stream's spool, oldest first. One without a readable hello borrows another's."""
+    segments = [memoryview(path.read_bytes()) for path in sorted(directory.glob(f"*{spoolfile.SUFFIX}"))]
+    hello = next(filter(None, map(_spooled_hello, segments)), None)
+    if hello is None:
+        if segments:
+            log.error("%s: no segment tells whose it is", directory)
+        return
+    for data in segments:
         batches = [LeftBatch(b.first_seq, b.count, bytes(b.payload)) for b in spoolfile.read_batches(data)]
-        yield Left(hello, batches)
+        yield Left(_spooled_hello(data) or hello, batches)
 
 
 def remove(ring: Path | None, spool: Path | None) -> None:
@@ -90,6 +93,13 @@ def remove(ring: Path | None, spool: Path | None) -> None:
             return
 
 
+def _spooled_hello(segment: memoryview) -> frames.Hello | None:
+    try:
+        return _hello(spoolfile.read_hello(segment))
+    except ProtocolError:
+        return None
+
+
 def _hello(data: bytes) -> frames.Hello:
     message, _ = frames.decode([data])
     if not isinstance(message, frames.Hello):
@@ -97,14 +107,19 @@ def _hello(data: bytes) -> frames.Hello:
     return message
 
 
-def _grouped(records: Iterator[memoryview], seq: int) -> Iterator[LeftBatch]:
-    group: list[bytes] = []
-    size = 0
-    for record in records:
-        group.append(bytes(record))
-        size += len(record)
-        if size >= BATCH_BYTES:
-            yield LeftBatch(seq, len(group), b"".join(group))
-            seq, group, size = seq + len(group), [], 0
+def _batches(data: memoryview, state: ringfile.RingState) -> list[LeftBatch]:
+    """A ring's records in batches. A spoiled record ends them: what is before it counts."""
+    batches: list[LeftBatch] = []
+    seq, group, size = state.tail_seq, [], 0
+    try:
+        for record in ringfile.read_records(data, state):
+            group.append(bytes(record))
+            size += len(record)
+            if size >= BATCH_BYTES:
+                batches.append(LeftBatch(seq, len(group), b"".join(group)))
+                seq, group, size = seq + len(group), [], 0
+    except ProtocolError as error:
+        log.error("a ring is spoiled after record %d: %s", seq + len(group), error)
     if group:
-        yield LeftBatch(seq, len(group), b"".join(group))
+        batches.append(LeftBatch(seq, len(group), b"".join(group)))
+    return batches

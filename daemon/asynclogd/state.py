@@ -15,7 +15,7 @@ import numpy as np
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import End
-from asynclogd.decode import Rows, StreamDecoder
+from asynclogd.decode import Decoded, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.points import Item, Points
 from asynclogd.reducer import Reducer, ReducerSettings
@@ -113,7 +113,7 @@ class RunState:
 
     def _batch(self, entry: Input) -> str | None:
         try:
-            decoded = self._decoder(entry.stream).decode(entry.payload)
+            decoded = self._decode(entry)
         except ProtocolError as error:
             return str(error)
         if entry.stream == HOST_STREAM:
@@ -124,6 +124,9 @@ class RunState:
             if any(isinstance(record, End) for record in decoded):
                 self.ended.add(entry.stream)
         return None
+
+    def _decode(self, entry: Input) -> list[Decoded]:
+        return self._decoder(entry.stream).decode(entry.payload, count=entry.count)
 
     def _host(self, decoded: Sequence[Any]) -> None:
         for rows in decoded:

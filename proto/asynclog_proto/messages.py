@@ -78,7 +78,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Asks the daemon for a Report, with `drain` or `stop` to finish its work or to end. Tool to daemon."""
+    """Asks the daemon for a Report, with `stop` to end too. Tool to daemon."""
 
     TYPE: ClassVar[int] = 5
     what: str = "status"

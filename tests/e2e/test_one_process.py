@@ -28,7 +28,7 @@ def test_what_is_logged_is_in_the_files_when_finish_returns(tmp_path: Path) -> N
     run_dir = tmp_path / "p" / "r"
     expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(500)})
     expect_each_once(run_dir, "lr", dict.fromkeys(range(500), 0.125))
-    lines = [json.loads(line) for line in (run_dir / "jsonl" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (run_dir / "jsonl" / "points.jsonl").read_text().splitlines()]
     logged = [line["metrics"]["loss"] for line in lines if "loss" in line.get("metrics", {})]
     assert logged == [value(0, step) for step in range(500)]
 

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from asynclog_proto import places
-from asynclogd import registry
 from asynclogd.config import Config, load
+from asynclogd.fanout import choose
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def settings(
         chosen = {name: merged.backends.get(name, {}) for name in backends}
         merged = msgspec.structs.replace(merged, backends=chosen)
     for name, options in merged.backends.items():
-        registry.create(name, options)
+        choose(name, options)
     return merged
 
 

@@ -55,24 +55,22 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
         f"values issued {count(ledger['issued'])} = journaled {count(ledger['journaled'])} "
         f"+ in transit {count(ledger['in_transit'])} + dropped {count(sum(ledger['dropped'].values()))} ({dropped})"
     )
-    table = Table("backend", "delivered", "pending", "rate-limited", "dead-lettered", "points", "state",
-                  box=None, padding=(0, 2))  # fmt: skip
-    for column in table.columns[1:6]:
-        column.justify = "right"
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("backend", no_wrap=True)
+    for title in ("delivered", "pending", "limited", "dead", "points"):
+        table.add_column(title, justify="right", no_wrap=True)
     for name, row in ledger["backends"].items():
-        state = (backends or {}).get(name, {})
-        text = state.get("state", "")
-        if state.get("error"):
-            text += f": {state['error']}"
-        numbers = (row["delivered"], row["pending"], row["limited"], row["dead"], row["points"])
-        table.add_row(name, *map(count, numbers), text)
+        table.add_row(name, *(count(row[key]) for key in ("delivered", "pending", "limited", "dead", "points")))
     console.print(table)
+    for name, backend in (backends or {}).items():
+        if backend["state"] not in ("ok", "closed"):
+            console.print(f"[red]{name} is {backend['state']}[/], tried {backend['retries']} times: {backend['error']}")
 
 
 LOOK = {
     "tensorboard": "tensorboard --logdir {dir}/tensorboard",
     "csv": "column -s, -t {dir}/csv/metrics.csv | less -S",
-    "jsonl": "less {dir}/jsonl/metrics.jsonl",
+    "jsonl": "less {dir}/jsonl/points.jsonl",
     "mlflow": "mlflow ui --backend-store-uri sqlite:///{dir}/mlflow/mlflow.db",
 }
 
