@@ -1,7 +1,7 @@
 """Points as a flat list of cells, for the rate limit: series have points at different steps there.
 
 A cell is one point with all that its table says of it. `row` numbers the rows of all tables that went in, so that
-cells of one row can be a row again.
+cells of one row can be a row again, in the order of their columns.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CELL = np.dtype(
         ("time", "<f8"),
         ("value", "<f8"),
         ("series", "<u4"),
+        ("column", "<u4"),
         ("ranks", "<u4"),
         ("logged", "<u4"),
         ("world", "<u4"),
@@ -64,6 +65,7 @@ def of_columns(points: Points, columns: NDArray[np.intp], series: NDArray[np.uin
     table["step"] = points.steps
     table["time"] = points.times
     table["series"] = series[:, None]
+    table["column"] = columns[:, None]
     table["value"] = points.values[:, columns].T
     table["ranks"] = points.ranks[:, columns].T
     table["logged"] = points.logged[:, columns].T
@@ -92,7 +94,7 @@ def columns_of(points: Points, columns: NDArray[np.intp]) -> Points:
 
 def tables(some: Cells, names: Sequence[str]) -> list[Points]:
     """The cells as tables, in the order of rows; neighbouring rows of the same series share a table."""
-    some = some[np.lexsort((some["series"], some["row"]))]
+    some = some[np.lexsort((some["column"], some["row"]))]
     starts = np.flatnonzero(np.diff(some["row"], prepend=-1))
     rows = np.split(some, starts[1:]) if len(some) else []
     return [_table(np.stack(list(group)), names) for _, group in groupby(rows, key=_shared)]

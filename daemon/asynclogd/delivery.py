@@ -14,6 +14,10 @@ CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
 one call belong in one transaction. When it raises, it is called again."""
 
 
+class BrokenError(Exception):
+    """The backend says for good that it can't be opened."""
+
+
 class ItemLog(Protocol):
     """A run's items in one order, offsets 1, 2, 3, ... Any thread may read."""
 

@@ -122,7 +122,7 @@ def _check_format(path: Path, connection: sqlite3.Connection) -> None:
             execute(table)
         execute(f"PRAGMA application_id = {journalrows.APPLICATION_ID}")
         execute(f"PRAGMA user_version = {journalrows.FORMAT}")
-    elif application != journalrows.APPLICATION_ID:
+    elif application != journalrows.APPLICATION_ID or version < 1:
         raise JournalCorruptError(f"{path}: an SQLite database, but not a journal of asynclog")
     elif version > journalrows.FORMAT:
         raise JournalVersionError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asynclogd.backends.base import Backend, Kind, Params, PermanentError, Points, Rewind, RunEnd, RunInfo, Summary
-from asynclogd.delivery import Limiter
+from asynclogd.delivery import BrokenError, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item
 
@@ -41,14 +41,17 @@ class Opening:
     """A backend that is open, and what it has been given since `cursor`."""
 
     def __init__(self, name: str, backend: Backend, run: RunInfo, limiter: Limiter, cursor: Cursor) -> None:
-        """Open the backend. Raises what the backend raises."""
+        """Open the backend. Raises BrokenError for its PermanentError, or what else it raises."""
         self.cursor = cursor
         self.read = cursor.offset
         """the offset of the last item that was offered"""
         self._name, self._backend, self._limiter = name, backend, limiter
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
-        backend.open(run, cursor.position)
+        try:
+            backend.open(run, cursor.position)
+        except PermanentError as error:
+            raise BrokenError(str(error)) from error
         self._unflushed = cursor.position is None  # what `open` itself has made has a position too
         self._position = cursor.position
         self._letters: list[DeadLetter] = []

@@ -10,7 +10,6 @@ that one becomes a dead letter and the rest goes on.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from asynclogd.backends.base import Backend, PermanentError, RunEnd, RunInfo
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
+from asynclogd.health import Health, describe
 from asynclogd.opening import Opening, Refusals, RefusedError
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Sink:
         self.name, self.local = name, backend.local
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
-        self._status = SinkStatus("ok", cursor, 0)  # replaced as a whole, by the thread alone
+        self._health = Health(name, cursor, settings)
         self._cond = threading.Condition()
         self._stop: Stop = ""
         self._hurry = 0
@@ -54,7 +54,6 @@ class Sink:
         self._next_cycle = 0.0
         self._refusals: Refusals = {}
         self._careful_until = 0
-        self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -66,16 +65,16 @@ class Sink:
     @property
     def offset(self) -> int:
         """The last item that is durable in the backend."""
-        return self._status.cursor.offset
+        return self._health.status.cursor.offset
 
     def status(self) -> SinkStatus:
         """How it is now."""
-        status = self._status
+        status = self._health.status
         return replace(status, lag=max(0, self._items.last_offset - status.cursor.offset))
 
     def wake(self) -> None:
         """There are new items."""
-        # The thread says that it is idle before it looks for items, so either it sees them or we see that.
+        # The thread says that it is idle before it looks for items: it sees them, or we see that.
         if self._idle:
             with self._cond:
                 self._cond.notify()
@@ -102,7 +101,7 @@ class Sink:
         return not self._thread.is_alive()
 
     def stop(self, *, drain: bool, timeout: float) -> bool:
-        """Ask and join. A thread that hangs in its backend is left behind; its cursor stays where it was."""
+        """Ask and join. A thread that hangs in its backend is left behind, its cursor where it was."""
         self.ask_stop("drain" if drain else "now")
         return self.join(timeout)
 
@@ -111,7 +110,7 @@ class Sink:
     def _serve(self) -> None:
         while not self._serve_once():
             pass
-        self._publish(state="closed")
+        self._health.closed()
 
     def _serve_once(self) -> bool:
         """One opening of the backend. Returns whether the sink is to end."""
@@ -131,7 +130,8 @@ class Sink:
     def _session(self) -> None:
         """From opening the backend to closing it. Returns when the sink has been stopped."""
         try:
-            opening = self._open()
+            opening = Opening(self.name, self._backend, self._run, self._limiter, self._health.status.cursor)
+            self._health.opened(self._limiter.held)
             if opening.unsettled:
                 self._settle(opening)
             while self._await_work(opening):
@@ -141,27 +141,21 @@ class Sink:
             raise
         self._close(self._ended(opening.read))
 
-    def _open(self) -> Opening:
-        try:
-            return Opening(self.name, self._backend, self._run, self._limiter, self._status.cursor)
-        except PermanentError as error:
-            raise BrokenError(str(error)) from error
-
     def _await_work(self, opening: Opening) -> bool:
         """Wait until a cycle is due. False: the sink has been stopped."""
         with self._cond:
             try:
                 while not self._ends_now():
                     self._idle = True
-                    behind = self._items.last_offset > opening.read
-                    wait = self._next_cycle - time.monotonic() if behind else None
-                    if behind and (wait is None or wait <= 0 or self._stop or opening.read < self._hurry):
+                    self._idle = not (behind := self._items.last_offset > opening.read)
+                    wait = self._next_cycle - time.monotonic()
+                    if behind and (wait <= 0 or self._stop or opening.read < self._hurry):
                         return True
                     if not behind:
-                        self._went_well()
+                        self._health.went_well()
                         if self._stop:
-                            return False
-                    self._cond.wait(wait)
+                            break
+                    self._cond.wait(wait if behind else None)
                 return False
             finally:
                 self._idle = False
@@ -174,14 +168,18 @@ class Sink:
             while self._items.last_offset > opening.read:
                 batch = self._items.read(opening.read, self._settings.batch_bytes)
                 self._offer(opening, batch)
-                waited_for = opening.cursor.offset < self._hurry <= opening.read
-                if waited_for or self._ends_now() or time.monotonic() >= end:
+                if self._settles_early(opening) or time.monotonic() >= end:
                     break
             self._settle(opening)
         except PermanentError as error:
             # An item since the cursor is refused. Which one, will show when they are offered one by one.
             self._careful_until = max([opening.read, *(offset for offset, _ in batch)])
             raise _AgainError from error
+
+    def _settles_early(self, opening: Opening) -> bool:
+        """Someone waits, or the backend has failed lately: what it has taken is not put at risk by more."""
+        waited_for = opening.cursor.offset < self._hurry <= opening.read
+        return waited_for or self._ends_now() or bool(self._health.status.retries)
 
     def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
         if not batch or batch[0][0] != opening.read + 1:
@@ -197,24 +195,19 @@ class Sink:
 
     def _settle(self, opening: Opening) -> None:
         """Flush, and have the cursor journaled: one step, after which nothing before it is offered again."""
+        if self._stop == "abandon":
+            raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)
             self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
-            self._publish(
-                cursor=cursor,
-                held=self._limiter.held,
-                dead_letters=self._status.dead_letters + len(letters),
-                unsupported=self._status.unsupported + opening.take_unsupported(),
-            )
-        self._went_well()
+            self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
+        self._health.went_well()
 
     def _journal(self, cursor: Cursor, letters: list[Any]) -> bool:
-        """Whether it could be journaled. What the backend has is kept meanwhile: that is not at fault."""
-        if self._stop == "abandon":
-            raise _AgainError
+        """Whether it could be journaled. The backend is not at fault when not, and stays open."""
         try:
             self._commit(self.name, cursor, letters)
         except Exception as error:  # the journal's disk is full, say
@@ -228,9 +221,9 @@ class Sink:
         if offset == 0:
             return ""
         try:
-            [(_, item), *_] = self._items.read(offset - 1, 1)
-        except Exception as error:
-            log.warning("%s: item %d can't be read: %s", self.name, offset, error)
+            (_, item), *_ = self._items.read(offset - 1, 1)
+        except Exception as error:  # the journal can't be read; then the backend is closed without it
+            log.warning("%s: item %d: %s", self.name, offset, describe(error))
             return ""
         return item.status if isinstance(item, RunEnd) else ""
 
@@ -242,45 +235,17 @@ class Sink:
         except BaseException as error:  # as above; what counts has been flushed
             log.warning("%s: close: %s", self.name, describe(error))
 
-    # -- how it is ----------------------------------------------------------------------------------------------
-
     def _wait_to_retry(self, error: BaseException) -> bool:
-        """Say so, and wait. False: the sink is to end instead."""
-        retries = self._status.retries + 1
-        text = describe(error)
-        if retries == 1:
-            log.warning("%s: %s; trying again until it works", self.name, text)
-        broken = isinstance(error, BrokenError)
-        state = "broken" if broken else "retrying"
-        self._publish(state=state, retries=retries, failures=self._status.failures + 1, error=text)
-        first, longest = self._settings.first_retry, self._settings.longest_retry
-        delay = longest if broken else min(longest, first * 2.0 ** min(retries - 1, 60))
+        """False: the sink is to end instead. Being asked to drain ends the wait, once."""
+        delay = self._health.failed(error)
         with self._cond:
             asked = self._stop
-            self._cond.wait_for(lambda: self._stop != asked, delay * self._jitter.uniform(0.5, 1.0))
+            self._cond.wait_for(lambda: self._stop != asked, delay)
         return not self._ends_now()
-
-    def _went_well(self) -> None:
-        if self._status.retries:
-            log.warning("%s: works again after %d retries", self.name, self._status.retries)
-            self._publish(state="ok", retries=0)
 
     def _ends_now(self) -> bool:
         return self._stop in ("now", "abandon")
 
-    def _publish(self, **changes: Any) -> None:
-        self._status = replace(self._status, **changes)
-
-
-class BrokenError(Exception):
-    """The backend says for good that it can't be opened."""
-
 
 class _AgainError(Exception):
     """Open the backend again, at once."""
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line."""
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

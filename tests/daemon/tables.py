@@ -59,7 +59,7 @@ def identity(item: Item) -> Any:
         return type(item), [(name, type(value), repr(value)) for name, value in item.values.items()]
     if not isinstance(item, Points):
         return item
-    arrays = [item.steps, item.times, item.values, item.ranks, item.logged, item.holders]
+    arrays: list[NDArray[Any] | None] = [item.steps, item.times, item.values, item.ranks, item.logged, item.holders]
     dtypes = ["i8", "f8", "f8", "u4", "u4", "i4"]
     tables = [
         None if array is None else (array.shape, np.ascontiguousarray(array, dtype).tobytes())

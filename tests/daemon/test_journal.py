@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from asynclog_proto.errors import ProtocolError, UnsafePathError
 from asynclogd import layouts
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
-from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError, JournalError, JournalVersionError
+from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError, JournalVersionError
 from asynclogd.points import Item, Points, RunEnd
-from tests.daemon import journal_process
+from tests.daemon.journalcontent import content, written
 from tests.daemon.tables import COUNTS, ITEMS, MAPS, NAMES, identity, table
 
 INTEGERS = st.integers(0, 2**63 - 1)
@@ -67,44 +67,6 @@ def scratch() -> Iterator[Path]:
         yield Path(directory) / "journal.sqlite"
 
 
-def content(journal: Journal) -> dict[str, Any]:
-    """Everything that a journal tells, comparable."""
-    return {
-        "inputs": [repr(entry) for entry in journal.inputs(0)],
-        "items": [(offset, identity(item)) for offset, item in journal.items(0, 1 << 30)],
-        "streams": [repr(stream) for stream in journal.streams()],
-        "cursors": sorted((name, repr(cursor)) for name, cursor in journal.cursors().items()),
-        "dead letters": [repr(letter) for letter in journal.dead_letters()],
-        "facts": sorted((name, repr(fact)) for name, fact in journal.facts().items()),
-        "snapshot": journal.snapshot(),
-        "last offset": journal.last_offset,
-    }
-
-
-def written(commits: list[Commit]) -> dict[str, Any]:
-    """What `content` should be after some commits."""
-    inputs = [entry for commit in commits for entry in commit.inputs]
-    items: list[Item] = [item for commit in commits for item in commit.items]
-    streams = {stream.id: stream for commit in commits for stream in commit.streams}
-    cursors = {name: cursor for commit in commits for name, cursor in commit.cursors.items()}
-    facts = {name: fact for commit in commits for name, fact in commit.facts.items()}
-    letters = {repr(letter): letter for commit in commits for letter in commit.dead_letters}
-    snapshot, count = None, 0
-    for commit in commits:
-        count += len(commit.inputs)
-        snapshot = snapshot if commit.snapshot is None else (count, commit.snapshot)
-    return {
-        "inputs": [repr(entry) for entry in enumerate(inputs, 1)],
-        "items": [(offset, identity(item)) for offset, item in enumerate(items, 1)],
-        "streams": [repr(streams[number]) for number in sorted(streams)],
-        "cursors": sorted((name, repr(cursor)) for name, cursor in cursors.items()),
-        "dead letters": sorted(letters, key=lambda text: (letters[text].backend, letters[text].offset)),
-        "facts": sorted((name, repr(fact)) for name, fact in facts.items()),
-        "snapshot": snapshot,
-        "last offset": len(items),
-    }
-
-
 def same(told: dict[str, Any], expected: dict[str, Any]) -> bool:
     """Dead letters of one offset have no order of their own."""
     return {**told, "dead letters": sorted(told["dead letters"])} == {
@@ -144,53 +106,6 @@ def test_a_commit_that_fails_half_way_leaves_nothing_and_may_be_repeated(path: P
         bad.facts.clear()
         assert journal.commit(bad) == [2]
         assert identity(journal.items(1, 1)[0][1]) == identity(bad.items[0])
-
-
-FULL_DISK = """
-import resource, signal, sqlite3, sys
-from pathlib import Path
-from asynclogd.journal import Journal
-from tests.daemon.journal_process import commit
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-with Journal.open(Path(sys.argv[1])) as journal:
-    journal.commit(commit(1, 10_000))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.size, limits[1]))
-    for _ in range(2):
-        try:
-            journal.commit(commit(2, 1 << 20))
-        except (sqlite3.Error, OSError) as error:
-            print(type(error).__name__)
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    print(journal.commit(commit(2, 1 << 20)))
-"""
-
-
-def test_a_full_disk_refuses_the_commit_and_a_freed_one_takes_it(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == ["OperationalError", "OperationalError", "[3, 4]", ""]
-    with Journal.open(path) as journal:
-        expected = written([journal_process.commit(1, 10_000), journal_process.commit(2, 1 << 20)])
-        assert content(journal) == expected
-
-
-@pytest.mark.parametrize(("payload_bytes", "commits"), [(64, 1), (64, 40), (50_000, 25), (200_000, 120)])
-def test_a_killed_process_leaves_all_that_it_reported_and_nothing_half(
-    path: Path, payload_bytes: int, commits: int
-) -> None:
-    """The largest ones are killed while SQLite moves its WAL into the database now and then."""
-    command = [sys.executable, "-m", "tests.daemon.journal_process", str(path), str(payload_bytes)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for _ in range(commits):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        reported = commits + len(process.stdout.read().split("\n")) - 1
-    with Journal.open(path) as journal:
-        told = content(journal)
-    count = len(told["inputs"])
-    assert count in (reported, reported + 1)
-    assert told == written([journal_process.commit(n, payload_bytes) for n in range(1, count + 1)])
 
 
 def test_a_journal_that_is_open_elsewhere_is_busy(path: Path) -> None:
@@ -307,56 +222,3 @@ def test_layouts_that_left_the_cache_are_read_again(path: Path, monkeypatch: pyt
     with Journal.open(path) as journal:
         journal.commit(Commit(items=items))
         assert [identity(item) for _, item in journal.items(0, 1 << 30)] == [identity(item) for item in items]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, Any]]:
-    """The file of a journal, and what it says."""
-    path = tmp_path_factory.mktemp("sound") / "journal.sqlite"
-    with Journal.open(path) as journal:
-        for number in range(1, 40):
-            journal.commit(journal_process.commit(number, 400 * number))
-        return_value = content(journal)
-    return path.read_bytes(), return_value
-
-
-@given(st.data())
-@settings(max_examples=200)
-def test_a_spoiled_file_gives_an_error_or_what_was_written(sound: Any, data: st.DataObject) -> None:
-    """Never another value than was written; SQLite itself does not notice a flipped bit in a blob."""
-    whole, told = sound
-    spoiled = bytearray(whole)
-    for _ in range(data.draw(st.integers(1, 3))):
-        spoiled[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    if data.draw(st.booleans()):
-        del spoiled[data.draw(st.integers(0, len(whole))) :]
-    with scratch() as path:
-        path.write_bytes(spoiled)
-        try:
-            with Journal.open(path) as journal:
-                found = content(journal)
-        except JournalError as error:
-            assert str(path) in str(error)
-            return
-    for part in ("inputs", "items", "streams", "cursors", "dead letters", "facts"):
-        assert all(row in told[part] for row in found[part]), part
-    assert found["snapshot"] in (None, told["snapshot"])
-
-
-def test_a_flipped_bit_in_a_payload_is_named(path: Path) -> None:
-    with Journal.open(path) as journal:
-        journal.commit(Commit(inputs=[Input(Cause.BATCH, payload=b"twenty-one is 21 here")]))
-    path.write_bytes(path.read_bytes().replace(b"is 21 here", b"is 22 here"))
-    with Journal.open(path) as journal, pytest.raises(JournalCorruptError, match="checksum of input 1"):
-        list(journal.inputs(0))
-
-
-def test_an_item_that_is_gone_is_named(path: Path) -> None:
-    with Journal.open(path) as journal:
-        journal.commit(Commit(items=[table(i) for i in range(5)]))
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM items WHERE id = 3")
-    with Journal.open(path) as journal:
-        with pytest.raises(JournalCorruptError, match="row 3 is missing"):
-            journal.items(0, 1 << 20)
-        assert [offset for offset, _ in journal.items(3, 1 << 20)] == [4, 5]

@@ -1,0 +1,69 @@
+"""How a sink is: its status, one frozen picture after the other, and how long to wait after a failure. No thread."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import replace
+
+from asynclogd.delivery import BrokenError, SinkSettings, SinkStatus
+from asynclogd.entries import Cursor
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """Written by the sink's thread alone; `status` is replaced as a whole, so any thread may read it."""
+
+    def __init__(self, name: str, cursor: Cursor, settings: SinkSettings) -> None:
+        self.status = SinkStatus("ok", cursor, 0)
+        self._name, self._settings = name, settings
+        self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+
+    def failed(self, error: BaseException) -> float:
+        """Something went wrong; s to wait before it is tried again. The log is told once, until all is well again."""
+        before, text = self.status, describe(error)
+        if not before.retries:
+            log.warning("%s: %s; trying again until it works", self._name, text)
+        broken = isinstance(error, BrokenError)
+        self.status = replace(
+            before,
+            state="broken" if broken else "retrying",
+            retries=before.retries + 1,
+            failures=before.failures + 1,
+            error=text,
+        )
+        first, longest = self._settings.first_retry, self._settings.longest_retry
+        delay = longest if broken else min(longest, first * 2.0 ** min(before.retries, 60))
+        return delay * self._jitter.uniform(0.5, 1.0)
+
+    def went_well(self) -> None:
+        """What failed before works again, if anything did."""
+        if self.status.retries:
+            log.warning("%s: works again after %d failures", self._name, self.status.retries)
+            self.status = replace(self.status, state="ok", retries=0)
+
+    def opened(self, held: int) -> None:
+        """The backend is open at the cursor, and the limiter restored, which holds so many logged values."""
+        self.status = replace(self.status, held=held)
+
+    def moved(self, cursor: Cursor, held: int, dead_letters: int, unsupported: int) -> None:
+        """The cursor is journaled. `dead_letters` and `unsupported` were met on the way to it."""
+        before = self.status
+        self.status = replace(
+            before,
+            cursor=cursor,
+            held=held,
+            dead_letters=before.dead_letters + dead_letters,
+            unsupported=before.unsupported + unsupported,
+        )
+
+    def closed(self) -> None:
+        """The sink has ended."""
+        self.status = replace(self.status, state="closed")
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynclog_proto.errors import ConfigError
+from asynclogd.backends.base import Backend
+from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.fanout import Fanout, TailLog, choose, item_bytes
+from asynclogd.points import Item, Params
+from tests.daemon.filebackend import FileBackend, HangingBackend, RemoteBackend, lines
+from tests.daemon.tables import table
+
+Eventually = Callable[..., None]
+
+
+class Made:
+    """A fan-out of file backends, the items it was given, and the cursors it told."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.backends: dict[str, Backend] = {"file": FileBackend(), "other": FileBackend(), "remote": RemoteBackend()}
+        self.items: list[Item] = []
+        self.cursors: dict[str, Cursor] = {}
+        self.fanout = Fanout(run_dir, self.older, 0, self.moved, 0.001, build=self.build)
+
+    def build(self, name: str, _: Mapping[str, Any]) -> Backend:
+        return self.backends[name]
+
+    def older(self, after: int, _: int) -> list[tuple[int, Item]]:
+        return list(enumerate(self.items, 1))[after : after + 2]
+
+    def moved(self, name: str, cursor: Cursor, _: list[DeadLetter]) -> None:
+        self.cursors[name] = cursor
+
+    def log(self, *items: Item) -> None:
+        first = len(self.items) + 1
+        self.items += items
+        self.fanout.append(list(enumerate(items, first)))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    made = Made(tmp_path / "project" / "run")
+    yield made
+    for backend in made.backends.values():
+        if isinstance(backend, HangingBackend):
+            backend.release.set()
+    made.fanout.stop(30, drain=False)
+
+
+def test_each_backend_gets_everything_in_a_directory_of_its_own(
+    made: Made, tmp_path: Path, eventually: Eventually
+) -> None:
+    for name in ("file", "other"):
+        made.fanout.add(name, {}, world=2, cursor=Cursor())
+    made.log(table(0), Params({"lr": 0.1}), table(1))
+    made.fanout.flush_soon()
+    eventually(lambda: made.fanout.local_offset() == made.fanout.offset() == 3, what="delivery")
+    assert made.fanout.stop(30) == []
+    for name in ("file", "other"):
+        text = (tmp_path / "project" / "run" / name / "lines").read_text()
+        assert text == "".join(map(lines, made.items))
+        assert made.cursors[name].offset == 3
+
+
+def test_a_backend_that_is_added_late_goes_on_from_its_cursor(made: Made, tmp_path: Path) -> None:
+    made.log(table(0), table(1), table(2))
+    made.fanout.add("file", {}, world=1, cursor=Cursor(offset=1, position={"bytes": 0}, delivered=4, points=2))
+    assert made.fanout.stop(30) == []
+    assert (tmp_path / "project" / "run" / "file" / "lines").read_text() == lines(table(1)) + lines(table(2))
+    assert made.cursors["file"].delivered == 12
+
+
+def test_a_backend_is_added_once(made: Made) -> None:
+    made.fanout.add("file", {}, world=1, cursor=Cursor())
+    sink = made.fanout.sinks["file"]
+    made.fanout.add("file", {}, world=1, cursor=Cursor())
+    assert made.fanout.sinks == {"file": sink}
+
+
+def test_one_that_hangs_delays_no_other_and_holds_up_the_stop_only_to_its_deadline(
+    made: Made, eventually: Eventually
+) -> None:
+    made.backends["other"] = HangingBackend()
+    for name in ("file", "other"):
+        made.fanout.add(name, {}, world=1, cursor=Cursor())
+    for step in range(50):
+        made.log(table(step))
+    eventually(lambda: made.fanout.sinks["file"].offset == 50, what="delivery beside the one that hangs")
+    assert made.fanout.local_offset() == 0
+    assert made.fanout.stop(0.1) == ["other"]
+    assert made.fanout.statuses()["file"].state == "closed"
+
+
+def test_local_offset_does_not_wait_for_remote_backends(made: Made, eventually: Eventually) -> None:
+    made.backends["remote"] = RemoteBackend(lambda _: "error")
+    made.fanout.add("file", {}, world=1, cursor=Cursor())
+    made.fanout.add("remote", {}, world=1, cursor=Cursor())
+    made.log(table(0))
+    eventually(lambda: made.fanout.local_offset() == 1, what="delivery")
+    assert made.fanout.offset() == 0
+
+
+def test_without_backends_nothing_is_waited_for(made: Made) -> None:
+    made.log(table(0))
+    assert made.fanout.local_offset() == made.fanout.offset() == sys.maxsize
+
+
+def test_rate_limit_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:
+    made.fanout.add("file", {"rate_limit": {"a": 0.001}}, world=1, cursor=Cursor())
+    made.log(*(table(step) for step in range(10)))
+    assert made.fanout.stop(30) == []
+    assert "a" not in (tmp_path / "project" / "run" / "file" / "lines").read_text()
+    assert made.cursors["file"].limited == 2 * 8
+
+
+@pytest.mark.parametrize("limits", [{"a": 0}, {"a": "fast"}, 3, {"a": None}])
+def test_a_wrong_rate_limit_is_named(limits: object) -> None:
+    with pytest.raises(ConfigError, match="backend 'file': option 'rate_limit': "):
+        choose("file", {"rate_limit": limits}, lambda *_: FileBackend())
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=30), cap=st.integers(0, 20_000), data=st.data())
+def test_a_tail_gives_every_item_from_memory_or_from_elsewhere(sizes: list[int], cap: int, data: st.DataObject) -> None:
+    items: list[Item] = [table(0, k=size) for size in sizes]
+    journal = list(enumerate(items, 1))
+    tail = TailLog(lambda after, _: journal[after : after + 3], 0, max_bytes=cap)
+    for offset, item in journal:
+        tail.append(offset, item)
+        assert tail.bytes_used <= cap
+    assert tail.last_offset == len(items)
+    after, read = data.draw(st.integers(0, len(items))), []
+    expected = journal[after:]
+    while batch := tail.read(after, data.draw(st.integers(0, 10_000))):
+        read += batch
+        after = batch[-1][0]
+    assert [(offset, id(item)) for offset, item in read] == [(offset, id(item)) for offset, item in expected]
+
+
+def test_a_tail_helps_out_about_as_many_bytes_as_asked() -> None:
+    tail = TailLog(lambda *_: [], 0)
+    for offset in range(1, 101):
+        tail.append(offset, table(offset, k=10))
+    size = item_bytes(table(0, k=10))
+    assert [offset for offset, _ in tail.read(10, 5 * size)] == [11, 12, 13, 14, 15]
+    assert [offset for offset, _ in tail.read(10, 1)] == [11]
+
+
+def test_a_tail_that_begins_late_reads_what_is_older_elsewhere() -> None:
+    tail = TailLog(lambda after, _: [(after + 1, table(after))], 5)
+    assert [offset for offset, _ in tail.read(3, 1 << 20)] == [4]
+    tail.append(6, table(6))
+    assert [offset for offset, _ in tail.read(5, 1 << 20)] == [6]
+    assert tail.read(6, 1 << 20) == []
+
+
+def test_a_hole_in_the_order_is_refused() -> None:
+    with pytest.raises(ValueError, match="item 7 cannot follow item 5"):
+        TailLog(lambda *_: [], 5).append(7, table(0))

@@ -1,0 +1,107 @@
+"""A sink over a real file, with failures of every call; the file is the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asynclogd.delivery import SinkSettings
+from asynclogd.points import Item, Params, Rewind, RunEnd, Summary
+from tests.daemon.filebackend import FileBackend, lines
+from tests.daemon.sinkplace import Place
+from tests.daemon.tables import table
+
+Eventually = Callable[..., None]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_everything_is_delivered_in_order_and_the_backend_is_closed_with_the_runs_status(place: Place) -> None:
+    items: list[Item] = [Params({"lr": 0.1}), table(0, k=3), table(3), RunEnd("failed")]
+    backend = FileBackend()
+    sink = place.sink(backend)
+    for item in items:
+        place.add(item)
+        sink.wake()
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == "".join(map(lines, items))
+    assert place.cursor.offset == sink.offset == 4
+    assert (place.cursor.delivered, place.cursor.points) == (2 * 8, 8)
+    assert (sink.status().state, backend.closed) == ("closed", ["failed"])
+
+
+def test_a_resumed_run_that_goes_on_is_not_closed_as_ended(place: Place) -> None:
+    place.add(RunEnd("success"))
+    place.add(table(0))
+    backend = FileBackend()
+    assert place.sink(backend).stop(drain=True, timeout=30)
+    assert backend.closed == [""]
+
+
+def test_the_runs_status_is_known_when_its_end_was_delivered_by_a_former_process(place: Place) -> None:
+    place.add(RunEnd("success"))
+    place.sink(FileBackend()).stop(drain=True, timeout=30)
+    backend = FileBackend()
+    assert place.sink(backend).stop(drain=True, timeout=30)
+    assert backend.closed == ["success"]
+
+
+def test_an_idle_sink_wakes_for_one_item(place: Place, eventually: Eventually) -> None:
+    sink = place.sink(FileBackend())
+    for step in range(20):
+        place.add(table(step))
+        sink.wake()
+        eventually(lambda: sink.offset == place.log.last_offset, what="delivery")
+    assert sink.stop(drain=False, timeout=30)
+
+
+def test_someone_who_waits_is_not_kept_for_the_flush_interval(place: Place, eventually: Eventually) -> None:
+    sink = place.sink(FileBackend(), times=SinkSettings(flush_interval=3600))
+    place.add(table(0))
+    sink.wake()
+    eventually(lambda: sink.offset == 1, what="the first delivery")
+    place.add(table(1))
+    sink.wake()
+    sink.flush_soon()
+    eventually(lambda: sink.offset == 2, what="the hurried delivery")
+    assert sink.stop(drain=False, timeout=30)
+
+
+def test_kinds_that_the_backend_does_not_show_are_counted_and_passed_over(place: Place) -> None:
+    class OnlyParams(FileBackend):
+        kinds = frozenset({"params"})
+
+    for item in (table(0), Summary({"best": 1.0}), Params({"lr": 0.1})):
+        place.add(item)
+    sink = place.sink(OnlyParams())
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == lines(Params({"lr": 0.1}))
+    assert sink.status().unsupported == 2
+    assert (place.cursor.offset, place.cursor.limited, place.cursor.delivered) == (3, 4, 0)
+
+
+def test_what_is_held_goes_out_before_a_rewind_and_before_the_end(place: Place) -> None:
+    items: list[Item] = [table(0), Rewind(0, 1), table(1), RunEnd("success")]
+    for item in items:
+        place.add(item)
+    sink = place.sink(FileBackend(), rules={"*": 0.001})
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == "".join(map(lines, items))
+
+
+def test_held_points_survive_a_restart_and_the_count_says_that_they_are_held(place: Place) -> None:
+    place.add(table(0))
+    first = place.sink(FileBackend(), rules={"a": 0.001})
+    assert first.stop(drain=True, timeout=30)
+    assert place.text() == "b 0 0.1 2\n"
+    assert (place.cursor.delivered, place.cursor.limited, first.status().held) == (2, 0, 2)
+    place.add(RunEnd("success"))
+    second = place.sink(FileBackend(), rules={"a": 0.001})
+    assert second.stop(drain=True, timeout=30)
+    assert place.text() == f"b 0 0.1 2\na 0 0.0 2\n{RunEnd('success')!r}\n"
+    assert (place.cursor.delivered, second.status().held) == (4, 0)

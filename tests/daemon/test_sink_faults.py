@@ -1,0 +1,240 @@
+"""A sink whose backend, journal or process fails: the file is the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asynclogd.backends.base import PermanentError, Points
+from asynclogd.delivery import SinkSettings
+from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.points import Item, Params, Rewind, Summary
+from asynclogd.ratelimit import RateLimiter
+from tests.daemon.filebackend import FileBackend, HangingBackend, lines
+from tests.daemon.sinkplace import Place
+from tests.daemon.tables import table
+
+Eventually = Callable[..., None]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_an_item_that_is_refused_becomes_a_dead_letter_and_the_rest_arrives_once(place: Place) -> None:
+    items = [table(step) for step in range(10)]
+    for item in items:
+        place.add(item)
+    sink = place.sink(FileBackend(refused=frozenset({3, 7})))
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == "".join(lines(item) for step, item in enumerate(items) if step not in (3, 7))
+    assert [(letter.backend, letter.offset) for letter in place.letters] == [("file", 4), ("file", 8)]
+    assert place.letters[0].reason == "a step that is refused"
+    assert (place.cursor.delivered, place.cursor.dead, place.cursor.points) == (2 * 16, 2 * 4, 16)
+    assert (sink.status().dead_letters, sink.status().failures) == (2, 0)
+
+
+def test_an_item_that_is_refused_only_by_the_flush_is_found(place: Place) -> None:
+    class Late(FileBackend):
+        """Finds out in flush, like one that sends its batch there."""
+
+        def write(self, batch: Sequence[Item]) -> None:
+            self.bad = any(isinstance(item, Points) and 5 in item.steps for item in batch)
+            super().write(batch)
+
+        def flush(self) -> dict[str, int]:
+            if getattr(self, "bad", False):
+                raise PermanentError("a bad step")
+            return dict(super().flush())
+
+    for step in range(8):
+        place.add(table(step))
+    assert place.sink(Late()).stop(drain=True, timeout=30)
+    assert place.text() == "".join(lines(table(step)) for step in range(8) if step != 5)
+    assert [letter.offset for letter in place.letters] == [6]
+
+
+def test_a_backend_that_cannot_be_opened_is_tried_until_it_can(
+    place: Place, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    works = threading.Event()
+    place.add(table(0))
+    sink = place.sink(FileBackend(lambda call: "" if works.is_set() or call != "open" else "error"))
+    eventually(lambda: sink.status().retries > 5, what="retrying")
+    status = sink.status()
+    assert (status.state, status.error, status.lag, place.cursors) == ("retrying", "OSError: error", 1, [])
+    works.set()
+    eventually(lambda: sink.status().state == "ok", what="recovery")
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0))
+    assert sum("trying again" in record.message for record in caplog.records) == 1
+    assert sum("works again" in record.message for record in caplog.records) == 1
+
+
+def test_a_backend_that_says_for_good_that_it_cannot_be_opened_is_broken(place: Place, eventually: Eventually) -> None:
+    sink = place.sink(FileBackend(lambda call: "permanent" if call == "open" else ""))
+    eventually(lambda: sink.status().state == "broken", what="the state")
+    assert sink.stop(drain=False, timeout=30)
+
+
+def test_a_backend_that_ends_its_thread_is_retried(place: Place) -> None:
+    class Exits(FileBackend):
+        calls = 0
+
+        def write(self, batch: Sequence[Item]) -> None:
+            self.calls += 1
+            if self.calls < 3:
+                raise SystemExit(1)
+            super().write(batch)
+
+    place.add(table(0))
+    assert place.sink(Exits()).stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0))
+
+
+def test_stop_ends_a_long_backoff_at_once(place: Place, eventually: Eventually) -> None:
+    patient = SinkSettings(first_retry=3600, longest_retry=3600)
+    sink = place.sink(FileBackend(lambda _: "error"), times=patient)
+    eventually(lambda: sink.status().state == "retrying", what="the backoff")
+    assert sink.stop(drain=False, timeout=30)
+
+
+def test_a_drain_that_cannot_succeed_is_given_up_at_its_deadline(place: Place, eventually: Eventually) -> None:
+    place.add(table(0))
+    sink = place.sink(FileBackend(lambda call: "error" if call == "write" else ""))
+    assert not sink.stop(drain=True, timeout=0.05)
+    eventually(lambda: sink.status().state == "closed", what="the end of the thread")
+    assert place.cursor.offset == 0
+
+
+def test_a_hanging_backend_is_left_behind_and_moves_no_cursor_afterwards(place: Place, eventually: Eventually) -> None:
+    backend = HangingBackend()
+    place.add(table(0))
+    sink = place.sink(backend)
+    assert backend.hangs.wait(30)
+    before = list(place.cursors)
+    assert not sink.stop(drain=True, timeout=0.05)
+    backend.release.set()
+    eventually(lambda: sink.status().state == "closed", what="the end of the thread")
+    assert place.cursors == before
+
+
+def test_a_journal_that_refuses_the_cursor_is_asked_again_and_nothing_is_written_twice(place: Place) -> None:
+    refusals = iter([True] * 5)
+    writes: list[str] = []
+
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+        if cursor.offset and next(refusals, False):
+            raise OSError("disk full")
+        place.commit(name, cursor, letters)
+
+    def watch(call: str) -> str:
+        writes.append(call)
+        return ""
+
+    place.add(table(0))
+    sink = place.sink(FileBackend(watch), commit=commit)
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0))
+    assert writes.count("write") == writes.count("open") == 1
+    assert (place.cursor.offset, sink.status().failures) == (1, 5)
+
+
+@contextlib.contextmanager
+def scratch(items: Sequence[Item]) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield Place(Path(directory), items)
+
+
+def logged_total(items: Sequence[Item]) -> int:
+    return sum(item.logged_total for item in items if isinstance(item, Points))
+
+
+FAULTS = st.lists(st.sampled_from(["", "", "", "error", "half", "permanent"]), max_size=25)
+ITEMS = st.lists(
+    st.one_of(
+        st.builds(table, st.integers(0, 12), k=st.integers(1, 4), names=st.sampled_from([("a",), ("a", "b"), ("c",)])),
+        st.just(Params({"lr": 0.1})),
+        st.just(Rewind(3, 1)),
+        st.just(Summary({"best": 1})),
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(
+    items=ITEMS,
+    faults=FAULTS,
+    refused=st.frozensets(st.integers(0, 12), max_size=3),
+    rules=st.sampled_from([{}, {}, {"a": 0.5}, {"*": 1.0}]),
+    sizes=st.lists(st.integers(0, 6), max_size=6),
+)
+@settings(max_examples=80)
+def test_after_any_failures_and_restarts_the_file_has_each_point_once(
+    items: list[Item], faults: list[str], refused: frozenset[int], rules: dict[str, float], sizes: list[int]
+) -> None:
+    """The sink dies at random points (its commits fail and it is stopped), the file keeps what is past the cursor."""
+    times = SinkSettings(flush_interval=0.0, first_retry=0.0001, longest_retry=0.001, batch_bytes=600)
+    expected = unhindered(items, refused, rules)
+    ahead = iter(faults)
+    with scratch([]) as place:
+        later = list(items)
+        for size in [*sizes, len(items)]:
+            for item in later[:size]:
+                place.add(item)
+            del later[:size]
+            place_of_death = place.log.last_offset - size % 3
+            sink = place.sink(
+                FileBackend(lambda _: next(ahead, ""), refused), rules, times, dying(place, place_of_death)
+            )
+            sink.stop(drain=True, timeout=0.02)
+            sink.join(30)
+        sink = place.sink(FileBackend(refused=refused), rules, times)
+        assert sink.stop(drain=True, timeout=60)
+        cursor, text = place.cursor, place.text()
+        if "permanent" not in faults:
+            assert text == expected
+        told = [line.split() for line in text.splitlines() if line[0] in "abc"]
+        assert cursor.offset == len(items)
+        assert cursor.points == len(told)
+        assert cursor.delivered == sum(int(fields[-1]) for fields in told)
+        held = sink.status().held
+        assert cursor.delivered + cursor.limited + cursor.dead + held == logged_total(items)
+        assert (cursor.dead > 0) <= bool(place.letters)
+
+
+def dying(place: Place, offset: int) -> Callable[[str, Cursor, list[DeadLetter]], None]:
+    """A journal that is gone once the cursor is past an offset."""
+
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+        if cursor.offset > offset:
+            raise OSError("gone")
+        place.commit(name, cursor, letters)
+
+    return commit
+
+
+def unhindered(items: list[Item], refused: frozenset[int], rules: dict[str, float]) -> str:
+    """What the file should have: each item as the limiter shapes it, without what is refused."""
+    limiter = RateLimiter(rules)
+    text = ""
+    for item in items:
+        parts: list[Item] = [item]
+        if isinstance(item, Points):
+            parts = list(limiter.shape(item))
+        elif isinstance(item, Rewind):
+            parts = [*limiter.flush(), item]
+        for part in parts:
+            if isinstance(part, Summary) or (isinstance(part, Points) and refused & set(part.steps.tolist())):
+                continue
+            text += lines(part)
+    return text
