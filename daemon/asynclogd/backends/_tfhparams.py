@@ -17,6 +17,8 @@ from asynclogd.backends import _tfevents
 START_TAG = "_hparams_/session_start_info"
 END_TAG = "_hparams_/session_end_info"
 _EXACT = 2**53
+_STATUSES = {"STATUS_SUCCESS": "success", "STATUS_FAILURE": "failed", "STATUS_RUNNING": "running"}
+"""The plugin knows no killed run: it has failed."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Session:
 
 
 def session_from_file(data: bytes) -> Session:
-    """What `Session.to_file` wrote. A killed run reads back as a failed one."""
+    """What `Session.to_file` wrote."""
     from tensorboard.compat.proto import event_pb2
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
@@ -53,8 +55,8 @@ def session_from_file(data: bytes) -> Session:
             if value.tag == START_TAG:
                 session.params = {name: _get(v) for name, v in content.session_start_info.hparams.items()}
             elif value.tag == END_TAG:
-                success = content.session_end_info.status == api_pb2.STATUS_SUCCESS
-                session.end = ("success" if success else "failed", event.wall_time)
+                status = api_pb2.Status.Name(content.session_end_info.status)
+                session.end = (_STATUSES[status], event.wall_time)
         session.start_time = session.start_time or event.wall_time
     return session
 
@@ -70,11 +72,11 @@ def session_start(params: Mapping[str, Scalar], time: float) -> bytes:
 
 
 def session_end(status: str, time: float) -> bytes:
-    """The Event field that says how the run ended: STATUS_SUCCESS, or STATUS_FAILURE for failed and killed."""
+    """The Event field that says how the run ended, or that it is "running" after all."""
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-    code = api_pb2.STATUS_SUCCESS if status == "success" else api_pb2.STATUS_FAILURE
-    info = plugin_data_pb2.SessionEndInfo(status=code, end_time_secs=time)
+    name = next((name for name, meant in _STATUSES.items() if meant == status), "STATUS_FAILURE")
+    info = plugin_data_pb2.SessionEndInfo(status=api_pb2.Status.Value(name), end_time_secs=time)
     return _hparams(END_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
 
 

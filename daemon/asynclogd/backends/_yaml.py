@@ -71,11 +71,11 @@ def _lines(tree: Mapping[str, Any], indent: str) -> Iterator[str]:
     for key in sorted(tree):
         value = tree[key]
         label = f"{indent}{_key(key)}:"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield label
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{label} {_scalar(value)}"
+            yield f"{label} {{}}" if isinstance(value, Mapping) else f"{label} {_scalar(value)}"
 
 
 def _key(key: str) -> str:

@@ -165,7 +165,8 @@ class TensorBoardBackend(Backend):
     def _rewind(self, step: int) -> None:
         self._open_file().append(_tfevents.restart(time.time(), step))
         if self._session.end is not None:
-            self._session.end = None
+            # Its end stays in the growing file; the first file is read first.
+            self._session.end = ("running", time.time())
             self._session_saved = False
         if self._session.params and step <= 0:
             self._start_session()  # the restart has discarded it

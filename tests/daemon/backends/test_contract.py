@@ -1,0 +1,147 @@
+"""The contract for our backends, each read by its product's own reader; the file backends also under SIGKILL."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from asynclogd import registry
+from asynclogd.backends._mlflownames import meant
+from asynclogd.backends.base import Backend, RunInfo
+from asynclogd.samples import batch
+from asynclogd.testing import BackendContract, Content
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from asynclogd import registry
+from asynclogd.backends.base import RunInfo
+from asynclogd.samples import batch
+name, own, first, position = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
+backend = registry.build(name)
+backend.open(RunInfo("digits", "run-1", own.parent, own, world=2), position)
+for at in range(first, 10_000):
+    backend.write(batch(at))
+    print(json.dumps([at + 1, backend.flush()]), flush=True)
+"""
+
+
+class FileContract(BackendContract):
+    name = ""
+
+    def make(self) -> Backend:
+        return registry.build(self.name)
+
+    def test_sigkill_at_any_moment(self, tmp_path: Path):
+        """A child writes and tells its positions; it is killed, and the last position it told is not committed."""
+        run, first, position = self._run(tmp_path), 0, None
+        for lines in (3, 60, 9):
+            first, position = self._written_until_killed(run.own_dir, first, position, lines)
+        backend = self.make()
+        backend.open(run, position)
+        backend.write(batch(first))
+        backend.flush()
+        backend.close("success")
+        self._check(run, [item for at in range(first + 1) for item in batch(at)])
+
+    def _written_until_killed(self, own: Path, first: int, position: object, lines: int):
+        command = [sys.executable, "-c", CHILD, self.name, str(own), str(first), json.dumps(position)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            told = [child.stdout.readline() for _ in range(lines)]
+            os.kill(child.pid, signal.SIGKILL)
+            told += child.stdout.readlines()
+        whole = [line for line in told if line.endswith("\n")]
+        return json.loads(whole[-2])
+
+
+class TestTensorBoard(FileContract):
+    name = "tensorboard"
+
+    def read(self, run: RunInfo) -> Content:
+        reader = EventAccumulator(str(run.own_dir), size_guidance={"scalars": 0})
+        reader.Reload()
+        return [
+            (tag, event.step, event.value)
+            for tag in reader.Tags()["scalars"]
+            if not tag.startswith("summary/")
+            for event in reader.Scalars(tag)
+        ]
+
+    def stored(self, value: float) -> float:
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.float32(value))
+
+
+class TestCsv(FileContract):
+    name = "csv"
+
+    def read(self, run: RunInfo) -> Content:
+        with (run.own_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = {"_step": "step", "__step": "_step"}
+        return [
+            (names.get(name, name), int(row["step"]), float(cell))
+            for row in rows
+            for name, cell in row.items()
+            if name != "step" and cell
+        ]
+
+
+class TestJsonl(FileContract):
+    name = "jsonl"
+
+    def read(self, run: RunInfo) -> Content:
+        found: Content = []
+        for line in (run.own_dir / "points.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            if "rewind" in entry:
+                found = [point for point in found if point[1] < entry["rewind"]]
+            found.extend((name, entry["step"], float(value)) for name, value in entry.get("metrics", {}).items())
+        return found
+
+
+@pytest.mark.mlflow
+class TestMlflow(BackendContract):
+    many_names = 2500
+
+    def make(self) -> Backend:
+        return registry.build("mlflow")
+
+    def read(self, run: RunInfo) -> Content:
+        import mlflow
+
+        client = mlflow.MlflowClient(f"sqlite:///{run.own_dir / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name(run.project)
+        assert experiment is not None
+        (found,) = client.search_runs([experiment.experiment_id])
+        return [
+            (meant(key), metric.step, metric.value)
+            for key in found.data.metrics
+            for metric in client.get_metric_history(found.info.run_id, key)
+        ]
+
+    def stored(self, value: float) -> float:
+        """SQL keeps no infinities and no negative zero."""
+        return math.copysign(1.7976931348623157e308, value) if math.isinf(value) else value or 0.0
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "tensorboard"])
+def test_a_backend_loads_no_sdk_before_it_is_opened(name: str):
+    code = f"""
+import sys
+from asynclogd import registry
+registry.build({name!r})
+assert not {{"mlflow", "tensorboard", "tensorflow", "torch", "pandas"}} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

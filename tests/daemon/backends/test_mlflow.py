@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynclogd.backends._mlflownames import LIMIT, meant, spelt
+from asynclogd.backends.base import Params, PermanentError, RunEnd, RunInfo, Summary
+from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig
+from asynclogd.testing import table
+
+ALLOWED = st.text(min_size=1, max_size=60)
+
+
+@given(ALLOWED)
+def test_spelling_can_be_undone(name: str):
+    if len(spelt(name)) < LIMIT:
+        assert meant(spelt(name)) == name
+
+
+@given(st.text("_0x5f25/.ab%", min_size=1, max_size=12), st.text("_0x5f25/.ab%", min_size=1, max_size=12))
+def test_no_two_names_are_spelt_alike(one: str, other: str):
+    assert (spelt(one) == spelt(other)) == (one == other)
+
+
+def test_usual_names_stay_as_they_are():
+    for name in ("loss", "train/loss", "val_x", "lr-Adam.pg1", "a: b", "größe"):
+        assert spelt(name) == name
+    assert spelt("a@b") == "a_0x40_b"
+    assert spelt("n" * 300) != spelt("n" * 301)
+    assert len(spelt("@" * 300)) == LIMIT
+
+
+@pytest.mark.mlflow
+@given(st.text(min_size=1, max_size=300))
+def test_mlflow_takes_what_is_spelt(name: str):
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(spelt(name))
+    assert len(spelt(name)) <= LIMIT
+
+
+def info(directory: Path) -> RunInfo:
+    own = directory / "run-1" / "mlflow"
+    own.mkdir(parents=True, exist_ok=True)
+    return RunInfo("digits", "run-1", own.parent, own, world=2)
+
+
+def opened(run: RunInfo, position=None, **options) -> MlflowBackend:
+    backend = MlflowBackend(MlflowConfig(**options))
+    backend.open(run, position)
+    return backend
+
+
+def found(backend_uri: str, run_id: str):
+    import mlflow
+
+    return mlflow.MlflowClient(backend_uri).get_run(run_id)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One database for these tests: making one takes MLflow a second."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'shared.db'}"
+
+
+@pytest.mark.mlflow
+def test_sending_again_changes_nothing(tmp_path: Path, database: str):
+    import mlflow
+
+    run, points = info(tmp_path), table(["a", "b"], range(700))
+    backend = opened(run, tracking_uri=database)
+    for _ in range(3):
+        backend.write([Params({"lr": 0.1}), points, Summary({"best": 1.0}), RunEnd("success")])
+    position = backend.flush()
+    history = mlflow.MlflowClient(database).get_metric_history(position["run"], "a")
+    assert [(metric.step, metric.value) for metric in history] == [(step, value[0]) for step, _, value in points.rows()]
+    assert history[3].timestamp == 1_700_000_000_300
+
+
+@pytest.mark.mlflow
+def test_params_tags_status_and_resume(tmp_path: Path, database: str):
+    run = info(tmp_path)
+    backend = opened(run, tracking_uri=database, experiment="mine", tags={"team": "blue"})
+    backend.write([Params({"lr": 0.1, "text": "x" * 9000, "a@b": None}), Summary({"best": 0.5})])
+    backend.write([table(["a"], [0]), RunEnd("killed")])
+    position = backend.flush()
+    backend.close("killed")
+    first = found(database, position["run"])
+    assert first.info.status == "KILLED"
+    assert first.info.run_name == "run-1"
+    assert first.data.params["lr"] == "0.1"
+    assert first.data.params["a_0x40_b"] == "None"
+    assert len(first.data.params["text"]) == 6000
+    assert first.data.tags["summary.best"] == "0.5"
+    assert first.data.tags["team"] == "blue"
+    assert first.data.tags["asynclog.world_size"] == "2"
+    backend = opened(run, position, tracking_uri=database)
+    assert found(database, position["run"]).info.status == "KILLED"
+    backend.write([Params({"lr": 0.2}), table(["a"], [1])])
+    resumed = found(database, position["run"])
+    assert resumed.info.status == "RUNNING"
+    assert (resumed.data.params["lr"], resumed.data.tags["param.lr"]) == ("0.1", "0.2")
+    backend.write([RunEnd("success")])
+    assert found(database, position["run"]).info.status == "FINISHED"
+
+
+@pytest.mark.mlflow
+def test_what_mlflow_calls_invalid_is_permanent(tmp_path: Path, database: str):
+    import mlflow
+
+    backend = opened(info(tmp_path), tracking_uri=database)
+    mlflow.MlflowClient(database).delete_run(backend.flush()["run"])
+    with pytest.raises(PermanentError):
+        backend.write([table(["a"], [0])])
+
+
+@pytest.mark.mlflow
+def test_local_is_what_stays_on_this_machine():
+    assert MlflowBackend(MlflowConfig()).local
+    assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
+    assert not MlflowBackend(MlflowConfig(tracking_uri="http://127.0.0.1:5000")).local
+
+
+@pytest.mark.mlflow
+@pytest.mark.timeout(180)
+def test_a_real_server(tmp_path: Path):
+    import mlflow
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--workers", "1"]
+    with (tmp_path / "server.log").open("wb") as output:
+        server = subprocess.Popen(
+            [*command, "--artifacts-destination", str(tmp_path / "artifacts")],
+            stdout=output, stderr=output, cwd=tmp_path, start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_for(f"{uri}/health", server, time.monotonic() + 120)
+        run, points = info(tmp_path), table(["a", "ö@b"], range(600))
+        backend = opened(run, tracking_uri=uri)
+        backend.write([Params({"lr": 0.1}), points])
+        position = backend.flush()
+        again = opened(run, position, tracking_uri=uri)
+        again.write([points, RunEnd("success")])
+        again.close("success")
+        client = mlflow.MlflowClient(uri)
+        history = client.get_metric_history(position["run"], "ö_0x40_b")
+        assert [(m.step, m.value) for m in history] == [(step, row[1]) for step, _, row in points.rows()]
+        assert client.get_run(position["run"]).info.status == "FINISHED"
+    finally:
+        os.killpg(server.pid, 15)  # its own group: the server and its worker
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, 9)
+            server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], deadline: float) -> None:
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from asynclog_proto.errors import ConfigError
+from asynclogd import registry
+from asynclogd.backends.base import BackendConfig
+from asynclogd.backends.csv import CsvBackend, CsvConfig
+
+
+class Options(BackendConfig, frozen=True):
+    url: str
+    rows: int = 10
+    api_token: int = 0
+
+
+def test_finds_ours_by_entry_point():
+    assert {"csv", "jsonl", "mlflow", "tensorboard"} <= set(registry.names())
+    assert registry.find("csv") is CsvBackend
+
+
+def test_builds_with_options():
+    backend = registry.build("csv", {"fsync": "true"})
+    assert isinstance(backend, CsvBackend)
+    assert backend.config == CsvConfig(fsync=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("tensorbord", {}, ["'tensorbord'", "did you mean 'tensorboard'", "jsonl"]),
+        ("xyz", {}, ["'xyz'", "Allowed: ", "csv"]),
+        ("csv", {"fsnc": True}, ["'csv'", "'fsnc'", "did you mean 'fsync'"]),
+        ("csv", {"fsync": [1]}, ["'csv'", "'fsync'", "expected bool", "[1]"]),
+        ("mlflow", {"tags": {"a": 1}}, ["'mlflow'", "'tags'", "expected str"]),
+    ],
+)
+def test_an_error_names_backend_key_and_what_is_allowed(name, options, words):
+    with pytest.raises(ConfigError) as caught:
+        registry.build(name, options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_required_and_secret_options():
+    with pytest.raises(ConfigError, match="'url' is required"):
+        registry.configure("mine", Options, {})
+    with pytest.raises(ConfigError) as caught:
+        registry.configure("mine", Options, {"url": "u", "api_token": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+    assert registry.configure("mine", Options, {"url": "u", "rows": "5"}) == Options("u", 5)
