@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -69,3 +71,8 @@ def content(items: Iterable[Item]) -> Content:
 def batch(at: int) -> list[Item]:
     """The batch numbered `at` of an endless run: five steps of two series, and one of a series now and then new."""
     return [table(["loss", "acc"], range(5 * at, 5 * at + 5)), table([f"new{at // 7}"], [5 * at])]
+
+
+def exactly(name: str, step: int, value: float) -> tuple[str, int, bytes]:
+    """A point to compare by: NaN is NaN, and 0.0 is not -0.0."""
+    return name, step, b"nan" if math.isnan(value) else struct.pack(">d", value)

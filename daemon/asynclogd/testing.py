@@ -12,7 +12,6 @@ Collected by pytest, of which it uses `tmp_path` only.
 from __future__ import annotations
 
 import random
-import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends.base import Backend, Item, Params, Position, Rewind, RunEnd, RunInfo, Summary
-from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, filled, table
+from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, exactly, filled, table
 
 __all__ = ["BackendContract", "Content", "content", "filled", "table"]
 
@@ -48,8 +47,6 @@ class BackendContract:
     def stored(self, value: float) -> float:
         """What the product makes of a value."""
         return value
-
-    # -- the tests ----------------------------------------------------------------------------------------------
 
     def test_reads_back_what_was_written(self, tmp_path: Path) -> None:
         run, backend = self._run(tmp_path), self.make()
@@ -145,7 +142,7 @@ class BackendContract:
             self._killed(run, position, [[table(["a"], [20], 3), *revision]], [])
         last = {(name, step): value for name, step, value in self.read(run)}
         for name, step, value in content(revision):
-            assert _same(last[name, step], self.stored(value))
+            assert exactly(name, step, last[name, step]) == exactly(name, step, self.stored(value))
         assert len(last) == 20 * 2 + 2
 
     def test_awkward_values(self, tmp_path: Path) -> None:
@@ -225,8 +222,6 @@ class BackendContract:
         backend.close("success")
         self._check(run, first + second)
 
-    # -- how --------------------------------------------------------------------------------------------------
-
     def _run(self, directory: Path) -> RunInfo:
         own = directory / "digits" / "run-1" / "own"
         own.mkdir(parents=True)
@@ -247,17 +242,9 @@ class BackendContract:
         return reached
 
     def _check(self, run: RunInfo, items: Iterable[Item]) -> None:
-        found = Counter(_key(name, step, value) for name, step, value in self.read(run))
-        wanted = Counter(_key(name, step, self.stored(value)) for name, step, value in content(items))
+        found = Counter(exactly(name, step, value) for name, step, value in self.read(run))
+        wanted = Counter(exactly(name, step, self.stored(value)) for name, step, value in content(items))
         missing, extra = wanted - found, found - wanted
         assert not missing, f"{len(missing)} missing: {list(missing)[:5]}"
         if self.exact:
             assert not extra, f"there too often or wrongly: {list(extra)[:5]}"
-
-
-def _key(name: str, step: int, value: float) -> tuple[str, int, bytes]:
-    return name, step, b"nan" if value != value else struct.pack(">d", value)  # noqa: PLR0124 - NaN
-
-
-def _same(one: float, other: float) -> bool:
-    return _key("", 0, one) == _key("", 0, other)

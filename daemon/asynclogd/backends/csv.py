@@ -28,6 +28,7 @@ from asynclogd.backends._csvfile import (
     rewind_tables,
 )
 from asynclogd.backends._files import AppendFile, replace, set_aside
+from asynclogd.backends._join import joined
 from asynclogd.backends._yaml import MergedYaml
 from asynclogd.backends.base import (
     Backend,
@@ -89,7 +90,7 @@ class CsvBackend(Backend):
 
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the file is not touched yet."""
-        for item in batch:
+        for item in joined(batch):
             if isinstance(item, Points):
                 self._points(item)
             elif isinstance(item, Params):
@@ -120,8 +121,6 @@ class CsvBackend(Backend):
             self._file = None
 
     def _points(self, points: Points) -> None:
-        if not len(points):
-            return
         names = {column(name) for name in points.names}
         if not names.issubset(self._changes.columns):
             self._changes.columns = sorted({*self._changes.columns, *names, "step"})

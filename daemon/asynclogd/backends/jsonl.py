@@ -24,6 +24,7 @@ import numpy as np
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import AppendFile, set_aside
+from asynclogd.backends._join import joined
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
@@ -76,7 +77,7 @@ class JsonlBackend(Backend):
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the file is not touched yet."""
         file = self._open_file()
-        for item in batch:
+        for item in joined(batch):
             file.append(b"".join(line + b"\n" for line in _lines(item)))
 
     def flush(self) -> Position:
@@ -116,8 +117,6 @@ def _lines(item: Item) -> list[bytes]:
 
 
 def _rows(points: Points) -> list[dict[str, Any]]:
-    if not len(points):
-        return []
     values: list[list[Any]] = points.values.tolist()
     for row, at in np.argwhere(~np.isfinite(points.values)).tolist():
         values[row][at] = _NON_FINITE[repr(values[row][at])]

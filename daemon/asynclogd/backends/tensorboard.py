@@ -23,12 +23,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asynclog_proto.records import Scalar
 from asynclogd.backends import _tfevents
 from asynclogd.backends._files import AppendFile, replace, set_aside
+from asynclogd.backends._join import joined
 from asynclogd.backends._tfhparams import Session, session_end, session_from_file, session_start, text
 from asynclogd.backends.base import (
     Backend,
@@ -69,8 +67,6 @@ class TensorBoardBackend(Backend):
         super().__init__(config)
         self._dir = Path()
         self._file: AppendFile | None = None
-        self._tables: list[Points] = []
-        """of the same series, not encoded yet; empty between calls of `write`"""
         self._session = Session(0.0)
         self._session_saved = True
         self._started = False
@@ -79,7 +75,7 @@ class TensorBoardBackend(Backend):
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Go on in the position's file, or begin one and put those that no position knows of aside."""
-        self._dir, self._tables = run.own_dir, []
+        self._dir = run.own_dir
         kept = self._kept_file(position)
         _set_aside_after(run.own_dir, "" if position is None else str(position["file"]))
         if kept is not None and position is not None:
@@ -91,12 +87,10 @@ class TensorBoardBackend(Backend):
 
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the file is not touched yet."""
-        for item in batch:
+        for item in joined(batch):
             if isinstance(item, Points):
                 self._points(item)
-                continue
-            self._encode_tables()
-            if isinstance(item, Params):
+            elif isinstance(item, Params):
                 self._params(item.values)
             elif isinstance(item, Summary):
                 self._summary(item.values)
@@ -104,7 +98,6 @@ class TensorBoardBackend(Backend):
                 self._rewind(item.step)
             elif isinstance(item, RunEnd):
                 self._end(item.status)
-        self._encode_tables()
 
     def flush(self) -> Position:
         """Append the events. Raises OSError: flush again."""
@@ -122,18 +115,9 @@ class TensorBoardBackend(Backend):
             self._file = None
 
     def _points(self, points: Points) -> None:
-        """Tables of the same series are encoded as one: a quiet run has tables of one step."""
-        if self._tables and self._tables[0].names != points.names:
-            self._encode_tables()
-        if len(points):
-            self._tables.append(points)
-
-    def _encode_tables(self) -> None:
-        tables, self._tables = self._tables, []
-        if tables:
-            steps, times, values = _joined(tables)
-            for chunk in _tfevents.scalar_events(self._template(tables[0].names), steps, times, values):
-                self._open_file().append(chunk)
+        row = self._template(points.names)
+        for chunk in _tfevents.scalar_events(row, points.steps, points.times, points.values):
+            self._open_file().append(chunk)
 
     def _template(self, names: tuple[str, ...]) -> _tfevents.Template:
         row = self._templates.get(names)
@@ -216,17 +200,6 @@ class TensorBoardBackend(Backend):
             path.unlink(missing_ok=True)
         elif path.is_file():
             self._session = session_from_file(path.read_bytes())
-
-
-def _joined(tables: Sequence[Points]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Steps (k,), times (k,) and values (k, m) of tables of the same series."""
-    if len(tables) == 1:
-        return tables[0].steps, tables[0].times, tables[0].values
-    return (
-        np.concatenate([table.steps for table in tables]),
-        np.concatenate([table.times for table in tables]),
-        np.concatenate([table.values for table in tables]),
-    )
 
 
 def _float(value: Scalar) -> float:

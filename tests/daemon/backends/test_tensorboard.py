@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,8 @@ def test_same_content_as_summary_writer(tmp_path: Path):
         assert ours.Scalars(tag) == theirs.Scalars(tag)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # TensorBoard's
+# TensorBoard starts its server and never waits for it.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_data_server_that_tensorboard_uses_shows_every_point(tmp_path: Path):
     run, points = info(tmp_path), table(["loss", "lr"], range(500))
     position = written(run, Params({"lr": 0.1}), points)
@@ -78,7 +78,8 @@ def test_the_data_server_that_tensorboard_uses_shows_every_point(tmp_path: Path)
     )
     ingester.start()
     try:
-        deadline, found = time.monotonic() + 30, []
+        deadline = time.monotonic() + 30
+        found: list[int] = []
         while len(found) != 450 and time.monotonic() < deadline:
             runs = ingester.data_provider.read_scalars(
                 RequestContext(), experiment_id="", plugin_name="scalars", downsample=10_000
@@ -91,7 +92,7 @@ def test_the_data_server_that_tensorboard_uses_shows_every_point(tmp_path: Path)
         ingester._stdin_handle.close()
 
 
-def session_groups(directory: Path) -> dict[str, tuple[dict, str, dict]]:
+def session_groups(directory: Path) -> dict[str, tuple[dict[str, Any], str, dict[str, float]]]:
     """What the HParams tab lists: run -> (hyperparameters, status, metrics)."""
     multiplexer = EventMultiplexer(tensor_size_guidance={"hparams": 100, "scalars": 1000})
     multiplexer.AddRunsFromDirectory(str(directory))

@@ -31,7 +31,8 @@ def test_rows_are_the_events_that_protobuf_would_write(names, steps, data):
 def test_tensorboards_reader_accepts_every_checksum(tmp_path: Path):
     path = tmp_path / "events.out.tfevents.1"
     steps, values = np.arange(50), np.random.default_rng(1).normal(size=(50, 7))
-    rows = _tfevents.scalar_events(_tfevents.template([f"n{i}" for i in range(7)]), steps, steps * 0.5, values)
+    row = _tfevents.template([f"n{i}" for i in range(7)])
+    rows = _tfevents.scalar_events(row, steps, np.linspace(0.0, 1.0, 50), values)
     head = _tfevents.event(1.0, 0, _tfevents.VERSION)
     path.write_bytes(head + b"".join(rows) + _tfevents.restart(3.0, 20))
     events = list(LegacyEventFileLoader(str(path)).Load())
