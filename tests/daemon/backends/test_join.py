@@ -8,15 +8,9 @@ from asynclogd.testing import content, table
 
 
 def test_neighbours_of_the_same_series_become_one_and_order_stays():
-    end, b = RunEnd("success"), table(["b"], [4])
-    items: list[Item] = [
-        table(["a"], [0]),
-        table(["a"], [1, 2]),
-        end,
-        table(["a"], [3]),
-        table(["b"], [3]),
-        table(["b"], [4]),
-    ]
+    end = RunEnd("success")
+    items: list[Item] = [table(["a"], [0]), table(["a"], [1, 2]), end]
+    items += [table(["a"], [3]), table(["b"], [3]), table(["b"], [4])]
     found = list(joined(items))
     assert content(found) == content(items)
     assert [len(item) if isinstance(item, Points) else item for item in found] == [3, end, 1, 2]
