@@ -14,7 +14,10 @@ from typing import Union
 from asynclog_proto import records
 from asynclog_proto.errors import LimitError, ProtocolError
 from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_STREAM_LAYOUTS
-from asynclogd.rowtables import Regroup, Rows, Segment, Shape
+from asynclogd.rows import Rows
+from asynclogd.rowtables import Regroup, Segment, Shape
+
+__all__ = ["Decoded", "Rows", "StreamDecoder"]
 
 Decoded = Union[Rows, records.Define, records.Params, records.Summary, records.End]  # noqa: UP007 - run time, 3.10
 
@@ -35,7 +38,8 @@ class StreamDecoder:
     def decode(self, payload: bytes | memoryview, skip: int = 0, count: int | None = None) -> list[Decoded]:
         """What the payload's records say after the first `skip` of them; layouts count wherever they are.
 
-        `count` is how many records there ought to be. Raises ProtocolError, and nothing else, for a payload that does not fit; the decoder is then as before.
+        `count` is how many records there ought to be. Raises ProtocolError, and nothing else, for a payload that
+        does not fit; the decoder is then as before.
         """
         if len(payload) > MAX_BATCH_BYTES:
             raise LimitError(f"a payload of {len(payload)} bytes; at most {MAX_BATCH_BYTES} are allowed")

@@ -11,7 +11,7 @@ import numpy as np
 
 from asynclog_proto.records import Define
 from asynclog_proto.reductions import DEFAULT
-from asynclogd.rowtables import Rows
+from asynclogd.rows import Rows
 
 MAX_DEFINES = 10_000
 _CACHED_NAMES = 1 << 20
@@ -86,13 +86,15 @@ class Metrics:
         return True
 
     def _bound(self) -> None:
-        for defines in (self._exact, self._wild):
-            if len(defines) > MAX_DEFINES:
-                del defines[next(iter(defines))]  # type: ignore[attr-defined]
+        if len(self._exact) > MAX_DEFINES:
+            del self._exact[next(iter(self._exact))]
+        if len(self._wild) > MAX_DEFINES:
+            del self._wild[next(iter(self._wild))]
 
     def defines(self) -> list[Define]:
         """All defines in force, oldest first."""
-        return [entry[1] for entry in sorted([*self._exact.values(), *self._wild.values()], key=lambda e: e[0])]
+        numbered = [*self._exact.values(), *((number, define) for number, define, _ in self._wild.values())]
+        return [define for _, define in sorted(numbered, key=lambda each: each[0])]
 
     def spec(self, name: str) -> Spec:
         """How a metric is reduced."""

@@ -37,6 +37,11 @@ class Progress:
     """whether ranks that have not joined are still waited for"""
     ranks: dict[int, Rank] = field(default_factory=dict)
 
+    def grow(self, world: int) -> None:
+        """A rank says that the world is larger: the others have as long to join as they ever had."""
+        self.world = world
+        self.joining = True
+
     def join(self, rank: int, now: float) -> None:
         """A rank's process says hello: for the first time, or as another incarnation that goes on."""
         known = self.ranks.get(rank)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-_POPULATION = np.array([bin(byte).count("1") for byte in range(256)], np.uint32)
+_POPULATION = np.array([byte.bit_count() for byte in range(256)], np.uint32)
 
 
 def layout(world: int) -> tuple[np.dtype[np.unsignedinteger], int]:
@@ -39,4 +39,5 @@ def sizes(bits: NDArray[np.unsignedinteger]) -> NDArray[np.uint32]:
     counts = _POPULATION[octets]
     if octets.shape[-1] == 1:
         return counts[..., 0]
-    return counts.sum(-1, dtype=np.uint32)
+    total: NDArray[np.uint32] = counts.sum(-1, dtype=np.uint32)
+    return total

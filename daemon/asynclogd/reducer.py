@@ -8,43 +8,22 @@ the reducer is written to a snapshot and restored between them. At any time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from asynclog_proto import records
-from asynclog_proto.records import Scalar
 from asynclogd import snapshots
+from asynclogd.caps import ReducerSettings
 from asynclogd.metrics import Metrics
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.progress import Progress
-from asynclogd.rowtables import Rows
-from asynclogd.snapshots import State, Tally
+from asynclogd.rows import Rows
+from asynclogd.snapshots import State
 from asynclogd.tabulate import World, of_rank, plain
-from asynclogd.window import Window, WindowLimits
+from asynclogd.tally import Tally, changed
+from asynclogd.window import Window
 
-MAX_LAUNCHES = 1000
-"""Older launches that are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReducerSettings:
-    """Deadlines in seconds, and caps.
-
-    join_deadline   how long ranks that have not joined, or not fed anything yet, are waited for
-    step_deadline   how long a step stays open after its first value
-    history_steps   closed steps of each metric in which late values are still merged
-    max_open_steps  open steps of each metric; beyond it the oldest closes early
-    max_bytes       of partials in use; growing may take twice as much for a while
-    max_names       metrics that are kept at a time
-    """
-
-    join_deadline: float = 5.0
-    step_deadline: float = 30.0
-    history_steps: int = 256
-    max_open_steps: int = 10_000
-    max_bytes: int = 128 << 20
-    max_names: int = 1_000_000
+__all__ = ["Reducer", "ReducerSettings"]
 
 
 class Reducer:
@@ -52,17 +31,11 @@ class Reducer:
 
     def __init__(self, settings: ReducerSettings | None = None) -> None:
         self.settings = settings or ReducerSettings()
-        self._limits = WindowLimits(
-            self.settings.history_steps,
-            self.settings.max_open_steps,
-            self.settings.max_bytes,
-            self.settings.max_names,
-        )
         self._items: list[Item] = []
         self._tally = Tally()
         self._metrics = Metrics()
         self._progress: Progress | None = None
-        self._window = Window(self._limits, World(0))
+        self._window = Window(self.settings, World(0))
 
     @property
     def journaled(self) -> int:
@@ -89,7 +62,7 @@ class Reducer:
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
         if max(world_size, rank + 1) > progress.world:
-            progress.world = max(world_size, rank + 1)
+            progress.grow(max(world_size, rank + 1))
             self._window.widen(progress.world)
         progress.join(rank, now)
         self._tally.ended = False
@@ -106,7 +79,7 @@ class Reducer:
         if rank not in progress.ranks:
             self.join(rank, rank + 1, launch, now)
         decoded = list(decoded)
-        self._note_first(decoded)
+        self._tally.note_steps(said for said in decoded if isinstance(said, Rows))
         for said in decoded:
             if isinstance(said, Rows):
                 self._rows(progress, said, rank, now)
@@ -167,33 +140,18 @@ class Reducer:
             number = before.generation + 1
             self._window.settle(None, [])
             self._collect()
-            self._tally.launches[before.launch] = (before.generation, before.world)
-            if len(self._tally.launches) > MAX_LAUNCHES:
-                del self._tally.launches[next(iter(self._tally.launches))]
             self._tally.late, self._tally.closed_early = self.late, self.closed_early
-            if self._tally.top is not None:
-                self._tally.highest = self._tally.top if self._tally.highest is None else max(self._tally.highest, self._tally.top)
+            self._tally.supersede(before.launch, before.generation, before.world)
             self._metrics = Metrics()
-            self._tally.first = self._tally.top = None
-            self._tally.begun = False
-        self._window = Window(self._limits, World(world, number))
+        self._window = Window(self.settings, World(world, number))
         self._progress = Progress(launch, world, number, self.settings.join_deadline, now)
         return self._progress
 
-    def _note_first(self, decoded: list[Any]) -> None:
-        tables = [said.steps for said in decoded if isinstance(said, Rows)]
-        if tables:
-            first, top = min(int(s.min()) for s in tables), max(int(s.max()) for s in tables)
-            self._tally.first = first if self._tally.first is None else min(self._tally.first, first)
-            self._tally.top = top if self._tally.top is None else max(self._tally.top, top)
-
     def _put(self, points: Iterable[Points]) -> None:
         for each in points:
-            if not self._tally.begun:
-                self._tally.begun = True
-                first, highest = self._tally.first, self._tally.highest
-                if first is not None and highest is not None and first <= highest:
-                    self._items.append(Rewind(first, each.generation))
+            rewound = self._tally.begin()
+            if rewound is not None:
+                self._items.append(Rewind(rewound, each.generation))
             self._items.append(each)
 
     def _feed_old(self, rank: int, launch: str, decoded: Iterable[Any]) -> None:
@@ -239,10 +197,10 @@ class Reducer:
             if self._metrics.define(said):
                 self._window.columns.redefined(self._metrics)
         elif isinstance(said, records.Params):
-            if changed := _changed(self._tally.params, said.values):
-                self._items.append(Params(changed))
-        elif isinstance(said, records.Summary) and (changed := _changed(self._tally.summary, said.values)):
-            self._items.append(Summary(changed))
+            if new := changed(self._tally.params, said.values):
+                self._items.append(Params(new))
+        elif isinstance(said, records.Summary) and (new := changed(self._tally.summary, said.values)):
+            self._items.append(Summary(new))
 
     # -- closing ------------------------------------------------------------------------------------------------
 
@@ -274,15 +232,7 @@ class Reducer:
     def restore(cls, settings: ReducerSettings, blob: bytes) -> Reducer:
         """The reducer that `snapshot` was called on. Raises ValueError when `blob` is none of this version's."""
         reducer = cls(settings)
-        state = snapshots.unpack(blob, reducer._limits)
+        state = snapshots.unpack(blob, settings)
         reducer._tally, reducer._metrics = state.tally, state.metrics
         reducer._progress, reducer._window = state.progress, state.window
         return reducer
-
-
-def _changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The values that are new or not what they were; they are known from now on."""
-    # repr tells 1 from True and from 1.0, and finds NaN equal to NaN.
-    changed = {n: v for n, v in values.items() if n not in known or repr(known[n]) != repr(v)}
-    known.update(changed)
-    return changed

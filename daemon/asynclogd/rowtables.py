@@ -11,26 +11,12 @@ from numpy.typing import NDArray
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import ROW_HEAD
+from asynclogd.rows import Rows
 
 _HEAD = np.dtype("<u8")
 _FIRST_PROBE = 64
 _LONGEST_PERIOD = 64
 _MAX_PLANS = 256
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Rows of the same names, in the order in which they were logged.
-
-    names (n,), steps (k,) int64, times (k,) float64 in s since the epoch, weights (k,) float64,
-    values (k, n) float64
-    """
-
-    names: tuple[str, ...]
-    steps: NDArray[np.int64]
-    times: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    values: NDArray[np.float64]
 
 
 class Shape:
@@ -136,9 +122,7 @@ class Segment:
             runs.setdefault(shape, []).append((at, count, stride))
         return {shape: self._table(shape, where) for shape, where in runs.items()}
 
-    def _table(
-        self, shape: Shape, where: list[tuple[int, int, int]]
-    ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    def _table(self, shape: Shape, where: list[tuple[int, int, int]]) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         table: NDArray[np.void]
         if len(where) == 1:
             at, count, stride = where[0]

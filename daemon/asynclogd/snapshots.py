@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgpack
 import numpy as np
 
-from asynclog_proto.records import Define, Scalar
+from asynclog_proto.records import Define
+from asynclogd.caps import ReducerSettings
 from asynclogd.columns import Columns
 from asynclogd.metrics import Metrics, Spec
 from asynclogd.progress import Progress, Rank
 from asynclogd.tables import Table
 from asynclogd.tabulate import World
-from asynclogd.window import Window, WindowLimits
+from asynclogd.tally import Tally
+from asynclogd.window import Window
 
 VERSION = 1
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a reducer remembers across rows and generations, beside its metrics, progress and window."""
-
-    journaled: int = 0
-    params: dict[str, Scalar] = field(default_factory=dict)
-    summary: dict[str, Scalar] = field(default_factory=dict)
-    launches: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """older launches: generation and world size"""
-    late: int = 0
-    """late values of older generations"""
-    closed_early: int = 0
-    """steps that caps closed in older generations"""
-    highest: int | None = None
-    """the highest step of older generations"""
-    first: int | None = None
-    """the lowest step of this generation so far"""
-    top: int | None = None
-    """the highest step of this generation so far"""
-    begun: bool = False
-    """this generation has put out points"""
-    ended: bool = False
-    """the run's end has been told"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +49,27 @@ def pack(state: State) -> bytes:
     return packed
 
 
-def unpack(blob: bytes, limits: WindowLimits) -> State:
+def unpack(blob: bytes, settings: ReducerSettings) -> State:
     """What `pack` was given. Raises ValueError when `blob` is nothing that this version wrote."""
     try:
         fields = msgpack.unpackb(blob, raw=False, strict_map_key=False)
-        if fields["version"] != VERSION:
-            raise ValueError(f"a snapshot of version {fields['version']}; this is version {VERSION}")
-        return _state(fields, limits)
-    except (KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+        version = fields["version"]
+        return _state(fields, settings) if version == VERSION else _refuse(version)
+    except (KeyError, TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
         raise ValueError(f"not a reducer's snapshot: {error!r}") from error
 
 
-def _state(fields: dict[str, Any], limits: WindowLimits) -> State:
+def _refuse(version: object) -> State:
+    raise ValueError(f"version {version!r}; this is version {VERSION}")
+
+
+def _state(fields: dict[str, Any], settings: ReducerSettings) -> State:
     tally = Tally(**fields["tally"])
     tally.launches = {launch: (generation, world) for launch, (generation, world) in tally.launches.items()}
     metrics = Metrics()
     for pattern, reduce, per_rank in fields["defines"]:
         metrics.define(Define(pattern, tuple(reduce), per_rank))
-    window = Window(limits, World(*fields["world"]))
+    window = Window(settings, World(*fields["world"]))
     window.open, window.late, window.closed_early = fields["window"]
     window.columns = _columns(fields, window.world.size)
     return State(tally, metrics, _progress(fields["progress"]), window)

@@ -49,9 +49,7 @@ class Table:
         self._allocate(self.slots.capacity)
 
     def _allocate(self, capacity: int) -> None:
-        self.fields = {
-            name: np.empty((capacity, len(self.names)), dtype) for name, (dtype, _) in self.empty.items()
-        }
+        self.fields = {name: np.empty((capacity, len(self.names)), dtype) for name, (dtype, _) in self.empty.items()}
         self.fields["bits"] = np.empty((capacity, len(self.names), self.words), self.word)
         self.slot_bytes = sum(array[:1].nbytes for array in self.fields.values())
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from asynclogd import ranksets
 from asynclogd.metrics import Spec
-from asynclogd.partials import Cells
 from asynclogd.points import Points
-from asynclogd.rowtables import Rows
+from asynclogd.rows import Rows
 from asynclogd.tables import Table, grid
 
 Mask = NDArray[np.bool_]
@@ -37,8 +36,6 @@ def cells_to_points(
     """
     index = grid(_slice_of(slots), columns)
     cells = {name: array[index] for name, array in table.fields.items()}
-    if revision is not None:
-        cells["logged"] = np.ones(mask.shape, np.uint32)
     steps, times = table.slots.steps[slots], table.slots.times[slots]
     for rows, chosen in _rectangles(mask):
         part = cells
@@ -47,7 +44,9 @@ def cells_to_points(
         ranks = ranksets.sizes(part["bits"])
         for number, partial in enumerate(table.partials):
             names = _picked(_picked(table.series[number], columns), chosen)
-            logged = part["logged"].copy() if number == 0 else np.zeros(ranks.shape, np.uint32)
+            logged = part["logged"].copy() if revision is None else np.ones(ranks.shape, np.uint32)
+            if number:
+                logged[:] = 0
             holders = None if partial.holder is None else part[partial.holder].copy()
             with np.errstate(all="ignore"):
                 values = partial.value(part)

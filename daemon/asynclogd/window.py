@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asynclogd import ranksets
+from asynclogd import caps, ranksets
+from asynclogd.caps import ReducerSettings
 from asynclogd.columns import Columns
 from asynclogd.metrics import Spec
 from asynclogd.partials import Entering
 from asynclogd.points import Points
-from asynclogd.rowtables import Rows
+from asynclogd.rows import Rows
 from asynclogd.slots import KEPT, OPEN
 from asynclogd.tables import Table
 from asynclogd.tabulate import World, cells_to_points, plain
 
 
-@dataclass(frozen=True, slots=True)
-class WindowLimits:
-    """How many closed steps a metric keeps, how many may be open, and the bytes and names of it all."""
-
-    history_steps: int
-    max_open_steps: int
-    max_bytes: int
-    max_names: int
-
-
 class Window:
     """Folds one generation's rows. Points go to `out`; `open` counts logged values that are in none yet."""
 
-    def __init__(self, limits: WindowLimits, world: World) -> None:
+    def __init__(self, settings: ReducerSettings, world: World) -> None:
         self.world = world
         self.columns = Columns(world.size)
         self.out: list[Points] = []
@@ -42,7 +31,7 @@ class Window:
         """values that came after their step had closed"""
         self.closed_early = 0
         """steps of a table that a cap has closed"""
-        self._limits = limits
+        self.settings = settings
 
     def widen(self, size: int) -> None:
         """The world has grown."""
@@ -54,9 +43,8 @@ class Window:
     def feed(self, spec: Spec, rows: Rows, rank: int, now: float) -> None:
         """Fold rows of metrics that have this spec, which reduces."""
         for share in self.columns.shares(rows.names, spec):
-            part = rows
-            if not (isinstance(share.source, slice) and share.source == slice(None)):
-                part = _columns(rows, share.source)
+            whole = isinstance(share.source, slice) and share.source == slice(None)
+            part = rows if whole else rows.columns(share.source)
             share.table.used_at = self.columns.tick()
             self._enter(share.table, share.columns, part, rank, now)
 
@@ -64,10 +52,12 @@ class Window:
         if table.elder is not None and table.elder_columns is not None:
             theirs = table.elder.slots.lookup(rows.steps) >= 0
             if theirs.any():
-                self._enter(table.elder, table.elder_columns[columns], _picked(rows, theirs), rank, now)
-                rows = _picked(rows, ~theirs)
-        for chosen in _distinct(rows.steps):
-            self._enter_once(table, columns, rows if chosen is None else _picked(rows, chosen), rank, now)
+                self._enter(table.elder, table.elder_columns[columns], rows.picked(theirs), rank, now)
+                rows = rows.picked(~theirs)
+                if not len(rows.steps):
+                    return
+        for part in rows.rounds():
+            self._enter_once(table, columns, part, rank, now)
 
     def _enter_once(self, table: Table, columns: Any, rows: Rows, rank: int, now: float) -> None:
         slots = table.slots.find(rows.steps)
@@ -76,19 +66,18 @@ class Window:
         if not isinstance(slots, slice):
             gone, late = slots < 0, table.slots.state[slots] == KEPT
             if gone.any():
-                self._gone(table, columns, _picked(rows, gone), rank)
-            if (late := late & ~gone).any():
-                self._late(table, columns, slots[late], _picked(rows, late), rank)
-            if (live := ~(gone | late)).all():
-                pass
-            elif live.any():
-                slots, rows = slots[live], _picked(rows, live)
-            else:
+                self._gone(table, rows.picked(gone), rank)
+            late &= ~gone
+            if late.any():
+                self._late(table, columns, slots[late], rows.picked(late), rank)
+            live = ~(gone | late)
+            if not live.any():
                 return
+            slots, rows = slots[live], rows.picked(live)
         self._add(table, columns, slots, rows, rank)
         self.open += rows.values.size
         if table.done:
-            self._after_done(table, columns, slots, rank)
+            self._after_done(table, columns, slots)
 
     def _slots(self, table: Table, steps: NDArray[np.int64], now: float) -> Any:
         """The steps' slots; opens those that are new. -1 for a step that was closed so long ago that it is gone."""
@@ -109,7 +98,7 @@ class Window:
         with np.errstate(all="ignore"):
             table.add(slots, columns, Entering(rank, rows.values, rows.times[:, None], weights))
 
-    def _gone(self, table: Table, columns: Any, rows: Rows, rank: int) -> None:
+    def _gone(self, table: Table, rows: Rows, rank: int) -> None:
         self.late += rows.values.size
         self.out.extend(plain(table.spec, rows, rank, self.world, revision=True))
 
@@ -121,7 +110,7 @@ class Window:
             if mask.any():
                 self.out.extend(cells_to_points(table, slots, columns, mask, self.world, revision=revision))
 
-    def _after_done(self, table: Table, columns: Any, slots: Any, rank: int) -> None:
+    def _after_done(self, table: Table, columns: Any, slots: Any) -> None:
         """Values have entered cells of open steps that are closed already: they are late."""
         for slot in np.arange(table.slots.capacity)[slots].tolist():
             if slot not in table.done:
@@ -131,9 +120,7 @@ class Window:
             if count:
                 self.open -= count
                 self.late += count
-                self.out.extend(
-                    cells_to_points(table, np.array([slot]), columns, mask, self.world, revision=True)
-                )
+                self.out.extend(cells_to_points(table, np.array([slot]), columns, mask, self.world, revision=True))
 
     # -- steps close --------------------------------------------------------------------------------------------
 
@@ -151,7 +138,7 @@ class Window:
                     slot = None
             else:
                 slot = None
-            self._close(table, ready)
+            self.close(table, ready)
             if slot is not None:
                 self._close_cells(table, slot, ranks)
 
@@ -171,7 +158,8 @@ class Window:
         table.done[slot] = mask if done is None else mask | done
         self._emit(table, np.array([slot]), mask[None, :])
 
-    def _close(self, table: Table, ready: NDArray[np.int64]) -> None:
+    def close(self, table: Table, ready: NDArray[np.int64]) -> None:
+        """Close these open slots, which are in the order of their steps."""
         if not len(ready):
             return
         mask = table.fields["logged"][ready] > 0
@@ -181,7 +169,7 @@ class Window:
                     mask[row] &= ~table.done[slot]
         self._emit(table, ready, mask)
         table.close(ready)
-        self._forget(table, len(table.slots.kept) - self._limits.history_steps)
+        self.forget(table, len(table.slots.kept) - self.settings.history_steps)
         capacity = table.slots.smaller()
         if capacity != table.slots.capacity:
             table.resize(capacity)
@@ -191,12 +179,13 @@ class Window:
         if mask.any():
             self.out.extend(cells_to_points(table, slots, slice(None), mask, self.world))
 
-    def _forget(self, table: Table, count: int) -> None:
+    def forget(self, table: Table, count: int) -> None:
+        """Keep the `count` steps that were closed first no longer; no more than are kept."""
         if count > 0:
             table.slots.forget(count)
             self.columns.nbytes -= count * table.slot_bytes
 
-    # -- deadlines and caps -------------------------------------------------------------------------------------
+    # -- deadlines and limits ----------------------------------------------------------------------------------
 
     def oldest(self) -> float:
         """When the first of the open steps was opened; inf without any."""
@@ -218,74 +207,11 @@ class Window:
             if table.slots.oldest + deadline <= now:
                 slots = table.slots.overdue(now, deadline)
                 highest.append(int(table.slots.steps[slots].max()))
-                self._close(table, slots)
+                self.close(table, slots)
         return max(highest, default=None)
 
     def bound(self) -> None:
-        """Keep the caps: forget what is only kept, least lately used first, then close steps early, oldest first."""
-        columns, limits = self.columns, self._limits
-        for table in columns.tables.values():
-            if table.slots.open > limits.max_open_steps:
-                self._close_early(table, table.slots.open - limits.max_open_steps)
-        if columns.retiring:
-            columns.drop(lambda table: not table.slots.open and columns.retired(table))
-        if columns.nbytes <= limits.max_bytes and columns.width <= limits.max_names:
-            return
-        for table in sorted(columns.tables.values(), key=lambda table: table.used_at):
-            over = columns.nbytes - limits.max_bytes
-            self._forget(table, min(len(table.slots.kept), max(0, -(-over // table.slot_bytes))))
-            if columns.nbytes <= limits.max_bytes:
-                break
-        self._drop_idle()
-        for table in sorted(columns.tables.values(), key=lambda table: -table.nbytes):
-            over = columns.nbytes - limits.max_bytes
-            if over <= 0:
-                break
-            count = min(table.slots.open, -(-over // table.slot_bytes))
-            self._close_early(table, count)
-            self._forget(table, min(count, len(table.slots.kept)))
-
-    def _drop_idle(self) -> None:
-        columns, limits = self.columns, self._limits
-        idle = [table for table in columns.tables.values() if not table.slots.open]
-        idle.sort(key=lambda table: table.used_at)
-        dropped: set[int] = set()
-        nbytes, width = columns.nbytes, columns.width
-        for table in idle:
-            if nbytes <= limits.max_bytes and width <= limits.max_names:
-                break
-            dropped.add(table.number)
-            nbytes -= table.nbytes
-            width -= len(table.names)
-        columns.drop(lambda table: table.number in dropped)
-
-    def _close_early(self, table: Table, count: int) -> None:
-        self.closed_early += count
-        self._close(table, table.slots.first_opened(count))
-
-
-def _columns(rows: Rows, source: Any) -> Rows:
-    if isinstance(source, slice):
-        names = rows.names[source]
-    else:
-        names = tuple(rows.names[column] for column in source.tolist())
-    return Rows(names, rows.steps, rows.times, rows.weights, rows.values[:, source])
-
-
-def _picked(rows: Rows, chosen: Any) -> Rows:
-    return Rows(rows.names, rows.steps[chosen], rows.times[chosen], rows.weights[chosen], rows.values[chosen])
-
-
-def _distinct(steps: NDArray[np.int64]) -> Iterator[NDArray[np.int64] | None]:
-    """Indices of rows such that no step comes twice, in as few rounds as it takes; None for all rows as they are."""
-    if len(steps) == 0:
-        return
-    if len(steps) == 1 or (steps[1:] > steps[:-1]).all():
-        yield None
-        return
-    order = steps.argsort(kind="stable")
-    begins = np.flatnonzero(np.diff(steps[order], prepend=steps[order[0]] - 1))
-    sizes = np.diff(begins, append=len(steps))
-    nth = np.arange(len(steps)) - np.repeat(begins, sizes)
-    for round_ in range(int(sizes.max())):
-        yield order[nth == round_]
+        """Let go of tables that a define retired, once nothing in them is open, and keep the limits."""
+        if self.columns.retiring:
+            self.columns.drop(lambda table: not table.slots.open and self.columns.retired(table))
+        caps.keep(self)

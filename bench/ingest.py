@@ -1,0 +1,234 @@
+"""CPU that the daemon spends per scalar from a batch's bytes to journaled points: decode, reduce, journal.
+
+    python bench/ingest.py [--json -] [--quick] [--check]
+    python bench/ingest.py --memory --seconds 60      does memory stay flat?
+
+Eight ranks send batches as the sender makes them, and a batch of each is one commit. All runs in one thread, as in
+the daemon; making the batches is not counted. Two `logs_per_step` is a training loop that calls `log()` twice a
+step, each time with half of the names; without `journal` it is decoding and reducing alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from asynclog_proto import frames
+from asynclog_proto.flow import ReceiveFlow
+from asynclog_proto.records import ROW, Layout, encode, row_struct
+from asynclogd.decode import StreamDecoder
+from asynclogd.entries import Cause, Input
+from asynclogd.entries import Stream as EntryStream
+from asynclogd.points import Points
+from asynclogd.reducer import Reducer, ReducerSettings
+from asynclogd.state import join_payload
+from asynclogd.store import RunStore, Work
+from bench import harness
+
+RANKS = 8
+BATCH_BYTES = 128 << 10
+NAMES = (1, 10, 100, 1000)
+PROMISED = 3e6
+
+
+class Stream:
+    """One rank's batches: the same values again and again, at steps that go on."""
+
+    def __init__(self, rank: int, names: int, logs_per_step: int) -> None:
+        random = np.random.default_rng(rank)
+        all_names = [f"train/metric_{index}" for index in range(names)]
+        size = -(-names // logs_per_step)
+        groups = [tuple(all_names[at : at + size]) for at in range(0, names, size)]
+        self.layouts = b"".join(encode(Layout(number, group)) for number, group in enumerate(groups))
+        self._layouts = len(groups)
+        packers = [row_struct(len(group)) for group in groups]
+        step_bytes = sum(packer.size for packer in packers)
+        self.steps = max(1, BATCH_BYTES // step_bytes)
+        offsets = np.cumsum([0, *(packer.size for packer in packers)])[:-1]
+        rows = bytearray()
+        for step in range(self.steps):
+            for number, (group, packer) in enumerate(zip(groups, packers, strict=True)):
+                values = random.normal(size=len(group))
+                head = (0x96, ROW, 0xCE, number, 0xD3, step, 0xCB, 1.7e9 + step / 100, 0xCB, 1.0, 0xC6, 8 * len(group))
+                rows += packer.pack(*head, *values)
+        self._rows = np.frombuffer(rows, np.uint8)
+        self._steps = [np.ndarray((self.steps,), ">i8", rows, int(offset) + 8, (step_bytes,)) for offset in offsets]
+        self._base = self._steps[0].astype(np.int64)
+        self.count = self.steps * len(groups)
+        self.scalars = self.steps * names
+
+    def message(self, number: int) -> list[bytes | memoryview]:
+        """The frames of batch `number`; the first begins with the layouts."""
+        for steps in self._steps:
+            steps[:] = self._base + number * self.steps
+        if number == 0:
+            return frames.encode(frames.Batch(0, self.count + self._layouts), self.layouts + self._rows.tobytes())
+        first_seq = self._layouts + number * self.count
+        return frames.encode(frames.Batch(first_seq, self.count), self._rows.tobytes())
+
+
+class Daemon:
+    """What a batch goes through: header, flow, decoder, reducer and journal, with its snapshots."""
+
+    def __init__(self, path: Path) -> None:
+        self.cpu = 0.0
+        """seconds of CPU that it took"""
+        self.logged = 0
+        self._store = RunStore(path, "process", ReducerSettings())
+        self._streams = [
+            EntryStream(rank + 1, rank, RANKS, f"i{rank}", "bench", "host", 1, "", "") for rank in range(RANKS)
+        ]
+        self._flows = [ReceiveFlow() for _ in self._streams]
+        joins = [Input(Cause.JOIN, stream.id, payload=join_payload(stream)) for stream in self._streams]
+        self._store.commit(Work(joins, {stream.id: stream for stream in self._streams}))
+
+    def take(self, messages: list[list[bytes | memoryview]], now: float) -> None:
+        """One group commit of a batch of each rank."""
+        began = time.process_time()
+        work = Work()
+        for stream, flow, parts in zip(self._streams, self._flows, messages, strict=True):
+            batch, payload = frames.decode(parts)
+            assert isinstance(batch, frames.Batch)
+            assert flow.batch(batch.first_seq, batch.count).take
+            work.inputs.append(Input(Cause.BATCH, stream.id, batch.first_seq, batch.count, bytes(payload), now))
+            work.streams[stream.id] = stream
+        outcome = self._store.commit(work)
+        self.cpu += time.process_time() - began
+        assert not outcome.refused
+        self.logged += sum(item.logged_total for _, item in outcome.items if isinstance(item, Points))
+
+    def close(self) -> None:
+        assert self.logged == self._store.state.journaled
+        self._store.close()
+
+
+class Reducing:
+    """Decoder and reducer alone."""
+
+    def __init__(self) -> None:
+        self.cpu = 0.0
+        self.logged = 0
+        self._reducer = Reducer()
+        self._decoders = [StreamDecoder() for _ in range(RANKS)]
+        for rank in range(RANKS):
+            self._reducer.join(rank, RANKS, "bench", 0.0)
+
+    def take(self, messages: list[list[bytes | memoryview]], now: float) -> None:
+        began = time.process_time()
+        for rank, parts in enumerate(messages):
+            self._reducer.feed(rank, "bench", self._decoders[rank].decode(parts[1]), now)
+        items = self._reducer.drain()
+        self.cpu += time.process_time() - began
+        self.logged += sum(item.logged_total for item in items if isinstance(item, Points))
+
+    def close(self) -> None:
+        assert self.logged == self._reducer.journaled
+
+
+def rounds(streams: list[Stream], seconds: float) -> Iterator[tuple[int, list[list[bytes | memoryview]]]]:
+    end, number = time.monotonic() + seconds, 0
+    while number < 3 or time.monotonic() < end:
+        yield number, [stream.message(number) for stream in streams]
+        number += 1
+
+
+def measure(names: int, logs_per_step: int, seconds: float, *, journaled: bool) -> harness.Row:
+    streams = [Stream(rank, names, logs_per_step) for rank in range(RANKS)]
+    with tempfile.TemporaryDirectory() as folder:
+        daemon = Daemon(Path(folder) / "journal.sqlite") if journaled else Reducing()
+        scalars, warm_cpu, warm_scalars = 0, 0.0, 0
+        for number, batches in rounds(streams, seconds):
+            daemon.take(batches, float(number))
+            scalars += sum(stream.scalars for stream in streams)
+            if number == 0:
+                warm_cpu, warm_scalars = daemon.cpu, scalars
+        cpu, counted = daemon.cpu - warm_cpu, scalars - warm_scalars
+        daemon.close()
+    return {
+        "names": names,
+        "ranks": RANKS,
+        "logs_per_step": logs_per_step,
+        "journal": journaled,
+        "scalars": counted,
+        "batch_kb": round(sum(len(parts[1]) for parts in batches) / RANKS / 1024),
+        "scalars_per_cpu_s": counted / cpu,
+        "ns_per_scalar": cpu / counted * 1e9,
+    }
+
+
+def memory(names: int, seconds: float) -> harness.Row:
+    """Resident memory over a long run: after a tenth of it, and its peak after that."""
+    process = psutil.Process()
+    streams = [Stream(rank, names, 1) for rank in range(RANKS)]
+    samples: list[tuple[float, int]] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        daemon = Daemon(Path(folder) / "journal.sqlite")
+        scalars = 0
+        for number, batches in rounds(streams, seconds):
+            daemon.take(batches, float(number))
+            scalars += sum(stream.scalars for stream in streams)
+            samples.append((time.monotonic() - began, process.memory_info().rss))
+            time.sleep(0.1)  # about a million scalars per second: a minute of full speed would fill a disk
+        daemon.close()
+    settled = [rss for at, rss in samples if at >= seconds / 10]
+    return {
+        "names": names,
+        "ranks": RANKS,
+        "seconds": seconds,
+        "scalars": scalars,
+        "scalars_per_cpu_s": scalars / daemon.cpu,
+        "rss_settled_mb": settled[0] / 2**20,
+        "rss_peak_mb": max(settled) / 2**20,
+        "rss_end_mb": settled[-1] / 2**20,
+    }
+
+
+def main() -> int:
+    options = harness.parser(__doc__ or "")
+    options.add_argument("--memory", action="store_true", help="watch memory instead of speed")
+    options.add_argument("--seconds", type=float, help="how long each case runs")
+    chosen = options.parse_args()
+    out = harness.console(chosen.json)
+    rows: list[harness.Row]
+    if chosen.memory:
+        rows = [memory(names, chosen.seconds or 60.0) for names in (10, 1000)]
+        keys: Any = ["names", "seconds", "scalars", "rss_settled_mb", "rss_peak_mb", "rss_end_mb"]
+    else:
+        seconds = chosen.seconds or (0.5 if chosen.quick else 3.0)
+        cases = [(names, 1, True) for names in NAMES] + [(10, 2, True), (10, 1, False), (1000, 1, False)]
+        rows = [measure(names, logs, seconds, journaled=journaled) for names, logs, journaled in cases]
+        keys = ["names", "logs_per_step", "journal", "batch_kb", "scalars", "scalars_per_cpu_s", "ns_per_scalar"]
+    out.print(
+        harness.table(f"ingest, {RANKS} ranks", keys, ([harness.short(row[key]) for key in keys] for row in rows))
+    )
+    harness.write_json(chosen.json, rows)
+    return 0 if harness.print_checks(out, _checks(rows, memory=chosen.memory)) or not chosen.check else 1
+
+
+def _checks(rows: list[harness.Row], *, memory: bool) -> list[harness.Check]:
+    if memory:
+        return [
+            harness.Check(f"{row['names']} names: memory grows by MB", row["rss_peak_mb"] - row["rss_settled_mb"], 32)
+            for row in rows
+        ]
+    return [
+        harness.Check(
+            f"{row['names']} names: scalars per CPU second", row["scalars_per_cpu_s"], PROMISED, at_least=True
+        )
+        for row in rows
+        if row["journal"] and row["logs_per_step"] == 1 and row["names"] in {10, 1000}
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

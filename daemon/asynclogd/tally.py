@@ -1,0 +1,69 @@
+"""What a reducer remembers across rows and generations, beside its metrics, its ranks and its window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from asynclog_proto.records import Scalar
+from asynclogd.rows import Rows
+
+MAX_LAUNCHES = 1000
+"""Older launches that are remembered."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts, facts, and the marks from which a rewind is told."""
+
+    journaled: int = 0
+    params: dict[str, Scalar] = field(default_factory=dict)
+    summary: dict[str, Scalar] = field(default_factory=dict)
+    launches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """older launches: generation and world size"""
+    late: int = 0
+    """late values of older generations"""
+    closed_early: int = 0
+    """steps that caps closed in older generations"""
+    highest: int | None = None
+    """the highest step of older generations"""
+    first: int | None = None
+    """the lowest step of this generation so far"""
+    top: int | None = None
+    """the highest step of this generation so far"""
+    begun: bool = False
+    """this generation has put out points"""
+    ended: bool = False
+    """the run's end has been told"""
+
+    def supersede(self, launch: str, generation: int, world: int) -> None:
+        """This launch is an older one from now on."""
+        self.launches[launch] = (generation, world)
+        if len(self.launches) > MAX_LAUNCHES:
+            del self.launches[next(iter(self.launches))]
+        self.highest = max((step for step in (self.highest, self.top) if step is not None), default=None)
+        self.first = self.top = None
+        self.begun = False
+
+    def note_steps(self, tables: Iterable[Rows]) -> None:
+        """Rows of this generation are about to be fed."""
+        for rows in tables:
+            first, top = int(rows.steps.min()), int(rows.steps.max())
+            self.first = first if self.first is None else min(self.first, first)
+            self.top = top if self.top is None else max(self.top, top)
+
+    def begin(self) -> int | None:
+        """The generation puts out points: the step that it rewinds the run to, when it does."""
+        if self.begun:
+            return None
+        self.begun = True
+        rewinds = self.first is not None and self.highest is not None and self.first <= self.highest
+        return self.first if rewinds else None
+
+
+def changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The values that are new or not what they were; they are known from now on."""
+    # repr tells 1 from True and from 1.0, and finds NaN equal to NaN.
+    new = {name: value for name, value in values.items() if name not in known or repr(known[name]) != repr(value)}
+    known.update(new)
+    return new
