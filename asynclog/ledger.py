@@ -57,7 +57,7 @@ def from_daemon(complete: bool, told: Mapping[str, Any]) -> Ledger:
         issued=_count(told, "issued"),
         journaled=_count(told, "journaled"),
         pending=_count(told, "in_transit"),
-        dropped={str(cause): int(count) for cause, count in _mapping(told, "dropped").items()},
+        dropped={str(cause): int(count) for cause, count in _mapping(told, "dropped").items() if count},
         backends=backends,
     )
 

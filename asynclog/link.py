@@ -10,8 +10,7 @@ from typing import Any
 
 from asynclog_proto import frames
 from asynclog_proto.errors import ProtocolError
-
-MAX_ANSWER_BYTES = 16 << 20
+from asynclog_proto.limits import MAX_REPORT_BYTES
 
 
 class Bell:
@@ -72,7 +71,7 @@ class Link:
             (zmq.IMMEDIATE, 1),
             (zmq.SNDHWM, 1000),
             (zmq.RCVHWM, 10_000),
-            (zmq.MAXMSGSIZE, MAX_ANSWER_BYTES),
+            (zmq.MAXMSGSIZE, MAX_REPORT_BYTES),
             (zmq.RECONNECT_IVL, 50),
             (zmq.RECONNECT_IVL_MAX, 500),
         ):
@@ -103,7 +102,7 @@ class Link:
             except self._again:
                 return
             with contextlib.suppress(ProtocolError):
-                yield frames.decode(parts, max_header=MAX_ANSWER_BYTES)[0]
+                yield frames.decode(parts, max_header=MAX_REPORT_BYTES)[0]
 
     def close(self) -> None:
         """Close at once; what is still queued is not sent."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import warnings
 
-_PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib costs 4 ms of a light import
+PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib costs 4 ms of a light import
 _MOST = 1000
 
 
@@ -35,6 +35,11 @@ class Notices:
                 text = f"{_MOST} different warnings were given; no more follow for this run"
             self._waiting.append(text)
 
+    def mute(self, key: object) -> None:
+        """Never tell of `key`."""
+        with self._lock:
+            self._seen.add(key)
+
     def say(self) -> None:
         """Give what waits to `warnings.warn`, with the caller outside asynclog as its place."""
         if not self._waiting:
@@ -56,6 +61,6 @@ class Notices:
 def _depth_of_caller() -> int:
     """The `stacklevel`, as seen from `say`, of the nearest frame that is not asynclog's."""
     depth, frame = 1, sys._getframe(1)  # noqa: SLF001 - warnings' own way; inspect.stack reads source files
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         depth, frame = depth + 1, frame.f_back
     return depth

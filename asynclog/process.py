@@ -13,6 +13,8 @@ from collections import Counter
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
+from asynclog.notices import PACKAGE
+
 if TYPE_CHECKING:
     from asynclog.run import Run
 
@@ -60,7 +62,7 @@ class Process:
         runs = list(self._open)
         deadline = time.monotonic() + timeout
         for run in runs:
-            run.begin_finish(status, timeout)
+            run.begin_finish(status, timeout, quietly=True)
         for run in runs:
             run.finish(status, max(0.0, deadline - time.monotonic()))
 
@@ -85,16 +87,19 @@ class Process:
         if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
-        """Finish from another thread, as this one may hold a run's lock, then die of SIGTERM as one would have.
+    def _on_sigterm(self, _number: int, frame: FrameType | None) -> None:
+        """Finish, then die of SIGTERM as one would have; a second SIGTERM ends the process at once.
 
-        A second SIGTERM ends the process at once.
+        Another thread does it, as this one may hold a run's lock; then it goes on until that thread has the lock.
         """
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        thread = threading.Thread(target=self._die, name="asynclog-sigterm", daemon=True)
         try:
-            threading.Thread(target=self._die, name="asynclog-sigterm", daemon=True).start()
+            thread.start()
         except RuntimeError:  # the interpreter is on its way out
             os.kill(os.getpid(), signal.SIGTERM)
+        if not _is_inside_asynclog(frame):
+            thread.join(2 * KILLED_TIMEOUT_S)
 
     def _die(self) -> None:
         try:
@@ -113,6 +118,14 @@ class Process:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
         except ValueError:
             pass  # forked off the main thread
+
+
+def _is_inside_asynclog(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            return True
+        frame = frame.f_back
+    return False
 
 
 RUNS = Process()

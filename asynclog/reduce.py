@@ -7,7 +7,7 @@ from typing import Any
 
 from asynclog.values import Problem
 from asynclog_proto.errors import ProtocolError
-from asynclog_proto.records import Define, check_name, encode
+from asynclog_proto.records import Define, encode
 from asynclog_proto.reductions import REDUCTIONS
 
 
@@ -24,10 +24,9 @@ def check_reductions(given: Any) -> tuple[str, ...]:
 def definition(pattern: str, reduce: tuple[str, ...], *, per_rank: bool = False) -> bytes:
     """A Define record. Raises ValueError when the daemon would not take it."""
     try:
-        check_name(pattern)
-    except (ProtocolError, UnicodeEncodeError) as error:
+        return encode(Define(pattern, reduce, per_rank))
+    except ProtocolError as error:
         raise ValueError(f"pattern: {error}") from error
-    return encode(Define(pattern, reduce, per_rank))
 
 
 class Reductions:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from asynclog import steps
@@ -18,30 +17,11 @@ from asynclog.layouts import Layouts, Packed, tail_for
 from asynclog.notices import Notices
 from asynclog.reduce import Reductions
 from asynclog.ring import Ring
+from asynclog.sorting import Sorted, sort
 from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
-from asynclog.values import (
-    EXACT,
-    PLAIN,
-    BadValueError,
-    Problem,
-    is_device_tensor,
-    is_rounded,
-    leaves,
-    name_problem,
-    number,
-)
+from asynclog.values import EXACT, PLAIN, Problem, name_problem
 
 MAX_FLOAT = sys.float_info.max
-
-
-@dataclass(slots=True)
-class Sorted:
-    """The values of one call, by what is to be done with them."""
-
-    plain: dict[str, float] = field(default_factory=dict)
-    device: dict[str, Any] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    issued: int = 0
 
 
 class Rows:
@@ -149,12 +129,12 @@ class Rows:
         self.closed = cause
         self.packed = {}
 
-    def after_fork(self) -> None:
+    def after_fork(self, notices: Notices) -> None:
         """In a forked child: fresh locks, private counters, and nothing is taken any more."""
         self.lock = threading.Lock()
         self.close("after_fork")
         self.ring.detach()
-        self._notices = Notices()
+        self._notices = notices
         self.devices = DeviceQueue()
 
     def tell(self, problems: Sequence[Problem]) -> None:
@@ -235,36 +215,3 @@ class Rows:
         self.tell([Problem(cause, "", text, lost)])
         if self._strict:
             raise RuntimeError(text)
-
-
-def sort(metrics: Mapping[Any, Any]) -> Sorted:
-    """Flatten one call's mapping and tell numbers, device tensors and problems apart."""
-    result = Sorted()
-    for name, value in leaves(metrics):
-        result.issued += 1
-        problem = name_problem(name)
-        if problem is None and (name in result.plain or name in result.device):
-            problem = Problem("bad_name", name, f"{name!r} is in one call twice: the first value is kept")
-        if problem is not None:
-            result.problems.append(problem)
-        elif is_device_tensor(value) and value.numel() == 1 and not value.is_complex():
-            result.device[name] = value
-        else:
-            _sort_number(name, value, result)
-    return result
-
-
-def _sort_number(name: str, value: Any, result: Sorted) -> None:
-    try:
-        kept = number(value)
-    except BadValueError as error:
-        result.problems.append(Problem("bad_value", name, f"{name!r} {error}", error=error.error))
-        return
-    except Exception as error:  # whatever a foreign type's conversion raises
-        text = f"{name!r} of type {type(value).__name__} is no number: {error}"
-        result.problems.append(Problem("bad_value", name, text, error=TypeError))
-        return
-    result.plain[name] = kept
-    if is_rounded(value, kept):
-        text = f"{name!r} is an integer beyond 2**53: the nearest float64 is kept"
-        result.problems.append(Problem("rounded", name, text, lost=0, is_error=False))

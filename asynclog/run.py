@@ -193,8 +193,10 @@ class Run:
 
     # ---- for asynclog itself ------------------------------------------------------------------------------------
 
-    def begin_finish(self, status: str, timeout: float) -> None:
-        """Close the run and let its sender end it, without waiting."""
+    def begin_finish(self, status: str, timeout: float, *, quietly: bool = False) -> None:
+        """Close the run and let its sender end it, without waiting; `quietly` when the process ends with it."""
+        if quietly:
+            self._notices.mute(("after_finish", ""))
         with self._rows.lock:
             if self._rows.closed is None:
                 self._rows.close("after_finish")
@@ -203,8 +205,8 @@ class Run:
 
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is touched from here on."""
-        self._rows.after_fork()
         self._notices = Notices()
+        self._rows.after_fork(self._notices)
 
     def _log_with_care(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         try:

@@ -55,6 +55,7 @@ class Sender(threading.Thread):
         self._launcher = launcher
         self._notices = notices
         self._flush_s = flush_s
+        self._collect_at = 0.0
         rows.ring.wake = self.bell.ring
         self._backlog = Backlog(rows.ring, spool)
         self._stream = Stream(hello, self._backlog.flow)
@@ -86,7 +87,7 @@ class Sender(threading.Thread):
             if self._launcher is not None:
                 self._link = Link(self._launcher.endpoint, self.bell)
             while not self._tick(time.monotonic()):
-                (self._link or self.bell).wait(self._flush_s)
+                (self._link or self.bell).wait(max(0.0, self._collect_at - time.monotonic()))
             self._leave()
         except Exception as error:
             where = self._file.path or "memory"
@@ -102,7 +103,10 @@ class Sender(threading.Thread):
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
         if self._ending is not None:
             self._end(self._ending, now)
-        self._backlog.collect()
+        # An ack wakes this thread too; what was logged since waits for the next flush, or batches would be tiny.
+        if now >= self._collect_at or self._ending is not None or self._ring.used > self._ring.capacity // 4:
+            self._collect_at = now + self._flush_s
+            self._backlog.collect()
         if self._launcher is None or self._link is None:
             self._backlog.spill(0)
             self._backlog.let_go()

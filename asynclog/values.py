@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from asynclog_proto.limits import MAX_NAME_BYTES
@@ -90,8 +89,8 @@ def number(value: Any) -> float:
         raise BadValueError(f"is a mapping nested deeper than {MAX_NESTING}")
     if hasattr(value, "shape") and hasattr(value, "item"):
         return _from_array(value)
-    if isinstance(value, Real):
-        return _checked(value)
+    if hasattr(type(value), "__float__"):
+        return _checked(value)  # Decimal, Fraction
     raise BadValueError(f"is of type {type(value).__name__}: log a number{_hint(value)}")
 
 

@@ -1,0 +1,201 @@
+"""How a process may end, each in a real one: nothing that log() took is lost, and nothing hangs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asynclog_proto import records, ringfile, spoolfile
+from tests.client.scripted import ScriptedDaemon
+
+Child = Callable[..., subprocess.Popen[str]]
+Eventually = Callable[..., None]
+
+START = """
+import asynclog, os, signal, sys, threading, time
+run = asynclog.init(project="p", name="r", dir="out")
+for step in range(1000):
+    run.log({"x": float(step)})
+print("ready", flush=True)
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path, endpoint: str) -> Iterator[Child]:
+    """`child(script)`: a Python process that has logged 1000 rows to the scripted daemon's endpoint, then runs it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(script: str, **environ: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START + textwrap.dedent(script)],
+            cwd=tmp_path,
+            env={**os.environ, "ASYNCLOG_ENDPOINT": endpoint, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+
+
+def left_behind(tmp_path: Path, runtime_dir: Path) -> dict[int, records.Record]:
+    """What ring and spool hold, by sequence number."""
+    found: dict[int, records.Record] = {}
+    for path in (runtime_dir / "rings").glob("*.ring"):
+        data = memoryview(path.read_bytes())
+        state = ringfile.read_state(data)
+        for seq, record in enumerate(ringfile.read_records(data, state), state.tail_seq):
+            found[seq] = records.decode(record)
+    for path in (tmp_path / "out").glob("p/*/spool/*/*.spool"):
+        for batch in spoolfile.read_batches(memoryview(path.read_bytes())):
+            for seq, (start, end) in enumerate(records.iterate(batch.payload), batch.first_seq):
+                found[seq] = records.decode(batch.payload[start:end])
+    return found
+
+
+def ended(daemon: ScriptedDaemon, status: str) -> None:
+    assert daemon.points()[:1000] == [(step, "x", float(step)) for step in range(1000)]
+    assert daemon.records()[-1] == records.End(status)
+
+
+WAYS = {
+    "the script's end": ("", 0, "success"),
+    "sys.exit": ("sys.exit(3)", 3, "success"),
+    "an exception": ("raise RuntimeError('crash')", 1, "failed"),
+    "with, and an exception": ("with run: raise RuntimeError('crash')", 1, "failed"),
+    "with, and sys.exit(0)": ("with run: sys.exit(0)", 0, "success"),
+    "with, and sys.exit(3)": ("with run: sys.exit(3)", 3, "failed"),
+    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, "killed"),
+    "SIGTERM in a call of log": (
+        "threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()\nwhile True: run.log({'x': 1.0}, 1000)",
+        -signal.SIGTERM,
+        "killed",
+    ),
+    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "killed"),
+    "with, and Ctrl-C": ("with run: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "killed"),
+    "SIGTERM as SystemExit": (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
+        143,
+        "success",
+    ),
+    "a thread that runs on": ("threading.Thread(target=time.sleep, args=(99,), daemon=True).start()", 0, "success"),
+}
+
+
+def codes(code: int) -> set[int]:
+    """CPython forgets that it was interrupted when another thread is in an import; then its code is 1."""
+    return {code, 1} if code == -signal.SIGINT else {code}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_out_delivers_everything_and_keeps_its_code(way: str, daemon: ScriptedDaemon, child: Child) -> None:
+    script, code, status = WAYS[way]
+    process = child(script)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode in codes(code), errors
+    assert "asynclog" not in errors.replace("asynclog.init", "")
+    ended(daemon, status)
+
+
+@pytest.mark.parametrize("way", ["the script's end", "an exception", "SIGTERM", "Ctrl-C"])
+def test_without_a_daemon_each_way_out_is_bounded_and_spools(
+    way: str, child: Child, tmp_path: Path, runtime_dir: Path
+) -> None:
+    script, code, status = WAYS[way]
+    process = child(script)
+    ready(process)
+    before = time.monotonic()
+    process.communicate(timeout=40)
+    assert time.monotonic() - before < 20
+    assert process.returncode in codes(code)
+    found = left_behind(tmp_path, runtime_dir)
+    assert len(found) == 1002
+    assert found[1001] == records.End(status)
+
+
+def test_a_run_that_was_finished_leaves_the_signal_as_it_was(daemon: ScriptedDaemon, child: Child) -> None:
+    process = child("run.finish(); print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)")
+    output, _ = process.communicate(timeout=30)
+    assert output == "ready\nTrue\n"
+
+
+def test_a_second_sigterm_ends_at_once(child: Child, tmp_path: Path, runtime_dir: Path) -> None:
+    """No daemon: the first one waits for it. The ring keeps what the process held."""
+    process = child("time.sleep(60)")
+    ready(process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    before = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == -signal.SIGTERM
+    assert time.monotonic() - before < 2
+    assert len(left_behind(tmp_path, runtime_dir)) >= 1001
+
+
+def test_os_exit_leaves_the_ring_to_the_daemon(child: Child, tmp_path: Path, runtime_dir: Path) -> None:
+    process = child("os._exit(7)")
+    assert process.wait(30) == 7
+    found = left_behind(tmp_path, runtime_dir)
+    assert sorted(found) == list(range(1001))
+
+
+def test_every_record_whose_log_returned_survives_sigkill(
+    tmp_path: Path, runtime_dir: Path, endpoint: str
+) -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for round_ in range(6):
+        reader, writer = os.pipe()
+        script = f"""
+import asynclog, os
+run = asynclog.init(project="p", name="k{round_}", dir="out")
+step = 0
+while True:
+    run.log({{"x": float(step), "y": -float(step)}})
+    os.write({writer}, step.to_bytes(8, "big"))
+    step += 1
+"""
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            pass_fds=[writer],
+            env={**os.environ, "ASYNCLOG_ENDPOINT": endpoint, "ASYNCLOG_RING_MB": "0.25"},
+        )
+        os.close(writer)
+        with os.fdopen(reader, "rb") as told:
+            heard = told.read(8)
+            end = time.monotonic() + chance.uniform(0.0, 0.4)
+            while time.monotonic() < end:
+                heard = told.read1(1 << 16) or heard
+            process.kill()
+            process.wait()
+            heard = told.read() or heard
+        last = int.from_bytes(heard[-8:], "big")
+        found = left_behind(tmp_path, runtime_dir)
+        assert sorted(found) == list(range(len(found)))
+        rows = [record for _, record in sorted(found.items()) if isinstance(record, records.Row)]
+        assert [row.values for row in rows] == [(float(i), -float(i)) for i in range(len(rows))]
+        assert len(rows) > last, f"{len(rows)} rows are left, and log() had returned for step {last}"
+        for path in (*(runtime_dir / "rings").glob("*.ring"), *(tmp_path / "out").glob("p/*/spool/*/*.spool")):
+            path.unlink()
