@@ -79,16 +79,24 @@ class Segment:
             runs.append((shape, at, count, shape.size))
             return at + count * shape.size, count
         if before is not None and len(runs) - before <= _LONGEST_PERIOD:
-            start = runs[before][1]
-            period = [(each, offset - start) for each, offset, _, _ in runs[before:]]
-            repeats = self._repeats(at, at - start, period)
+            span, period = at - runs[before][1], runs[before:]
+            repeats = self._again(at, span, period)
             if repeats > 1:
                 self._last_single.clear()
-                runs.extend((each, at + offset, repeats, at - start) for each, offset in period)
-                return at + repeats * (at - start), repeats * len(period)
+                runs.extend((each, offset + span, repeats, span) for each, offset, _, _ in period)
+                return at + repeats * span, repeats * len(period)
         self._last_single[shape] = len(runs)
         runs.append((shape, at, 1, shape.size))
         return at + shape.size, 1
+
+    def _again(self, at: int, span: int, period: list[tuple[Shape, int, int, int]]) -> int:
+        """How often the runs of `period`, which end where `at` is, come again there."""
+        view = self._view
+        for shape, offset, _, _ in period:
+            if view[offset + span : offset + span + 8] != shape.head:
+                return 0
+        start = at - span
+        return self._repeats(at, span, [(shape, offset - start) for shape, offset, _, _ in period])
 
     def _repeats(self, at: int, span: int, period: list[tuple[Shape, int]]) -> int:
         """How often `period` (shapes and where they begin in it), `span` bytes long, stands from `at` on.
