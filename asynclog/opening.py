@@ -124,14 +124,13 @@ def _directory(given: Any, environ: Mapping[str, str]) -> str:
 
 
 def _greeting(hello: Hello) -> bytes:
+    allowed = f"None, bool, int, float, str, lists and mappings of these, in all {MAX_HELLO} bytes"
     try:
         (frame,) = frames.encode(hello)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"backends: options are None, bool, int, float, str, lists and mappings: {error}") from error
-    except AsynclogError as error:
-        raise ConfigError(f"backends: the options are too long: {error}") from error
+    except (AsynclogError, TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"backends: options are {allowed}: {error}") from error
     if len(frame) > MAX_HELLO:
-        raise ConfigError(f"backends: the options are too long: {len(frame)} bytes, {MAX_HELLO} are allowed")
+        raise ConfigError(f"backends: options are {allowed}, not {len(frame)}")
     return bytes(frame)
 
 

@@ -159,9 +159,7 @@ def test_os_exit_leaves_the_ring_to_the_daemon(child: Child, tmp_path: Path, run
     assert sorted(found) == list(range(1001))
 
 
-def test_every_record_whose_log_returned_survives_sigkill(
-    tmp_path: Path, runtime_dir: Path, endpoint: str
-) -> None:
+def test_every_record_whose_log_returned_survives_sigkill(tmp_path: Path, runtime_dir: Path, endpoint: str) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance = random.Random(seed)

@@ -123,9 +123,7 @@ def test_a_child_dies_of_sigterm_at_once(daemon: ScriptedDaemon, begin: Begin) -
     assert run.finish().complete
 
 
-def test_a_child_that_exits_in_order_leaves_the_run_to_the_parent(
-    daemon: ScriptedDaemon, tmp_path: Path
-) -> None:
+def test_a_child_that_exits_in_order_leaves_the_run_to_the_parent(daemon: ScriptedDaemon, tmp_path: Path) -> None:
     """Interpreter exit in the child: atexit runs there too, and must do nothing."""
     script = """
         import asynclog, os, sys
@@ -161,9 +159,7 @@ def test_a_data_loader_works_beside_a_run(method: str, daemon: ScriptedDaemon, b
     run = begin()
     data = torch.utils.data.TensorDataset(torch.arange(64.0))
     for _ in range(2):
-        for (batch,) in torch.utils.data.DataLoader(
-            data, batch_size=8, num_workers=2, multiprocessing_context=method
-        ):
+        for (batch,) in torch.utils.data.DataLoader(data, batch_size=8, num_workers=2, multiprocessing_context=method):
             run.log({"mean": batch.mean()})
     assert run.finish().complete
     assert [value for _, _, value in daemon.points()] == [3.5 + 8 * i for i in range(8)] * 2

@@ -1,5 +1,7 @@
 """What `log()` takes, and what it says of the rest."""
 
+# ruff: noqa: PT031 - that a warning is told once shows over several calls
+
 from __future__ import annotations
 
 import argparse
@@ -67,7 +69,9 @@ def test_non_finite_numbers_and_signed_zero_are_kept(run: asynclog.Run, daemon: 
     values = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308]
     for value in values:
         run.log({"x": value, "n": 1})
-    assert same([point for point in points_of(run, daemon) if point[1] == "x"], [(i, "x", v) for i, v in enumerate(values)])
+    assert same(
+        [point for point in points_of(run, daemon) if point[1] == "x"], [(i, "x", v) for i, v in enumerate(values)]
+    )
 
 
 def test_nested_mappings_are_flattened(run: asynclog.Run, daemon: ScriptedDaemon) -> None:
@@ -193,12 +197,14 @@ def test_a_step_that_goes_backwards_is_kept_told_once_and_counted(run: asynclog.
 
 
 def test_weights_travel_and_bad_ones_become_one(run: asynclog.Run, daemon: ScriptedDaemon) -> None:
-    for weight in (None, 2, 0.5):
-        run.log({"x": 1.0}, weight=weight)
-    for weight in (0, -1, math.nan, math.inf, "a"):
+    run.log({"x": 1.0}, weight=None)
+    run.log({"x": 1.0}, weight=2)
+    run.log({"x": 1.0}, weight=0.5)
+    bad: list[Any] = [0, -1, math.nan, math.inf, "a"]
+    for weight in bad:
         run.log({"x": 1.0}, weight=2.5)
         with quiet():
-            run.log({"x": 1.0}, weight=weight)  # type: ignore[arg-type]
+            run.log({"x": 1.0}, weight=weight)
     run.finish()
     rows = [record for record in daemon.records() if isinstance(record, records.Row)]
     assert [row.weight for row in rows] == [1.0, 2.0, 0.5, *[2.5, 1.0] * 5]
@@ -223,7 +229,8 @@ def test_reduce_is_said_once_for_exactly_those_names(run: asynclog.Run, daemon: 
 
 def test_define_takes_patterns_and_refuses_what_is_no_reduction(run: asynclog.Run, daemon: ScriptedDaemon) -> None:
     run.define("train/*", reduce="sum", per_rank=True)
-    for reduce in ("median", [], 3, None):
+    nothing: list[Any] = ["median", [], 3, None]
+    for reduce in nothing:
         with pytest.raises(ValueError, match="reduce is one or several of"):
             run.define("x", reduce=reduce)
     with pytest.raises(ValueError, match="pattern"):
@@ -278,7 +285,9 @@ def test_a_row_too_wide_for_a_record_is_split(
         run.log(wide)
     found = points_of(run, daemon)
     assert found == [(step, name, value) for step in range(3) for name, value in wide.items()]
-    assert all(len(record.names) < MAX_NAMES_PER_ROW for record in daemon.records() if isinstance(record, records.Layout))
+    assert all(
+        len(record.names) < MAX_NAMES_PER_ROW for record in daemon.records() if isinstance(record, records.Layout)
+    )
 
 
 def test_more_sets_of_names_than_a_stream_may_have_are_counted(

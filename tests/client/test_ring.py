@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asynclog.ring import Ring
 from asynclog_proto import ringfile
-from asynclog_proto.records import Params, Row, encode, encode_row, iterate
+from asynclog_proto.records import Params, Row, encode, iterate
 
 CAPACITY = 8192
 
@@ -27,7 +27,7 @@ def held(file: mmap.mmap) -> list[bytes]:
 
 
 def record(number: int, width: int) -> bytes:
-    return encode_row(Row(0, number, 0.0, 1.0, (float(number),) * width))
+    return encode(Row(0, number, 0.0, 1.0, (float(number),) * width))
 
 
 def test_what_was_appended_is_in_the_file() -> None:
@@ -53,7 +53,7 @@ def test_ranges_are_whole_records_and_end_with_the_lap() -> None:
 
 def test_a_full_ring_says_no_and_the_oldest_records_stay() -> None:
     ring, file = fresh()
-    written = []
+    written: list[bytes] = []
     while ring.append(one := record(len(written), 5), wait=False):
         written.append(one)
     assert held(file) == written
@@ -83,7 +83,7 @@ def test_a_writer_that_waits_goes_on_when_there_is_room() -> None:
         for batch in ring.take():
             ring.free(batch.source.end, batch.next_seq)
 
-    ring.wake = threading.Thread(target=make_room).start  # type: ignore[assignment]
+    ring.wake = threading.Thread(target=make_room).start
     assert ring.append(record(1, 50))
 
 

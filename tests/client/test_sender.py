@@ -1,5 +1,7 @@
 """The sender against a daemon that is away, comes back, forgets, refuses or is slow."""
 
+# ruff: noqa: PT031 - that a warning is told once shows over several calls
+
 from __future__ import annotations
 
 import time

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclog.spool import Spool
+from asynclog.spool import Spool, SpoolRange
 from asynclog_proto import spoolfile
 
 
@@ -108,7 +108,9 @@ def test_any_sequence_of_writes_and_acks_leaves_what_is_not_acked(
     tmp_path_factory: pytest.TempPathFactory, operations: list[bytes | int]
 ) -> None:
     spool = spool_in(tmp_path_factory.mktemp("spool"), cap=1 << 16)
-    places, payloads, acked = {}, [], 0
+    places: dict[int, SpoolRange] = {}
+    payloads: list[bytes] = []
+    acked = 0
     for operation in operations:
         if isinstance(operation, bytes):
             place = spool.append(len(payloads), 1, memoryview(operation))

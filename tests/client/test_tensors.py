@@ -1,0 +1,201 @@
+"""Tensors of one element. No GPU is needed: what a device would do is steered, the queue and the rows are real.
+
+Not run here: the copies themselves, `StreamCopies` over CUDA streams and events.
+"""
+
+# ruff: noqa: PT031 - that a warning is told once shows over several calls
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import asynclog
+from asynclog import AsynclogWarning
+from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, HostValues
+from tests.client.scripted import ScriptedDaemon
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+Begin = Callable[..., asynclog.Run]
+Eventually = Callable[..., None]
+
+
+@dataclass
+class Steered:
+    """A snapshot that arrives, or breaks, when the test says so."""
+
+    numbers: list[float]
+    is_ready: bool = False
+    error: Exception | None = None
+
+    def ready(self) -> bool:
+        if self.error is not None:
+            raise self.error
+        return self.is_ready
+
+    def values(self) -> list[float]:
+        return self.numbers
+
+
+@dataclass
+class Device:
+    """Takes the place of a GPU: CPU tensors count as being on it."""
+
+    snapshots: list[Steered] = field(default_factory=list)
+    capturing: bool = False
+
+    def snapshot(self, tensors: Any, _tell: Callable[[str], None]) -> Steered:
+        if self.capturing:
+            raise CapturingError
+        self.snapshots.append(Steered([float(tensor) for tensor in tensors]))
+        return self.snapshots[-1]
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device()
+    monkeypatch.setattr("asynclog.rows.snapshot", device.snapshot)
+    monkeypatch.setattr("asynclog.sorting.is_device_tensor", lambda value: isinstance(value, torch.Tensor))
+    return device
+
+
+def test_tensors_in_memory_are_numbers(daemon: ScriptedDaemon, begin: Begin) -> None:
+    run = begin()
+    run.log(
+        {
+            "f32": torch.tensor(0.5), "f16": torch.tensor(2.0, dtype=torch.float16), "int": torch.tensor(3),
+            "bool": torch.tensor(True), "one": torch.tensor([[4.0]]), "grad": torch.tensor(1.5, requires_grad=True),
+            "bf16": torch.tensor(0.25, dtype=torch.bfloat16), "parameter": torch.nn.Parameter(torch.tensor(6.0)),
+        }
+    )  # fmt: skip
+    run.finish()
+    assert [value for _, _, value in daemon.points()] == [0.5, 2.0, 3.0, 1.0, 4.0, 1.5, 0.25, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.zeros(3), "has shape \\(3,\\)"),
+        (torch.tensor(1j), "is complex"),
+        (torch.empty((), device="meta"), "is no number"),
+        (torch.zeros(0), "has shape \\(0,\\)"),
+    ],
+)
+def test_tensors_that_are_no_number_are_told(value: Any, text: str, daemon: ScriptedDaemon, begin: Begin) -> None:
+    run = begin()
+    with pytest.warns(AsynclogWarning, match=text):
+        run.log({"x": value, "y": 1.0})
+    run.finish()
+    assert daemon.points() == [(0, "y", 1.0)]
+
+
+def test_a_tensor_may_be_the_step(daemon: ScriptedDaemon, begin: Begin) -> None:
+    run = begin()
+    run.log({"x": 1.0}, step=torch.tensor(7))
+    run.finish()
+    assert daemon.points() == [(7, "x", 1.0)]
+
+
+def test_a_row_is_written_when_its_device_is_ready_with_the_step_of_its_call(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=5, weight=2.0)
+    run.log({"lr": 0.2}, step=6)
+    eventually(lambda: len(daemon.points()) == 2, what="the plain values have arrived")
+    assert daemon.points() == [(5, "lr", 0.1), (6, "lr", 0.2)]
+    assert run.stats.device_pending == 1
+    device.snapshots[0].is_ready = True
+    eventually(lambda: len(daemon.points()) == 3, what="the device's value has arrived")
+    assert daemon.points()[-1] == (5, "loss", 0.5)
+    ledger = run.finish()
+    assert (ledger.issued, ledger.dropped) == (3, {})
+
+
+def test_finish_waits_for_the_device(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5)})
+    run.begin_finish("success", 30)
+    eventually(lambda: len(daemon.hellos) == 1)
+    assert daemon.records() == []
+    device.snapshots[0].is_ready = True
+    assert run.finish().complete
+    assert daemon.points() == [(0, "loss", 0.5)]
+
+
+def test_a_device_that_never_answers_is_counted_at_the_end(
+    device: Device, daemon: ScriptedDaemon, begin: Begin
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5), "acc": torch.tensor(1.0)})
+    with pytest.warns(AsynclogWarning, match="values of loss, acc could not be read"):
+        ledger = run.finish(timeout=3)
+    assert ledger.complete
+    assert ledger.dropped == {"device": 2}
+
+
+def test_a_device_that_breaks_costs_only_its_rows(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"a": torch.tensor(1.0)})
+    run.log({"b": torch.tensor(2.0)})
+    device.snapshots[1].is_ready = True
+    with pytest.warns(AsynclogWarning, match="values of a could not be read from their device: broken"):
+        device.snapshots[0].error = RuntimeError("broken")
+        eventually(lambda: run.stats.dropped["device"] == 1)
+        ledger = run.finish()
+    assert daemon.points() == [(1, "b", 2.0)]
+    assert ledger.dropped == {"device": 1}
+
+
+def test_tensors_inside_a_graph_capture_are_told_and_counted(
+    device: Device, daemon: ScriptedDaemon, begin: Begin
+) -> None:
+    device.capturing = True
+    run = begin()
+    with pytest.warns(AsynclogWarning, match="inside a graph capture"):
+        run.log({"a": torch.tensor(1.0)})
+    assert run.finish().dropped == {"device": 1}
+
+
+def test_rows_that_wait_for_their_device_are_bounded(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclog.tensors.MOST_PENDING", 10)
+    run = begin()
+    with pytest.warns(AsynclogWarning, match="too many rows wait for their device"):
+        for _ in range(15):
+            run.log({"a": torch.tensor(1.0)})
+    assert run.stats.dropped["device"] == 5
+    for snapshot in device.snapshots:
+        snapshot.is_ready = True
+    run.finish()
+    assert len(daemon.points()) == 10
+
+
+def test_the_queue_keeps_its_order_and_a_row_that_has_no_room() -> None:
+    queue = DeviceQueue()
+    rows = [DeviceRow((name,), HostValues([1.0]), 0, 0.0, 1.0) for name in "abc"]
+    for row in rows:
+        assert queue.put(row)
+    written: list[DeviceRow] = []
+
+    def write(row: DeviceRow, values: list[float]) -> bool:
+        written.append(row)
+        return len(written) != 2
+
+    def lose(row: DeviceRow, error: Exception) -> None:
+        raise error
+
+    queue.write_ready(write, lose)
+    assert (written, len(queue)) == (rows[:2], 2)
+    assert list(queue.abandon()) == rows[1:]
+    assert len(queue) == 0
