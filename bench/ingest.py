@@ -22,6 +22,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import harness
 from asynclog_proto import frames
 from asynclog_proto.flow import ReceiveFlow
 from asynclog_proto.records import ROW, Layout, encode, row_struct
@@ -32,7 +33,6 @@ from asynclogd.points import Points
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.state import join_payload
 from asynclogd.store import RunStore, Work
-from bench import harness
 
 RANKS = 8
 BATCH_BYTES = 128 << 10

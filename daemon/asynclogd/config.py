@@ -51,7 +51,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """an open step closes after so long, with the ranks that it has"""
     commit_interval: Seconds = 0.01
     """commits of the journal are at least so far apart"""
-    flush_interval: Positive = 0.1
+    flush_interval: Positive = 0.05
     """local backends are flushed so often"""
     credit_mb: Count = 256
     """unacked bytes that all streams may have in flight together"""
@@ -154,9 +154,7 @@ def _describe(annotation: Any) -> str:
     if meta := getattr(annotation, "__metadata__", None):
         bounds = {"ge": ">=", "gt": ">"}
         limit = " and ".join(
-            f"{sign} {getattr(meta[0], name)}"
-            for name, sign in bounds.items()
-            if getattr(meta[0], name) is not None
+            f"{sign} {getattr(meta[0], name)}" for name, sign in bounds.items() if getattr(meta[0], name) is not None
         )
         return f"{annotation.__origin__.__name__} {limit}"
     return getattr(annotation, "__name__", str(annotation))

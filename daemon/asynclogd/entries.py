@@ -33,7 +33,7 @@ class Input:
     count: int = 0
     payload: bytes = b""
     now: float = 0.0
-    """s since the epoch by the daemon's clock, never less than in the input before"""
+    """the run's clock, s: it stands still while no daemon has the run open, and only ever goes forward"""
 
 
 @dataclass(slots=True)

@@ -76,9 +76,7 @@ class HostSampler:
             with contextlib.suppress(nvml.NVMLError):
                 values[gpu + "power_watts"] = nvml.nvmlDeviceGetPowerUsage(handle) / 1000.0
             with contextlib.suppress(nvml.NVMLError):
-                values[gpu + "temperature_celsius"] = nvml.nvmlDeviceGetTemperature(
-                    handle, nvml.NVML_TEMPERATURE_GPU
-                )
+                values[gpu + "temperature_celsius"] = nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
         return values
 
 

@@ -10,11 +10,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from asynclog_proto import places
+from asynclog_proto import places, wire
 from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
 from asynclog_proto.frames import Batch, Finish, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import recovery
 from asynclogd.config import Config
+from asynclogd.estate import Estate
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.session import Session
 
@@ -41,7 +42,7 @@ class Hub:
         self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
         self._closing: dict[Path, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._burials: dict[str, asyncio.Task[None]] = {}
+        self._estate = Estate(self._pipeline)
         self._complete_since: dict[Path, float] = {}
 
     async def open(self) -> None:
@@ -90,9 +91,9 @@ class Hub:
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
-        for session in list(pipeline.sessions.values()):
-            if session.live and session.stream.launch != launch and self._is_dead(session):
-                await self._bury(pipeline, session)
+        older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
+        if dead := [session for session in older if self._is_dead(session)]:
+            await self._estate.bury(pipeline, dead)
 
     async def _pipeline(self, hello: Hello) -> Pipeline:
         for what, value in (("project", hello.project), ("run name", hello.name)):
@@ -101,9 +102,7 @@ class Hub:
             raise ProtocolError(f"Hello.dir: {hello.dir!r} is not an absolute path")
         streams = sum(len(run.sessions) for run in self.runs.values())
         if streams >= self._config.daemon.max_streams:
-            raise ConfigError(
-                f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}"
-            )
+            raise ConfigError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
         run_dir = places.run_dir(hello.dir, hello.project, hello.name)
         pipeline = await self.open_run(run_dir)
         self._add_backends(pipeline, hello)
@@ -113,6 +112,7 @@ class Hub:
         wanted = self._config.backends if hello.backends is None else hello.backends
         known = pipeline.facts.get("backends", {})
         if missing := {name: options for name, options in wanted.items() if name not in known}:
+            wire.pack(dict(missing))  # a TOML date, say, can't be journaled: that is the caller's error
             for name, options in missing.items():
                 pipeline.add_backend(name, options or {}, hello.world_size)
             pipeline.set_fact("backends", {**known, **missing})
@@ -128,9 +128,7 @@ class Hub:
         task = self._opening.get(run_dir)
         if task is None:
             if len(self.runs) >= self._config.daemon.max_runs:
-                raise ConfigError(
-                    f"{len(self.runs)} runs are open: daemon.max_runs = {self._config.daemon.max_runs}"
-                )
+                raise ConfigError(f"{len(self.runs)} runs are open: daemon.max_runs = {self._config.daemon.max_runs}")
             task = self._opening[run_dir] = asyncio.create_task(self._open_run(run_dir))
             task.add_done_callback(lambda _: self._opening.pop(run_dir, None))
         return await asyncio.shield(task)
@@ -176,68 +174,26 @@ class Hub:
     # -- the dead -----------------------------------------------------------------------------------------------
 
     async def recover(self, rings: list[Path], run_dirs: list[Path]) -> None:
-        """Take up runs that were not finished and whatever dead ranks left in rings and spools."""
+        """Take up runs that were not finished, and whatever dead ranks left in rings and spools."""
+        pipelines = []
         for run_dir in run_dirs:
             try:
-                pipeline = await self.open_run(run_dir)
+                pipelines.append(await self.open_run(run_dir))
             except (AsynclogError, OSError) as error:
                 log.error("run %s can't be taken up: %s", run_dir, error)
-                continue
-            for spool in sorted((run_dir / "spool").glob("*/")):
-                await self._recover_spool(pipeline, spool)
-        for ring in rings:
-            try:
-                await self._recover_ring(ring)
-            except (AsynclogError, OSError) as error:
-                log.error("ring %s can't be read: %s", ring, error)
-
-    async def _recover_ring(self, ring: Path) -> None:
-        if not recovery.owner_is_dead(ring):
-            return
-        left = await asyncio.to_thread(recovery.read_ring, ring)
-        if left is None:
-            return
-        pipeline = await self._pipeline(left.hello)
-        session = pipeline.sessions.get(left.hello.incarnation) or pipeline.hello(left.hello, None)
-        await self._bury(pipeline, session)
-        recovery.remove(ring, None)
-
-    async def _recover_spool(self, pipeline: Pipeline, spool: Path) -> None:
-        lefts = await asyncio.to_thread(lambda: list(recovery.read_spool(spool)))
-        if not lefts:
-            return
-        hello = lefts[0].hello
-        if hello.ring and not recovery.owner_is_dead(Path(hello.ring)):
-            return
-        self._add_backends(pipeline, hello)
-        session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
-        await self._bury(pipeline, session)
-
-    def _bury(self, pipeline: Pipeline, session: Session) -> asyncio.Task[None]:
-        """A stream's process is dead: journal what it left, then remove that. Asked twice, done once."""
-        burial = self._burials.get(session.stream.incarnation)
-        if burial is None:
-            burial = self._spawn(self._take_and_remove(pipeline, session), "burial")
-            self._burials[session.stream.incarnation] = burial
-            burial.add_done_callback(lambda _: self._burials.pop(session.stream.incarnation, None))
-        return burial
-
-    async def _take_and_remove(self, pipeline: Pipeline, session: Session) -> None:
-        lefts = await asyncio.to_thread(_read_left, session.ring, session.spool)
-        await pipeline.take_left(session, lefts)
-        await asyncio.to_thread(recovery.remove, session.ring, session.spool)
-        log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
+        await self._estate.recover(rings, pipelines)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for pipeline in list(self.runs.values()):
-                for session in list(pipeline.sessions.values()):
-                    if session.live and self._is_dead(session):
-                        self._bury(pipeline, session)
+                if dead := [session for session in pipeline.sessions.values() if self._is_dead(session)]:
+                    self._estate.bury(pipeline, dead)
                 await self._close_when_complete(pipeline)
 
     def _is_dead(self, session: Session) -> bool:
+        if not session.live:
+            return False
         if session.ring is not None:
             return recovery.owner_is_dead(session.ring)
         return time.monotonic() - session.heard > self._config.daemon.silence_timeout
@@ -273,18 +229,3 @@ class Hub:
     def busy(self) -> bool:
         """Whether a rank is live or a backend has something to get."""
         return any(not run.complete for run in self.runs.values())
-
-
-def _read_left(ring: Path | None, spool: Path | None) -> list[recovery.Left]:
-    lefts: list[recovery.Left] = []
-    if spool is not None:
-        lefts.extend(recovery.read_spool(spool))
-    if ring is not None:
-        try:
-            left = recovery.read_ring(ring)
-        except ProtocolError as error:
-            log.error("ring %s can't be read: %s", ring, error)
-            left = None
-        if left is not None:
-            lefts.append(left)
-    return lefts

@@ -35,7 +35,9 @@ class IngestCounts:
 
 
 class Ingest:
-    """Owns the socket between `open` and `close`; from `start` to `pause` calls `deliver(peer, message, payload)` on the event loop."""
+    """Owns the socket between `open` and `close`; calls `deliver(peer, message, payload)` on the event loop from
+    `start` to `pause`.
+    """
 
     def __init__(self, address: str, deliver: Deliver) -> None:
         self.address = address
@@ -109,9 +111,7 @@ class Ingest:
             message, payload = frames.decode(parts[1:])
         except ProtocolError as error:
             self.counts.malformed += 1
-            if (
-                self.counts.malformed <= 10
-            ):  # a peer that goes on like this would fill the disk with its lines
+            if self.counts.malformed <= 10:  # a peer that goes on like this would fill the disk with its lines
                 log.warning("a malformed message was refused: %s", error)
             self.send(peer, Refused(str(error)))
             return

@@ -135,6 +135,10 @@ class Journal:
                 yield number, entry
             after = rows[-1][0]
 
+    def last_input(self) -> Input | None:
+        """The newest input, None before the first."""
+        return next((entry for _, entry in self.inputs(self._last_input - 1)), None)
+
     def items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         """Items after an offset, in order: as many as fit `max_bytes` as stored, but one if there is one."""
         query = "SELECT id, body, crc FROM items WHERE id > ? ORDER BY id"

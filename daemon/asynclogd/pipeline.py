@@ -1,17 +1,11 @@
-"""One run in the daemon: its streams, its store and its sinks, from a frame to an ack and on to the backends.
-
-The event loop owns everything here but the store, whose thread commits one `Work` at a time. While a commit runs,
-the next one gathers: many ranks share one transaction, and nobody waits for that on purpose.
-"""
+"""One run in the daemon: its streams, their flow, their finishes, and the sinks that follow its journal."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,11 +13,13 @@ from typing import Any
 from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
 from asynclog_proto.records import iterate
 from asynclogd import ledger
+from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input
 from asynclogd.fanout import Fanout
-from asynclogd.recovery import Left
+from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
+from asynclogd.registry import find
 from asynclogd.session import Session, new_stream
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Outcome, RunStore, Work
@@ -32,8 +28,8 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[bytes, Message], None]
 
-RETRY_SECONDS = 1.0
-"""How long to wait before a journal that refused a commit is tried again."""
+LEFT_BATCHES = 64
+"""Batches of the dead that one commit takes."""
 
 
 class Pipeline:
@@ -43,80 +39,53 @@ class Pipeline:
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
         self.sessions: dict[str, Session] = {}
+        self.facts: dict[str, Any] = {}
+        self.last_offset = 0
         self.fanout: Fanout
-        self.journal_error = ""
         self.outcome: Outcome
         self._settings = settings
         self._send = send
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{self.name}")
-        self._work = Work()
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._now = 0.0
-        self.last_offset = 0
-        self._host_seq = 0
+        self._cursors: dict[str, Cursor] = {}
+        self._commits = Committer(self.name, settings.commit_interval, self._committed, self._waiting, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Open or recover the journal. Raises JournalBusyError and the like when it can't be had."""
         self._loop = asyncio.get_running_loop()
-        self._store = await self._in_thread(self._open_store)
+        self._store = await self._commits.open(self._open_store)
         journal = self._store.journal
-        for stream in journal.streams():
-            if stream.id != HOST_STREAM:
-                self.sessions[stream.incarnation] = Session.of(stream)
-            else:
-                self._host_seq = stream.next_seq
+        self.sessions = {stream.incarnation: Session.of(stream) for stream in journal.streams()}
         self.last_offset = journal.last_offset
         self._cursors = journal.cursors()
         self.facts = journal.facts()
         self.fanout = Fanout(
             self.run_dir,
-            self._read_items,
+            lambda after, max_bytes: self._commits.from_other_thread(lambda: self._store.items(after, max_bytes)),
             self.last_offset,
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
         )
-        self._committed(await self._in_thread(self._store.commit, Work()), Work())
-        self._task = self._loop.create_task(self._run(), name=f"run {self.name}")
+        await self._commits.start()
 
     def _open_store(self) -> RunStore:
-        reducing = ReducerSettings(
-            join_deadline=self._settings.join_deadline, step_deadline=self._settings.step_deadline
-        )
-        return RunStore(self.run_dir / "journal.sqlite", self._settings.durability, reducing)
+        settings = self._settings
+        reducing = ReducerSettings(join_deadline=settings.join_deadline, step_deadline=settings.step_deadline)
+        return RunStore(self.run_dir / "journal.sqlite", settings.durability, reducing)
 
     async def close(self, timeout: float) -> None:
         """Commit what has come, let the sinks flush for at most `timeout` seconds, close everything."""
-        await self.settle(timeout)
+        await self._settle_within(timeout)
         await asyncio.to_thread(self.fanout.stop, timeout)
         await asyncio.sleep(0)  # the sinks' last cursors are on their way through the loop
-        await self.settle(timeout)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        try:
-            await self._in_thread(self._store.close)
-        except (sqlite3.Error, OSError) as error:
-            log.warning("run %s: the journal closed with an error: %s", self.name, error)
-        self._thread.shutdown()
+        await self._settle_within(timeout)
+        await self._commits.close()
 
-    async def settle(self, timeout: float) -> bool:
-        """Wait until everything that has come in is committed; whether it is."""
+    async def _settle_within(self, timeout: float) -> None:
         try:
-            await asyncio.wait_for(self._settled(), timeout)
+            await asyncio.wait_for(self._commits.settle(), timeout)
         except asyncio.TimeoutError:
-            return False
-        return True
-
-    async def _settled(self) -> None:
-        while self._work or not self._idle.is_set():
-            self._wake.set()
-            self._idle.clear()
-            await self._idle.wait()
-
-    async def _in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
-        return await self._loop.run_in_executor(self._thread, call, *arguments)
+            log.error("run %s: not everything could be committed; the clients keep what was not", self.name)
 
     # -- frames -------------------------------------------------------------------------------------------------
 
@@ -126,10 +95,10 @@ class Pipeline:
         if session is None:
             number = max((s.stream.id for s in self.sessions.values()), default=HOST_STREAM) + 1
             session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello))
-            self._put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
+            self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
         elif session.stream.state == "dead":
             session.stream.state = "live"
-            self._put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
+            self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()
         if session.flow.next_seq == session.flow.committed:
             self._begin(session, hello.first_seq)
@@ -169,55 +138,49 @@ class Pipeline:
         session.step = max(session.step, beat.step)
         if beat.issued != session.issued or dict(beat.dropped) != session.dropped:
             session.count(beat.issued, dict(beat.dropped))
-            self._work.streams[session.stream.id] = session.row()
+            self._commits.work.streams[session.stream.id] = session.row()
 
     def finish(self, session: Session, finish: Finish) -> None:
         """The rank waits until all that it said is in the local backends."""
         session.heard = time.monotonic()
         session.count(finish.issued, dict(finish.dropped))
-        self._work.streams[session.stream.id] = session.row()
+        self._commits.work.streams[session.stream.id] = session.row()
         session.finishing = True
-        self._wake.set()
+        self._commits.wake()
 
     def host_rows(self, payload: bytes, count: int) -> None:
         """Records of the daemon itself: host metrics."""
-        self._put(Input(Cause.BATCH, HOST_STREAM, self._host_seq, count, payload))
-        self._host_seq += count
+        self._commits.put(Input(Cause.BATCH, HOST_STREAM, count=count, payload=payload))
 
-    async def take_left(self, session: Session, lefts: Iterable[Left]) -> None:
-        """What a dead stream left in ring and spool; then the stream is dead. Returns when it is journaled."""
-        await self._settled()
-        for left in lefts:
-            for batch in left.batches:
+    async def take_left(self, batches: Iterator[tuple[str, LeftBatch]]) -> None:
+        """What dead streams left, by incarnation, in the order in which it is to be taken. Reads it in a thread, a
+        little at a time; returns when it is journaled.
+        """
+        await self._commits.settle()
+        while some := await asyncio.to_thread(lambda: list(islice(batches, LEFT_BATCHES))):
+            for incarnation, batch in some:
+                session = self.sessions[incarnation]
                 if batch.first_seq > session.flow.next_seq:
-                    await self._settled()
+                    await self._commits.settle()
                     self._begin(session, batch.first_seq)
                 receipt = session.flow.batch(batch.first_seq, batch.count)
                 if receipt.take:
                     self._put_batch(session, batch.first_seq, batch.count, batch.payload, receipt.skip)
-            session.count(left.issued, left.dropped or {})
-        await self._settled()
-        self.leave(session)
-        await self._settled()
+            await self._commits.settle()
 
-    def leave(self, session: Session) -> None:
-        """The stream's process is gone. Whether it had said END, the next commit tells."""
-        if session.live:
-            session.stream.state = "dead"
-        session.peer = None
-        self._put(Input(Cause.LEAVE, session.stream.id), session)
+    async def leave(self, sessions: Iterable[Session]) -> None:
+        """Their processes are gone; returns when that is journaled."""
+        for session in sessions:
+            if session.live:
+                session.stream.state = "dead"
+            session.peer = None
+            self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
+        await self._commits.settle()
 
     def _put_batch(self, session: Session, first_seq: int, count: int, payload: bytes, skip: int) -> None:
         if skip:
             payload, first_seq, count = _without(payload, skip), first_seq + skip, count - skip
-        self._put(Input(Cause.BATCH, session.stream.id, first_seq, count, payload), session)
-
-    def _put(self, entry: Input, session: Session | None = None) -> None:
-        self._work.inputs.append(entry)
-        if session is not None:
-            self._work.streams[session.stream.id] = session.row()
-        self._idle.clear()
-        self._wake.set()
+        self._commits.put(Input(Cause.BATCH, session.stream.id, first_seq, count, payload), session)
 
     def _answer(self, session: Session, message: Message) -> None:
         if session.peer is not None:
@@ -230,61 +193,13 @@ class Pipeline:
 
     # -- commits ------------------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        while True:
-            self._idle.set()
-            await self._wait_for_work()
-            self._idle.clear()
-            self._wake.clear()
-            if self._due():
-                self._work.inputs.append(Input(Cause.TICK))
-            if self._work or self._waiting():
-                await self._commit(self._take())
-                await asyncio.sleep(self._settings.commit_interval)
-
-    async def _wait_for_work(self) -> None:
-        deadline = self.outcome.next_deadline
-        timeout = None if deadline is None else max(0.0, deadline - time.time())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except asyncio.TimeoutError:
-            return
-
-    def _due(self) -> bool:
-        deadline = self.outcome.next_deadline
-        return deadline is not None and time.time() >= deadline
-
-    def _take(self) -> Work:
-        work, self._work = self._work, Work()
-        # All inputs of one commit share one time, later than that of the one before: replay finds the groups by it.
-        self._now = max(time.time(), self._now + 1e-6)
-        work.inputs = [
-            Input(entry.cause, entry.stream, entry.first_seq, entry.count, entry.payload, self._now)
-            for entry in work.inputs
-        ]
-        work.waiting = tuple(self._waiting())
-        return work
-
     def _waiting(self) -> list[int]:
         return [s.stream.id for s in self.sessions.values() if s.finishing and s.target is None]
 
-    async def _commit(self, work: Work) -> None:
-        call: Callable[[], Outcome] = lambda: self._store.commit(work)  # noqa: E731 - replaced by retry below
-        while True:
-            try:
-                outcome = await self._in_thread(call)
-            except (sqlite3.Error, OSError) as error:
-                if not self.journal_error:
-                    log.error("run %s: the journal refuses: %s; trying again each second", self.name, error)
-                self.journal_error = str(error)
-                await asyncio.sleep(RETRY_SECONDS)
-                call = self._store.retry
-                continue
-            if self.journal_error:
-                log.warning("run %s: the journal takes data again", self.name)
-                self.journal_error = ""
-            self._committed(outcome, work)
-            return
+    def _broken(self, reason: str) -> None:
+        for session in self.sessions.values():
+            session.refused = reason
+            self._answer(session, Refused(reason))
 
     def _committed(self, outcome: Outcome, work: Work) -> None:
         self.outcome = outcome
@@ -328,34 +243,35 @@ class Pipeline:
         """The run's ledger by now, as plain values."""
         rows = [session.row() for session in self.sessions.values()]
         moved = {name: status.cursor for name, status in self.fanout.statuses().items()}
-        return ledger.balance(
-            rows, self.outcome.host_values, self.outcome.journaled, {**self._cursors, **moved}
-        )
+        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, {**self._cursors, **moved})
 
     # -- sinks --------------------------------------------------------------------------------------------------
 
     def set_fact(self, name: str, value: object) -> None:
         """Journal a fact of the run (MessagePack-able)."""
-        self._work.facts[name] = value
-        self._wake.set()
+        self._commits.work.facts[name] = value
+        self._commits.wake()
 
     def add_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
         """Start delivering to a backend, from where its cursor stands. Raises ConfigError for bad options."""
+        if self._settings.durability == "fsync" and "fsync" in find(name).Config.__struct_fields__:
+            # After a power loss no cursor may be ahead of its file.
+            options = {"fsync": True, **options}
         self.fanout.add(name, options, world, self._cursors.get(name, Cursor()))
-
-    def _read_items(self, after: int, max_bytes: int) -> list[Any]:
-        future = self._thread.submit(self._store.items, after, max_bytes)
-        return future.result()
 
     def _cursor_moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._loop.call_soon_threadsafe(self._cursor_moved, name, cursor, dead_letters)
 
     def _cursor_moved(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
-        self._work.cursors[name] = cursor
-        self._work.dead_letters.extend(dead_letters)
-        self._idle.clear()
-        self._wake.set()
+        self._commits.work.cursors[name] = cursor
+        self._commits.work.dead_letters.extend(dead_letters)
+        self._commits.wake()
         self._advance_finishes({})
+
+    @property
+    def journal_error(self) -> str:
+        """Why the journal refuses data, "" while it does not."""
+        return self._commits.error
 
     @property
     def live(self) -> bool:
@@ -365,7 +281,7 @@ class Pipeline:
     @property
     def complete(self) -> bool:
         """Whether no rank is live, no step is open, and every backend has everything."""
-        if self.live or self._work or not self._idle.is_set() or self.outcome.next_deadline is not None:
+        if self.live or not self._commits.settled or self.outcome.next_deadline is not None:
             return False
         return self.fanout.offset() >= self.last_offset
 

@@ -1,20 +1,24 @@
-"""Reading what a dead client left: its ring in memory and its spool on disk."""
+"""Reading what dead clients left: their rings in memory and their spools on disk."""
 
 from __future__ import annotations
 
 import fcntl
+import heapq
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from asynclog_proto import frames, ringfile, spoolfile
+from asynclog_proto import frames, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
 
 log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 << 10
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,13 @@ class LeftBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What a stream left behind, oldest first, and its own counts where a ring told them."""
+class LeftRing:
+    """A dead client's ring: who it was, its records, and its own counts of logged values."""
 
     hello: frames.Hello
-    batches: list[LeftBatch]
+    batches: list[LeftBatch] = field(default_factory=list)
     issued: int = 0
-    dropped: dict[str, int] | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def owner_is_dead(ring: Path) -> bool:
@@ -53,8 +57,8 @@ def owner_is_dead(ring: Path) -> bool:
     return True
 
 
-def read_ring(path: Path) -> Left | None:
-    """The content of a dead client's ring; None when it is gone. Raises ProtocolError when it is not a ring."""
+def read_ring(path: Path) -> LeftRing | None:
+    """The content of a ring; None when it is gone. Raises ProtocolError when it is not a ring."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -62,20 +66,34 @@ def read_ring(path: Path) -> Left | None:
     with os.fdopen(fd, "rb") as file:
         data = memoryview(file.read())
     state = ringfile.read_state(data)
-    return Left(_hello(state.hello), _batches(data, state), state.issued, state.dropped)
+    return LeftRing(_hello(state.hello), _ring_batches(data, state), state.issued, state.dropped)
 
 
-def read_spool(directory: Path) -> Iterator[Left]:
-    """Each segment of a stream's spool, oldest first. One without a readable hello borrows another's."""
-    segments = [memoryview(path.read_bytes()) for path in sorted(directory.glob(f"*{spoolfile.SUFFIX}"))]
-    hello = next(filter(None, map(_spooled_hello, segments)), None)
-    if hello is None:
-        if segments:
-            log.error("%s: no segment tells whose it is", directory)
-        return
-    for data in segments:
-        batches = [LeftBatch(b.first_seq, b.count, bytes(b.payload)) for b in spoolfile.read_batches(data)]
-        yield Left(_spooled_hello(data) or hello, batches)
+def spool_hello(directory: Path) -> frames.Hello | None:
+    """Whose spool it is: by the first segment that tells."""
+    for segment in _segments(directory):
+        try:
+            return _hello(spoolfile.read_hello(memoryview(segment.read_bytes())))
+        except ProtocolError as error:
+            log.error("%s does not tell whose it is: %s", segment, error)
+    return None
+
+
+def spool_batches(directory: Path) -> Iterator[LeftBatch]:
+    """The batches of a stream's spool, oldest first, a segment in memory at a time."""
+    for segment in _segments(directory):
+        for batch in spoolfile.read_batches(memoryview(segment.read_bytes())):
+            yield LeftBatch(batch.first_seq, batch.count, bytes(batch.payload))
+
+
+def by_time(streams: Mapping[Key, Iterator[LeftBatch]]) -> Iterator[tuple[Key, LeftBatch]]:
+    """The batches of several streams, each stream's in order, the streams beside each other as they were logged.
+
+    One stream after the other would run far ahead of the rest, and its steps would close without them.
+    """
+    timed = [_timed(number, key, batches) for number, (key, batches) in enumerate(streams.items())]
+    for _, _, key, batch in heapq.merge(*timed, key=lambda entry: entry[:2]):
+        yield key, batch
 
 
 def remove(ring: Path | None, spool: Path | None) -> None:
@@ -84,7 +102,7 @@ def remove(ring: Path | None, spool: Path | None) -> None:
         ring.unlink(missing_ok=True)
     if spool is None or not spool.is_dir():
         return
-    for segment in spool.glob(f"*{spoolfile.SUFFIX}"):
+    for segment in _segments(spool):
         segment.unlink(missing_ok=True)
     for directory in (spool, spool.parent):
         try:
@@ -93,11 +111,8 @@ def remove(ring: Path | None, spool: Path | None) -> None:
             return
 
 
-def _spooled_hello(segment: memoryview) -> frames.Hello | None:
-    try:
-        return _hello(spoolfile.read_hello(segment))
-    except ProtocolError:
-        return None
+def _segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob(f"*{spoolfile.SUFFIX}"))
 
 
 def _hello(data: bytes) -> frames.Hello:
@@ -107,10 +122,30 @@ def _hello(data: bytes) -> frames.Hello:
     return message
 
 
-def _batches(data: memoryview, state: ringfile.RingState) -> list[LeftBatch]:
+def _timed(number: int, key: Key, batches: Iterator[LeftBatch]) -> Iterator[tuple[float, int, Key, LeftBatch]]:
+    time = 0.0
+    for batch in batches:
+        time = max(time, _first_time(batch.payload))
+        yield time, number, key, batch
+
+
+def _first_time(payload: bytes) -> float:
+    """When the first row of a batch was logged, s since the epoch; 0 when it holds none."""
+    try:
+        for start, end in records.iterate(payload):
+            record = records.decode(payload[start:end])
+            if isinstance(record, records.Row):
+                return record.time
+    except ProtocolError:
+        pass  # whoever takes the batch will say so
+    return 0.0
+
+
+def _ring_batches(data: memoryview, state: ringfile.RingState) -> list[LeftBatch]:
     """A ring's records in batches. A spoiled record ends them: what is before it counts."""
     batches: list[LeftBatch] = []
-    seq, group, size = state.tail_seq, [], 0
+    seq, size = state.tail_seq, 0
+    group: list[bytes] = []
     try:
         for record in ringfile.read_records(data, state):
             group.append(bytes(record))

@@ -45,6 +45,7 @@ def run_report(run: Pipeline) -> dict[str, Any]:
         "complete": run.complete,
         "journal_error": run.journal_error,
         "late": run.outcome.late,
+        "closed_early": run.outcome.closed_early,
         "ranks": [
             {
                 "rank": session.stream.rank,

@@ -33,9 +33,7 @@ class Server:
     `owner` lives.
     """
 
-    def __init__(
-        self, runtime: Path, config: Config, *, auto: bool = False, owner: int | None = None
-    ) -> None:
+    def __init__(self, runtime: Path, config: Config, *, auto: bool = False, owner: int | None = None) -> None:
         self.config = config
         self._owner = owner
         self._auto = auto

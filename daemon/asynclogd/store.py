@@ -46,6 +46,7 @@ class Outcome:
     journaled: int
     host_values: int
     late: int
+    closed_early: int
     open_values: dict[int, int]
     next_deadline: float | None
 
@@ -60,6 +61,9 @@ class RunStore:
         self._replayed = 0
         self.state = RunState.restore(settings, blob, self._inputs(after))
         self._since_snapshot = self._replayed
+        last = self.journal.last_input()
+        self.last_now = last.now if last is not None else 0.0
+        """the run's clock at its last commit"""
         self._unsaved: tuple[Commit, dict[int, str], tuple[int, ...]] | None = None
 
     def commit(self, work: Work) -> Outcome:
@@ -107,8 +111,7 @@ class RunStore:
                 next_seqs[entry.stream] = entry.first_seq + entry.count
             commit.inputs.append(entry)
         commit.streams = [
-            replace(stream, next_seq=next_seqs.get(stream.id, stream.next_seq))
-            for stream in work.streams.values()
+            replace(stream, next_seq=next_seqs.get(stream.id, stream.next_seq)) for stream in work.streams.values()
         ]
         commit.items = self.state.drain()
         self._since_snapshot += sum(len(entry.payload) for entry in commit.inputs)
@@ -128,6 +131,7 @@ class RunStore:
             journaled=state.journaled,
             host_values=state.host_values,
             late=state.reducer.late,
+            closed_early=state.reducer.closed_early,
             open_values={stream: state.open_values(stream) for stream in waiting},
             next_deadline=state.reducer.next_deadline(),
         )

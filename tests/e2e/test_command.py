@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 RUN = (sys.executable, "-m", "asynclogd", "run")
 
 
-def test_it_delivers_prints_the_ledger_and_where_to_look(start, tmp_path: Path, output, runtime_dir: Path) -> None:  # type: ignore[no-untyped-def]
+def test_it_delivers_prints_the_ledger_and_where_to_look(start, tmp_path: Path, output, runtime_dir: Path) -> None:
     command = start(*RUN, "--", sys.executable, HERE / "worker.py", tmp_path, "--steps", 300)
     assert command.wait(90) == 0
     expect_each_once(tmp_path / "p" / "run", "loss", {step: value(0, step) for step in range(300)})
@@ -28,16 +28,16 @@ def test_it_delivers_prints_the_ledger_and_where_to_look(start, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("script", "code"), [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)])
-def test_the_exit_code_is_the_commands(start, script: str, code: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_exit_code_is_the_commands(start, script: str, code: int) -> None:
     assert start(*RUN, "--", sys.executable, "-c", script).wait(60) == code
 
 
-def test_a_command_that_is_not_there_is_said(start, output) -> None:  # type: ignore[no-untyped-def]
+def test_a_command_that_is_not_there_is_said(start, output) -> None:
     assert start(*RUN, "--", "no-such-command-here").wait(60) == 127
     assert "no-such-command-here" in output()
 
 
-def test_a_wrong_setting_is_told_before_anything_starts(start, output, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_setting_is_told_before_anything_starts(start, output, tmp_path: Path) -> None:
     config = tmp_path / "asynclog.toml"
     config.write_text('[daemon]\ndurability = "maybe"\n')
     assert start(*RUN, "--config", config, "--", "touch", tmp_path / "started").wait(60) == 2
@@ -46,7 +46,7 @@ def test_a_wrong_setting_is_told_before_anything_starts(start, output, tmp_path:
         assert part in output()
 
 
-def test_signals_reach_the_command(start, tmp_path: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_signals_reach_the_command(start, tmp_path: Path, eventually) -> None:
     script = (
         "import signal, sys, time, pathlib\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
@@ -59,7 +59,7 @@ def test_signals_reach_the_command(start, tmp_path: Path, eventually) -> None:  
     assert command.wait(60) == 5
 
 
-def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Path, eventually, output) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Path, eventually, output) -> None:
     command = start(*RUN, "--", sys.executable, HERE / "worker.py", tmp_path, "--steps", 3000, "--period", 0.002)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 500, 60, "500 steps logged")
@@ -70,7 +70,7 @@ def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Pa
     assert "started again 1 time" in output()
 
 
-def test_a_second_daemon_on_the_same_place_is_refused(start, runtime_dir: Path, eventually, output) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_daemon_on_the_same_place_is_refused(start, runtime_dir: Path, eventually, output) -> None:
     first = start(sys.executable, "-m", "asynclogd", "daemon")
     eventually((runtime_dir / "daemon.sock").exists, 30, "the first daemon serves")
     second = subprocess.run([sys.executable, "-m", "asynclogd", "daemon"], capture_output=True, text=True, check=False)

@@ -42,7 +42,7 @@ def up_to(step: int) -> dict[int, float]:
     return {s: value(0, s) for s in range(step + 1)}
 
 
-def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually) -> None:
     rank = worker("--steps", 10**7)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 20_000, 60, "20,000 steps logged")
@@ -54,7 +54,9 @@ def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, 
     assert list((runtime_dir / "rings").iterdir()) == []
 
 
-def test_a_killed_daemon_is_started_again_and_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_daemon_is_started_again_and_loses_nothing(
+    worker, tmp_path: Path, runtime_dir: Path, eventually
+) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)
@@ -75,7 +77,7 @@ def test_a_killed_daemon_is_started_again_and_loses_nothing(worker, tmp_path: Pa
     expect_each_once(tmp_path / "p" / "run", "loss", up_to(5999))
 
 
-def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
@@ -86,7 +88,7 @@ def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eve
     expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
 
 
-def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005, "--mode", "offline")
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000, 60, "1,000 steps logged")
@@ -96,7 +98,9 @@ def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path
     expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
 
 
-def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(
+    worker, tmp_path: Path, runtime_dir: Path, eventually
+) -> None:
     told = tmp_path / "returned-run-0"
     rank = worker("--steps", 200_000)
     eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
@@ -110,7 +114,7 @@ def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(worker, tmp_path:
     expect_each_once(tmp_path / "p" / "run", "loss", up_to(199_999))
 
 
-def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path, status, eventually) -> None:
     steps, death = 600, 250
     ranks = []
     for rank in range(4):

@@ -45,7 +45,7 @@ def test_non_finite_values_arrive(tmp_path: Path) -> None:
     assert tensorboard_series(tmp_path / "p" / "r", "x").keys() == {0, 1, 2, 3, 4}
 
 
-def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:
     runs = [worker("--name", f"run{i}", "--steps", 2000) for i in range(2)]
     for run in runs:
         assert run.wait(90) == 0
@@ -53,7 +53,7 @@ def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:  # type: i
         expect_each_once(tmp_path / "p" / f"run{i}", "loss", {step: value(0, step) for step in range(2000)})
 
 
-def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status, eventually) -> None:
     ranks = [worker("--rank", rank, "--world", 8, "--steps", 300, "--period", 0.01) for rank in range(8)]
     eventually(lambda: len(status()) == 1 and len(status()[0]["runs"][0]["ranks"]) == 8, 60, "one daemon, eight ranks")
     for rank in ranks:
@@ -62,7 +62,7 @@ def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status,
     expect_each_once(tmp_path / "p" / "run", "loss", expected)
 
 
-def test_the_daemon_it_started_ends_by_itself_when_idle(tmp_path: Path, worker, runtime_dir: Path, eventually) -> None:  # type: ignore[no-untyped-def]
+def test_the_daemon_it_started_ends_by_itself_when_idle(tmp_path: Path, worker, runtime_dir: Path, eventually) -> None:
     assert worker("--steps", 10, ASYNCLOG_DAEMON_IDLE_TIMEOUT="1").wait(60) == 0
     eventually(lambda: not (runtime_dir / "daemon.sock").exists(), 30, "the daemon has ended")
     assert "idle" in (runtime_dir / "daemon.log").read_text()
@@ -70,7 +70,7 @@ def test_the_daemon_it_started_ends_by_itself_when_idle(tmp_path: Path, worker, 
     assert list((runtime_dir / "runs").iterdir()) == []
 
 
-def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:  # type: ignore[no-untyped-def]
+def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:
     assert worker("--steps", 700, "--mode", "offline").wait(60) == 0
     run_dir = tmp_path / "p" / "run"
     assert not (run_dir / "csv").exists()
@@ -81,3 +81,14 @@ def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:  # 
         assert sync.returncode == 0, sync.stdout + sync.stderr
         expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(700)})
     assert not (run_dir / "spool").exists()
+
+
+def test_ranks_that_logged_offline_are_reduced_together(tmp_path: Path, worker) -> None:
+    steps = 30_000  # more than one stream may run ahead of the other
+    ranks = [worker("--rank", rank, "--world", 2, "--steps", steps, "--mode", "offline") for rank in range(2)]
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    sync = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    expect_each_once(tmp_path / "p" / "run", "loss", {step: value(0, step) + 0.5 for step in range(steps)})

@@ -17,7 +17,7 @@ FRESH_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
-def test_two_ranks_are_reduced_to_one_series(start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_two_ranks_are_reduced_to_one_series(start, tmp_path: Path) -> None:
     command = start(
         sys.executable, "-m", "asynclogd", "run", "--",
         *TORCHRUN, "--nproc-per-node", 2, HERE / "train_ddp.py", tmp_path, 200,
@@ -30,7 +30,7 @@ def test_two_ranks_are_reduced_to_one_series(start, tmp_path: Path) -> None:  # 
     assert tensorboard_series(run_dir, "loss").keys() == losses.keys()
 
 
-def test_a_restart_goes_on_in_the_same_run_and_its_steps_supersede_the_old_ones(start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_restart_goes_on_in_the_same_run_and_its_steps_supersede_the_old_ones(start, tmp_path: Path) -> None:
     command = start(
         sys.executable, "-m", "asynclogd", "run", "--",
         *TORCHRUN, "--nproc-per-node", 2, "--max-restarts", 1,

@@ -1,6 +1,6 @@
 """A training process for the tests: logs value(rank, step), tells after each log() that it returned.
 
-    worker.py OUT --steps N [--rank R --world W] [--name NAME] [--period SECONDS] [--also NAME] [--die-at STEP]
+worker.py OUT --steps N [--rank R --world W] [--name NAME] [--period SECONDS] [--also NAME] [--die-at STEP]
 """
 
 from __future__ import annotations

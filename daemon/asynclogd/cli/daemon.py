@@ -14,9 +14,7 @@ from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, se
 @click.command()
 @runtime_option
 @daemon_options
-@click.option(
-    "--auto", is_flag=True, help="End when idle; end at once, without an error, when another daemon serves."
-)
+@click.option("--auto", is_flag=True, help="End when idle; end at once, without an error, when another daemon serves.")
 @click.option("--owner", type=int, help="With --auto: do not end while the process with this pid lives.")
 def daemon(
     runtime_dir: Path | None,

@@ -34,9 +34,7 @@ def daemon_options(command: F) -> F:
     return command
 
 
-def settings(
-    config: Path | None, backends: tuple[str, ...], durability: str | None, no_host_metrics: bool
-) -> Config:
+def settings(config: Path | None, backends: tuple[str, ...], durability: str | None, no_host_metrics: bool) -> Config:
     """File, environment and flags, merged and checked, backends included."""
     flags: dict[str, dict[str, Any]] = {
         "daemon": {"durability": durability},

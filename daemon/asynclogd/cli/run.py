@@ -24,12 +24,8 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--name", metavar="NAME", help="Name of the run for every init() that gives none.")
-@click.option(
-    "--dir", "directory", type=click.Path(path_type=Path), help="Directory of all runs (ASYNCLOG_DIR)."
-)
-@click.option(
-    "--drain-timeout", type=float, default=300.0, show_default=True, help="Seconds to wait for backends."
-)
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Directory of all runs (ASYNCLOG_DIR).")
+@click.option("--drain-timeout", type=float, default=300.0, show_default=True, help="Seconds to wait for backends.")
 @runtime_option
 @daemon_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,19 +46,20 @@ def sync(
     merged = settings(config, backends, durability, no_host_metrics)
     runtime = runtime_of(runtime_dir)
     prepare_runtime(runtime)
-    complete = asyncio.run(_sync(directory.absolute(), runtime, merged, timeout))
+    directory = directory.absolute()
+    rings = [ring for ring in sorted(runtime.glob("**/*.ring")) if _belongs(ring, directory)]
+    runs = find_runs(directory)
+    if not runs and not rings:
+        render.console.print(f"nothing to deliver under {directory}")
+        return
+    complete = asyncio.run(_sync(rings, runs, runtime, merged, timeout))
     raise SystemExit(0 if complete else 1)
 
 
-async def _sync(directory: Path, runtime: Path, config: Config, timeout: float) -> bool:
+async def _sync(rings: list[Path], runs: list[Path], runtime: Path, config: Config, timeout: float) -> bool:
     own = runtime / f"sync-{os.getpid()}"
     prepare_runtime(own)
     hub = Hub(own, config, lambda *_: None)
-    runs = find_runs(directory)
-    rings = [ring for ring in sorted(runtime.glob("**/*.ring")) if _belongs(ring, directory)]
-    if not runs and not rings:
-        render.console.print(f"nothing to deliver under {directory}")
-        return True
     await hub.recover(rings, runs)
     try:
         done = await _drain(hub, timeout)
@@ -66,7 +68,8 @@ async def _sync(directory: Path, runtime: Path, config: Config, timeout: float) 
         await hub.close(config.daemon.drain_timeout)
     for run in reports:
         _print(run, hub.closed_runs[run["dir"]])
-    (own / "runs").rmdir() if done else None
+    if done:
+        shutil.rmtree(own)
     return done and bool(reports)
 
 

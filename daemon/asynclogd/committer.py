@@ -1,0 +1,165 @@
+"""A run's commits: gathers what comes in, commits it in the store's thread, hands on what came of it.
+
+While one commit runs the next one gathers, so that many ranks share a transaction and nobody waits for that on
+purpose. A disk that refuses is tried again each second: nothing is acked meanwhile, so the clients keep their data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from asynclogd.entries import Cause, Input
+from asynclogd.session import Session
+from asynclogd.store import Outcome, RunStore, Work
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Committer:
+    """Owns the store, its thread and the work that waits, from `open` to `close`.
+
+    On the event loop it calls `committed(outcome, work)` after each commit, `waiting()` for the streams whose open
+    values an outcome should tell, and `broken(reason)` when the store can't go on at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        interval: float,
+        committed: Callable[[Outcome, Work], None],
+        waiting: Callable[[], list[int]],
+        broken: Callable[[str], None],
+    ) -> None:
+        self.work = Work()
+        self.error = ""
+        """why the journal refuses data, "" while it does not"""
+        self.next_deadline: float | None = None
+        self._name, self._interval = name, interval
+        self._committed, self._waiting, self._broken = committed, waiting, broken
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+
+    async def open(self, make: Callable[[], RunStore]) -> RunStore:
+        """Make the store in its thread. Raises what `make` raises."""
+        self._store = store = await self.in_thread(make)
+        # Deadlines must not expire because no daemon was there, nor because someone set the computer's clock.
+        self._now = store.last_now
+        self._clock_offset = self._now - time.monotonic()
+        return store
+
+    async def start(self) -> None:
+        """Commit once, for what recovery left to be told, and then as work comes."""
+        await self._commit(self._take())
+        self._task = asyncio.create_task(self._run(), name=f"commits of {self._name}")
+
+    async def close(self) -> None:
+        """Stop committing, and close the store. What was not committed is not acked."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            await self.in_thread(self._store.close)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("run %s: the journal closed with an error: %s", self._name, error)
+        self._thread.shutdown()
+
+    def put(self, entry: Input, session: Session | None = None) -> None:
+        """Something happened; with a session, its row is journaled too."""
+        self.work.inputs.append(entry)
+        if session is not None:
+            self.work.streams[session.stream.id] = session.row()
+        self.wake()
+
+    def wake(self) -> None:
+        """There is work, or someone waits for what an outcome tells."""
+        self._idle.clear()
+        self._wake.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that has come in is committed."""
+        return not self.work and self._idle.is_set()
+
+    async def settle(self) -> None:
+        """Wait until it is."""
+        while not self.settled:
+            self.wake()
+            await self._idle.wait()
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run something in the store's thread, between commits."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def from_other_thread(self, call: Callable[[], T]) -> T:
+        """The same for a thread that is not the event loop's: blocks it until done."""
+        return self._thread.submit(call).result()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._idle.set()
+                await self._wait_for_work()
+                self._idle.clear()
+                self._wake.clear()
+                if self._due():
+                    self.work.inputs.append(Input(Cause.TICK))
+                if self.work or self._waiting():
+                    await self._commit(self._take())
+                    await asyncio.sleep(self._interval)
+        except Exception as error:  # a defect of ours: the clients keep their data, and are told
+            log.exception("run %s: its commits have failed", self._name)
+            self.error = f"{type(error).__name__}: {error}"
+            self._broken(f"the daemon can't go on with this run ({self.error})")
+
+    async def _wait_for_work(self) -> None:
+        timeout = None if self.next_deadline is None else max(0.0, self.next_deadline - self._clock())
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except asyncio.TimeoutError:
+            return
+
+    def _due(self) -> bool:
+        return self.next_deadline is not None and self._clock() >= self.next_deadline
+
+    def _clock(self) -> float:
+        return time.monotonic() + self._clock_offset
+
+    def _take(self) -> Work:
+        work, self.work = self.work, Work()
+        # All inputs of one commit share one time, later than that of the one before: replay finds the groups by it.
+        self._now = max(self._clock(), self._now + 1e-6)
+        work.inputs = [replace(entry, now=self._now) for entry in work.inputs]
+        work.waiting = tuple(self._waiting())
+        return work
+
+    async def _commit(self, work: Work) -> None:
+        outcome = await self._until_taken(lambda: self._store.commit(work))
+        self.next_deadline = outcome.next_deadline
+        self._committed(outcome, work)
+
+    async def _until_taken(self, commit: Callable[[], Outcome]) -> Outcome:
+        while True:
+            try:
+                outcome = await self.in_thread(commit)
+            except (sqlite3.Error, OSError) as error:
+                if not self.error:
+                    log.error("run %s: the journal refuses: %s; trying again each second", self._name, error)
+                self.error = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+                commit = self._store.retry
+            else:
+                if self.error:
+                    log.warning("run %s: the journal takes data again", self._name)
+                self.error = ""
+                return outcome
