@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class Link:
 
         self._again: type[Exception] = zmq.Again
         self._nowait = zmq.NOBLOCK
+        self._events, self._pollin = zmq.EVENTS, zmq.POLLIN
         self._bell = bell
         self._context: Any = zmq.Context()
         self._socket: Any = self._context.socket(zmq.DEALER)
@@ -83,7 +85,7 @@ class Link:
 
     def wait(self, seconds: float) -> None:
         """Wait for a message or a ring of the bell, at most so long."""
-        self._poller.poll(int(seconds * 1000))
+        self._poller.poll(math.ceil(seconds * 1000))  # rounded down, the last millisecond would be a busy loop
         self._bell.hush()
 
     def send(self, message: frames.Message, payload: memoryview | bytes | None = None) -> bool:
@@ -96,11 +98,9 @@ class Link:
 
     def receive(self) -> Iterator[frames.Message]:
         """Yield what has arrived. A message that is none is passed over: a gap in acks heals itself."""
-        while True:
-            try:
-                parts: Sequence[bytes] = self._socket.recv_multipart(self._nowait)
-            except self._again:
-                return
+        # Asking first: an exception at each look costs more than all the rest of it.
+        while self._socket.getsockopt(self._events) & self._pollin:
+            parts: Sequence[bytes] = self._socket.recv_multipart(self._nowait)
             with contextlib.suppress(ProtocolError):
                 yield frames.decode(parts, max_header=MAX_REPORT_BYTES)[0]
 

@@ -82,8 +82,10 @@ def _plan(
     incarnation = os.urandom(8).hex()
     started = launch.identify(environ, place, incarnation)
     if name is None:
-        name = chosen.name or RUNS.unique(project, started.name)
-    places.check_component("name" if chosen.name != name else "ASYNCLOG_NAME", name)
+        what, name = ("ASYNCLOG_NAME", chosen.name) if chosen.name else ("name", started.name)
+        places.check_component(what, name)
+        name = RUNS.unique(project, name)
+    places.check_component("name", name)
     root = _directory(directory, environ)
     run_dir = places.run_dir(root, project, name)
     hello = Hello(
@@ -157,9 +159,12 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
         launcher = Launcher(address, runtime, spawns=plan.endpoint is None, tell=notices.add)
     rows = Rows(Ring(file.mapping), notices, strict=strict)
     sender = Sender(rows, file, spool, hello, launcher, notices, plan.settings.flush_s)
-    run = _begin(plan, notices, rows, sender, strict=strict)
-    sender.start()
-    return run
+    try:
+        sender.start()
+    except RuntimeError:  # no more threads: nothing would ever empty the ring
+        file.remove()
+        raise
+    return _begin(plan, notices, rows, sender, strict=strict)
 
 
 def _begin(plan: Plan, notices: Notices, rows: Rows, sender: Sender | None, *, strict: bool) -> Run:

@@ -118,13 +118,13 @@ class Sender(threading.Thread):
         return self._ended and self._ending is not None and self._is_over(self._ending, now)
 
     def _talk(self, link: Link, launcher: Launcher, now: float) -> None:
-        stream, ring = self._stream, self._ring
+        stream = self._stream
         for answer in link.receive():
             self._backlog.forget(stream.receive(answer, now))
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
             return
-        message = stream.due(now, self._rows.highest, ring.issued, ring.dropped)
+        message = stream.due(now, self._rows.highest, self._ring)
         if message is not None:
             if link.send(message):
                 stream.sent(message, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from asynclog_proto.flow import Pending, SendFlow
 from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
@@ -10,6 +11,18 @@ from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message
 HELLO_S, MOST_HELLO_S = 0.5, 4.0
 HEARTBEAT_S, FINISHING_HEARTBEAT_S = 2.0, 0.5
 SILENCE_S = 5.0
+
+
+class Counts(Protocol):
+    """Logged values since the stream began, as the ring counts them."""
+
+    @property
+    def issued(self) -> int:
+        """All of them."""
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Those that never became a record, by cause."""
 
 
 class Stream:
@@ -52,7 +65,7 @@ class Stream:
             self._hello_at = now + 0.02
         self.flow.close()
 
-    def due(self, now: float, step: int, issued: int, dropped: dict[str, int]) -> Message | None:
+    def due(self, now: float, step: int, counts: Counts) -> Message | None:
         """What is to be said now besides batches, if anything."""
         if self.refused is not None:
             return None
@@ -63,9 +76,9 @@ class Stream:
             self._heard = now
             return replace(self._hello, first_seq=flow.first_seq)
         if self.finishing and not flow.queue and not self._finish_sent:
-            return Finish(issued, dropped)
+            return Finish(counts.issued, counts.dropped)
         if now >= self._heartbeat_at:
-            return Heartbeat(max(step, -1), issued, dropped)
+            return Heartbeat(max(step, -1), counts.issued, counts.dropped)
         return None
 
     def sent(self, message: Message, now: float) -> None:

@@ -152,6 +152,18 @@ def test_a_second_sigterm_ends_at_once(child: Child, tmp_path: Path, runtime_dir
     assert len(left_behind(tmp_path, runtime_dir)) >= 1001
 
 
+def test_a_second_interrupt_ends_at_once(child: Child, tmp_path: Path, runtime_dir: Path) -> None:
+    process = child("time.sleep(60)")
+    ready(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) in codes(-signal.SIGINT)
+    assert time.monotonic() - before < 3
+    assert len(left_behind(tmp_path, runtime_dir)) >= 1001
+
+
 def test_os_exit_leaves_the_ring_to_the_daemon(child: Child, tmp_path: Path, runtime_dir: Path) -> None:
     process = child("os._exit(7)")
     assert process.wait(30) == 7

@@ -119,8 +119,9 @@ def test_the_directory_and_the_name_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ASYNCLOG_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("ASYNCLOG_NAME", "named")
-    run = begin(name=None, dir="asynclog", mode="offline")
-    assert run.dir == tmp_path / "elsewhere" / "p" / "named"
+    run = begin(name=None, dir="asynclog", mode="offline", project="env")
+    assert run.dir == tmp_path / "elsewhere" / "env" / "named"
+    assert begin(name=None, mode="offline", project="env").name == "named-2"
     assert begin(dir=tmp_path / "given", mode="offline").dir.parent.parent == tmp_path / "given"
 
 
