@@ -38,7 +38,7 @@ class Ring:
 
     __slots__ = (
         "_file", "_lap", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
-        "base", "capacity", "data", "limit", "place", "seq", "waits", "wake", "words",
+        "base", "capacity", "data", "issued", "limit", "place", "seq", "waits", "wake", "words",
     )  # fmt: skip
 
     def __init__(self, file: mmap.mmap, wake: Callable[[], None] = lambda: None) -> None:
@@ -51,6 +51,7 @@ class Ring:
         self.place = HEADER
         self.limit = HEADER
         self.seq = 0
+        self.issued = 0
         self.waits = 0
         self._mark_bytes = min(MARK_BYTES, self.capacity // 8)
         self._marked = HEADER
@@ -167,18 +168,20 @@ class Ring:
     # ---- counters and the end -----------------------------------------------------------------------------------
 
     @property
-    def issued(self) -> int:
-        """Values that were given to `log()`."""
-        return self.words[ISSUED_WORD]
-
-    @property
     def dropped(self) -> dict[str, int]:
         """Values that never became a record, by cause."""
         return {cause: self.words[DROPPED_WORD + i] for i, cause in enumerate(DROPS)}
 
     def issue(self, count: int) -> None:
         """Count `count` values as given."""
-        self.words[ISSUED_WORD] += count
+        self.issued += count
+        self.tell_issued()
+
+    def tell_issued(self) -> None:
+        """Put the count into the header. The hot path leaves that to the sender: should the process die before, the
+        ledger takes the records themselves for it.
+        """
+        self.words[ISSUED_WORD] = self.issued
 
     def drop(self, cause: str, count: int) -> None:
         """Count `count` of the given values as lost to `cause`, one of DROPS."""

@@ -14,7 +14,7 @@ from asynclog.ledger import Ledger
 from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
-from asynclog.ring import HEAD_WORD, ISSUED_WORD
+from asynclog.ring import HEAD_WORD
 from asynclog.rows import Rows
 from asynclog.values import FLOATS, Problem
 from asynclog_proto.records import STATUSES, Params, Summary
@@ -109,9 +109,8 @@ class Run:
                             rows.step = rows.highest = step
                             ring.place = end
                             ring.seq += 1
-                            words = ring.words
-                            words[HEAD_WORD] = ring.base + end
-                            words[ISSUED_WORD] += width
+                            ring.issued += width
+                            ring.words[HEAD_WORD] = ring.base + end
                             return
                 if reduce is None and rows.log_numbers(metrics, step, weight):
                     return

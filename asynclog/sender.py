@@ -87,7 +87,7 @@ class Sender(threading.Thread):
             if self._launcher is not None:
                 self._link = Link(self._launcher.endpoint, self.bell)
             while not self._tick(time.monotonic()):
-                (self._link or self.bell).wait(max(0.0, self._collect_at - time.monotonic()))
+                self._wait(max(0.0, self._collect_at - time.monotonic()))
             self._leave()
         except Exception as error:
             where = self._file.path or "memory"
@@ -98,15 +98,22 @@ class Sender(threading.Thread):
             self._notices.say_quietly()
             self.done.set()
 
+    def _wait(self, seconds: float) -> None:
+        # Acks can wait for the next flush while there is room: each time this thread wakes, the training pays for
+        # it with a cold cache.
+        calm = self._stream.flow.open and self._ending is None and self._ring.used < self._ring.capacity // 8
+        (self.bell if calm or self._link is None else self._link).wait(seconds)
+
     def _tick(self, now: float) -> bool:
         """One round; True when there is nothing left to do."""
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
         if self._ending is not None:
             self._end(self._ending, now)
-        # An ack wakes this thread too; what was logged since waits for the next flush, or batches would be tiny.
+        # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
         if now >= self._collect_at or self._ending is not None or self._ring.used > self._ring.capacity // 4:
             self._collect_at = now + self._flush_s
             self._backlog.collect()
+            self._ring.tell_issued()
         if self._launcher is None or self._link is None:
             self._backlog.spill(0)
             self._backlog.let_go()

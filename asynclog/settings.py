@@ -33,7 +33,7 @@ def read(environ: Mapping[str, str], uid: int) -> Settings:
         mode=check_mode("ASYNCLOG_MODE", mode),
         ring_bytes=int(_number(environ, "ASYNCLOG_RING_MB", 8, 0.125, 1024) * MIB) // 4096 * 4096,
         spool_bytes=int(_number(environ, "ASYNCLOG_SPOOL_MB", 4096, 0, 1 << 24) * MIB),
-        flush_s=_number(environ, "ASYNCLOG_FLUSH_MS", 50, 1, 10_000) / 1000,
+        flush_s=_number(environ, "ASYNCLOG_FLUSH_MS", 100, 1, 10_000) / 1000,
         endpoint=environ.get("ASYNCLOG_ENDPOINT") or None,
         name=environ.get("ASYNCLOG_NAME") or None,
         runtime=places.runtime_dir(environ, uid),

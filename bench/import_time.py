@@ -63,9 +63,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="processes for each statement")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the rows as JSON there, '-' for standard output"
-    )
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON there, '-' for standard output")
     options = parser.parse_args()
     rows = rows_of(measure(options.runs))
     if options.json == "-":

@@ -15,9 +15,7 @@ import pytest
 from hypothesis import settings
 
 FOREIGN_VARIABLES = ("ASYNCLOG_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
-RANK_VARIABLES = frozenset(
-    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"}
-)
+RANK_VARIABLES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"})
 
 # In CI the examples are the same each time, so that red means the change; at home they vary.
 settings.register_profile("home", deadline=None, print_blob=True)

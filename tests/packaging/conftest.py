@@ -37,9 +37,7 @@ def empty_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "-c",
         str(ROOT / "constraints.txt"),
     ]
-    done = subprocess.run(
-        [*install, str(wheel)], check=False, capture_output=True, text=True, env=clean_environment()
-    )
+    done = subprocess.run([*install, str(wheel)], check=False, capture_output=True, text=True, env=clean_environment())
     assert done.returncode == 0, done.stderr
     return home / "bin"
 

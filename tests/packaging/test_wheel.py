@@ -56,9 +56,7 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
         "from importlib.metadata import entry_points\n"
         "for point in entry_points(group='asynclog.backends'): print(point.name, point.load().__name__)"
     )
-    found = dict(
-        line.split() for line in run_in(empty_environment, tmp_path, "python", "-c", script).splitlines()
-    )
+    found = dict(line.split() for line in run_in(empty_environment, tmp_path, "python", "-c", script).splitlines())
     assert found == {
         "csv": "CsvBackend",
         "jsonl": "JsonlBackend",
