@@ -208,9 +208,11 @@ def main() -> int:
         cases = [(names, 1, True) for names in NAMES] + [(10, 2, True), (10, 1, False), (1000, 1, False)]
         rows = [measure(names, logs, seconds, journaled=journaled) for names, logs, journaled in cases]
         keys = ["names", "logs_per_step", "journal", "batch_kb", "scalars", "scalars_per_cpu_s", "ns_per_scalar"]
-    out.print(
-        harness.table(f"ingest, {RANKS} ranks", keys, ([harness.short(row[key]) for key in keys] for row in rows))
-    )
+    cells = [[harness.short(row[key]) for key in keys] for row in rows]
+    out.print(harness.table(f"ingest, {RANKS} ranks", keys, cells))
+    if chosen.readme and not chosen.memory:
+        about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'numpy'])}"
+        harness.write_readme("ingest", harness.markdown(keys, cells, about))
     harness.write_json(chosen.json, rows)
     return 0 if harness.print_checks(out, _checks(rows, memory=chosen.memory)) or not chosen.check else 1
 

@@ -40,6 +40,7 @@ class Committer:
         committed: Callable[[Outcome, Work], None],
         waiting: Callable[[], list[int]],
         broken: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.work = Work()
         self.error = ""
@@ -47,6 +48,7 @@ class Committer:
         self.next_deadline: float | None = None
         self._name, self._interval = name, interval
         self._committed, self._waiting, self._broken = committed, waiting, broken
+        self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -56,7 +58,7 @@ class Committer:
         self._store = store = await self.in_thread(make)
         # Deadlines must not expire because no daemon was there, nor because someone set the computer's clock.
         self._now = store.last_now
-        self._clock_offset = self._now - time.monotonic()
+        self._clock_offset = self._now - self._monotonic()
         return store
 
     async def start(self) -> None:
@@ -133,7 +135,7 @@ class Committer:
         return self.next_deadline is not None and self._clock() >= self.next_deadline
 
     def _clock(self) -> float:
-        return time.monotonic() + self._clock_offset
+        return self._monotonic() + self._clock_offset
 
     def _take(self) -> Work:
         work, self.work = self.work, Work()

@@ -27,7 +27,7 @@ def run_in(environment: Path, cwd: Path, program: str, *arguments: str) -> str:
 def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {*PACKAGES, f"asynclogd-{__version__}.dist-info"}
-    assert not [name for name in names if "test" in name or name.endswith((".pyc", ".toml"))]
+    assert not [name for name in names if "tests/" in name or "test_" in name or name.endswith((".pyc", ".toml"))]
 
 
 def test_each_package_says_that_it_is_typed(wheel: Path) -> None:
@@ -63,3 +63,21 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
         "mlflow": "MlflowBackend",
         "tensorboard": "TensorBoardBackend",
     }
+
+
+LOG_AND_READ_BACK = """
+import csv, sys, asynclog
+with asynclog.init(project="p", name="r", dir=sys.argv[1]) as run:
+    for step in range(100):
+        run.log({"loss": step / 2}, step=step)
+rows = list(csv.DictReader(open(sys.argv[1] + "/p/r/csv/metrics.csv")))
+print(len(rows), rows[99]["loss"])
+"""
+
+
+def test_what_is_logged_there_can_be_read_back(empty_environment: Path, tmp_path: Path, runtime_dir: Path) -> None:
+    command = [str(empty_environment / "python"), "-c", LOG_AND_READ_BACK, str(tmp_path)]
+    environ = {**clean_environment(), "ASYNCLOG_RUNTIME_DIR": str(runtime_dir)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=60)
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", ["100", "49.5"])
+    assert list((tmp_path / "p" / "r" / "tensorboard").glob("events.out.tfevents.*"))

@@ -1,0 +1,35 @@
+"""bench/ingest.py and bench/tensorboard.py, run as a user runs them, shortly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+def measured(script: str, *options: str) -> list[dict[str, Any]]:
+    command = [sys.executable, str(BENCH / script), "--quick", "--json", "-", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
+    rows = measured("ingest.py")
+    assert {10, 1000} <= {row["names"] for row in rows}
+    for row in rows:
+        assert row["ranks"] == 8
+        assert row["scalars_per_cpu_s"] > 0
+
+
+@pytest.mark.torch
+def test_tensorboard_is_measured_beside_summarywriter() -> None:
+    pytest.importorskip("torch")
+    rows = measured("tensorboard.py")
+    assert {"asynclog", "SummaryWriter"} <= {str(value) for row in rows for value in row.values()}
