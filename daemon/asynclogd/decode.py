@@ -115,6 +115,7 @@ class _Reading:
         self.seen += 1
         if isinstance(record, records.Layout):
             self._layout(record)
+            self._segment.interrupt()
         elif isinstance(record, records.Row):
             raise ProtocolError("a row has one encoding only: every field at its full width")
         elif self.seen > self._skip:

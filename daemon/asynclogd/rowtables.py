@@ -89,6 +89,10 @@ class Segment:
         runs.append((shape, at, 1, shape.size))
         return at + shape.size, 1
 
+    def interrupt(self) -> None:
+        """Something else stands here between the rows: no period of rows may reach over it."""
+        self._last_single.clear()
+
     def _again(self, at: int, span: int, period: list[tuple[Shape, int, int, int]]) -> int:
         """How often the runs of `period`, which end where `at` is, come again there."""
         view = self._view

@@ -116,6 +116,12 @@ def test_tells_what_the_records_say_one_by_one(seed: int) -> None:
     assert again.records == len(said)
 
 
+def test_a_layout_said_again_between_rows_is_no_part_of_a_period() -> None:
+    ab, cd = Layout(0, ("a", "b")), Layout(1, ("c", "d"))
+    said: list[Record] = [ab, cd, row(ab, 0), ab, row(ab, 1), ab, row(ab, 2), ab, row(ab, 3), row(cd, 4), row(cd, 5)]
+    assert series(StreamDecoder().decode(payload(*said))) == expected(said)
+
+
 def test_a_define_stands_between_the_rows_before_and_after_it() -> None:
     define = Define("a", ("sum",), per_rank=True)
     first, middle, last, end = StreamDecoder().decode(payload(AB, row(AB, 0), define, row(AB, 1), End("success")))
