@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain
 from pathlib import Path
@@ -28,33 +29,33 @@ class Estate:
 
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams of `pipelines` by their spools, and of any run by their `rings`."""
-        dead: dict[Pipeline, list[Session]] = {}
-        for pipeline in pipelines:
-            for spool in sorted((pipeline.run_dir / "spool").glob("*/")):
-                hello = await asyncio.to_thread(recovery.spool_hello, spool)
-                await self._join(hello, dead)
+        found: dict[str, Hello] = {}
+        for directory in [spool for pipeline in pipelines for spool in sorted(pipeline.run_dir.glob("spool/*/"))]:
+            _note(await asyncio.to_thread(recovery.spool_hello, directory), found)
         for ring in rings:
+            left = await asyncio.to_thread(_read_ring, ring)
+            _note(left.hello if left is not None else None, found)
+        runs: dict[Pipeline, list[Hello]] = {}
+        for hello in found.values():
             try:
-                left = await asyncio.to_thread(recovery.read_ring, ring)
-            except (ProtocolError, OSError) as error:
-                log.error("ring %s can't be read: %s", ring, error)
-            else:
-                await self._join(left.hello if left is not None else None, dead)
-        # Every stream has joined before the first is taken up, so that steps wait for all of them.
-        await asyncio.gather(*(self.bury(pipeline, sessions) for pipeline, sessions in dead.items()))
+                runs.setdefault(await self._open_run(hello), []).append(hello)
+            except (AsynclogError, OSError) as error:
+                log.error("run %s/%s, rank %d can't be taken up: %s", hello.project, hello.name, hello.rank, error)
+        await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
 
-    async def _join(self, hello: Hello | None, dead: dict[Pipeline, list[Session]]) -> None:
-        if hello is None or (hello.ring and not recovery.owner_is_dead(Path(hello.ring))):
-            return
-        try:
-            pipeline = await self._open_run(hello)
-            session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
-        except (AsynclogError, OSError) as error:
-            log.error("run %s/%s, rank %d can't be taken up: %s", hello.project, hello.name, hello.rank, error)
-            return
-        sessions = dead.setdefault(pipeline, [])
-        if session not in sessions:
-            sessions.append(session)
+    async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
+        """Launch after launch, as they were; in each, every rank has joined before the first one's rows are taken,
+        so that steps wait for all of them.
+        """
+        launches: dict[str, list[Hello]] = {}
+        for hello in hellos:
+            launches.setdefault(hello.launch, []).append(hello)
+        beginnings = {name: min([await _began(hello) for hello in launch]) for name, launch in launches.items()}
+        for name in sorted(launches, key=lambda name: beginnings[name]):
+            sessions = [
+                pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None) for hello in launches[name]
+            ]
+            await self.bury(pipeline, sessions)
 
     def bury(self, pipeline: Pipeline, sessions: list[Session]) -> asyncio.Future[list[BaseException | None]]:
         """Take up these streams of a run together; done when all of them are, whoever asked first."""
@@ -81,11 +82,24 @@ class Estate:
                 session.count(ring.issued, dict(ring.dropped))
             spooled = recovery.spool_batches(session.spool) if session.spool is not None else iter(())
             left[session.stream.incarnation] = chain(spooled, ring.batches if ring is not None else ())
-        await pipeline.take_left(recovery.by_time(left))
+        await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:
             await asyncio.to_thread(recovery.remove, session.ring, session.spool)
             log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
+
+
+def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
+    if hello is not None and (not hello.ring or recovery.owner_is_dead(Path(hello.ring))):
+        found[hello.incarnation] = hello
+
+
+async def _began(hello: Hello) -> float:
+    ring, spool = (Path(path) if path else None for path in (hello.ring, hello.spool))
+    try:
+        return await asyncio.to_thread(recovery.began, ring, spool)
+    except (ProtocolError, OSError):
+        return math.inf  # its burial will say what is wrong
 
 
 def _read_ring(path: Path | None) -> recovery.LeftRing | None:

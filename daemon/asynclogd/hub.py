@@ -93,7 +93,7 @@ class Hub:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
         if dead := [session for session in older if self._is_dead(session)]:
-            await self._estate.bury(pipeline, dead)
+            await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
 
     async def _pipeline(self, hello: Hello) -> Pipeline:
         for what, value in (("project", hello.project), ("run name", hello.name)):
@@ -187,8 +187,9 @@ class Hub:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for pipeline in list(self.runs.values()):
-                if dead := [session for session in pipeline.sessions.values() if self._is_dead(session)]:
-                    self._estate.bury(pipeline, dead)
+                dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
+                for launch in dict.fromkeys(session.stream.launch for session in dead):
+                    self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
                 await self._close_when_complete(pipeline)
 
     def _is_dead(self, session: Session) -> bool:

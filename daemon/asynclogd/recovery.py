@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import heapq
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,14 +88,22 @@ def spool_batches(directory: Path) -> Iterator[LeftBatch]:
             yield LeftBatch(batch.first_seq, batch.count, bytes(batch.payload))
 
 
-def by_time(streams: Mapping[Key, Iterator[LeftBatch]]) -> Iterator[tuple[Key, LeftBatch]]:
-    """The batches of several streams, each stream's in order, the streams beside each other as they were logged.
+def by_step(streams: Mapping[Key, Iterator[LeftBatch]]) -> Iterator[tuple[Key, LeftBatch]]:
+    """The batches of several ranks of one launch, each rank's in order, the ranks beside each other by their steps.
 
-    One stream after the other would run far ahead of the rest, and its steps would close without them.
+    One rank after the other would run far ahead of the rest, and its steps would close without them.
     """
-    timed = [_timed(number, key, batches) for number, (key, batches) in enumerate(streams.items())]
-    for _, _, key, batch in heapq.merge(*timed, key=lambda entry: entry[:2]):
+    placed = [_by_steps(number, key, batches) for number, (key, batches) in enumerate(streams.items())]
+    for _, _, key, batch in heapq.merge(*placed, key=lambda entry: entry[:2]):
         yield key, batch
+
+
+def began(ring: Path | None, spool: Path | None) -> float:
+    """When the first row that a dead stream left was logged, s since the epoch; endless when it left none."""
+    left = read_ring(ring) if ring is not None else None
+    batches = chain(spool_batches(spool) if spool is not None else (), left.batches if left is not None else ())
+    rows = (row for row in map(_first_row, batches) if row is not None)
+    return next((row.time for row in rows), math.inf)
 
 
 def remove(ring: Path | None, spool: Path | None) -> None:
@@ -122,23 +132,23 @@ def _hello(data: bytes) -> frames.Hello:
     return message
 
 
-def _timed(number: int, key: Key, batches: Iterator[LeftBatch]) -> Iterator[tuple[float, int, Key, LeftBatch]]:
-    time = 0.0
+def _by_steps(number: int, key: Key, batches: Iterator[LeftBatch]) -> Iterator[tuple[float, int, Key, LeftBatch]]:
+    step = -math.inf
     for batch in batches:
-        time = max(time, _first_time(batch.payload))
-        yield time, number, key, batch
+        row = _first_row(batch)
+        step = step if row is None else max(step, row.step)
+        yield step, number, key, batch
 
 
-def _first_time(payload: bytes) -> float:
-    """When the first row of a batch was logged, s since the epoch; 0 when it holds none."""
+def _first_row(batch: LeftBatch) -> records.Row | None:
     try:
-        for start, end in records.iterate(payload):
-            record = records.decode(payload[start:end])
+        for start, end in records.iterate(batch.payload):
+            record = records.decode(batch.payload[start:end])
             if isinstance(record, records.Row):
-                return record.time
+                return record
     except ProtocolError:
         pass  # whoever takes the batch will say so
-    return 0.0
+    return None
 
 
 def _ring_batches(data: memoryview, state: ringfile.RingState) -> list[LeftBatch]:

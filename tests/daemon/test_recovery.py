@@ -88,13 +88,21 @@ def test_a_segment_with_a_spoiled_hello_is_still_read(tmp_path: Path) -> None:
     assert [(b.first_seq, b.count) for b in recovery.spool_batches(tmp_path / "s")] == [(0, 2), (2, 1)]
 
 
-def test_streams_are_read_beside_each_other_each_in_its_order() -> None:
-    def stream(times: list[float]) -> list[recovery.LeftBatch]:
-        return [recovery.LeftBatch(seq, 1, row(seq, time)) for seq, time in enumerate(times)]
+def test_ranks_are_read_beside_each_other_each_in_its_order() -> None:
+    def stream(steps: list[int]) -> list[recovery.LeftBatch]:
+        return [recovery.LeftBatch(seq, 1, row(step)) for seq, step in enumerate(steps)]
 
-    streams = {"a": iter(stream([1.0, 2.0, 1.5, 9.0])), "b": iter(stream([1.2, 2.1, 3.0]))}
-    taken = [(key, batch.first_seq) for key, batch in recovery.by_time(streams)]
+    streams = {"a": iter(stream([10, 20, 15, 90])), "b": iter(stream([12, 21, 30]))}
+    taken = [(key, batch.first_seq) for key, batch in recovery.by_step(streams)]
     assert taken == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1), ("b", 2), ("a", 3)]
+
+
+def test_it_is_known_when_a_dead_stream_began(tmp_path: Path) -> None:
+    (tmp_path / "r.ring").write_bytes(ring_with([row(5, time=7.0)]))
+    write_spool(tmp_path / "s", [segment(0, [row(1, time=3.0), row(2, time=4.0)])])
+    assert recovery.began(tmp_path / "r.ring", None) == 7.0
+    assert recovery.began(tmp_path / "r.ring", tmp_path / "s") == 3.0
+    assert recovery.began(None, tmp_path / "none") == float("inf")
 
 
 HOLD = """
