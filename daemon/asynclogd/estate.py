@@ -26,6 +26,8 @@ class Estate:
     def __init__(self, open_run: OpenRun) -> None:
         self._open_run = open_run
         self._burials: dict[str, asyncio.Task[None]] = {}
+        self.given_up: set[Path] = set()
+        """rings that could not be taken up; they stay where they are, for `asynclog sync` or a later daemon"""
 
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams of `pipelines` by their spools, and of any run by their `rings`."""
@@ -34,13 +36,17 @@ class Estate:
             _note(await asyncio.to_thread(recovery.spool_hello, directory), found)
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
-            _note(left.hello if left is not None else None, found)
+            if left is None:
+                self.given_up.add(ring)
+            else:
+                _note(left.hello, found)
         runs: dict[Pipeline, list[Hello]] = {}
         for hello in found.values():
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
             except (AsynclogError, OSError) as error:
                 log.error("run %s/%s, rank %d can't be taken up: %s", hello.project, hello.name, hello.rank, error)
+                self.given_up.add(Path(hello.ring))
         await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
 
     async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
@@ -85,7 +91,10 @@ class Estate:
         await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:
-            await asyncio.to_thread(recovery.remove, session.ring, session.spool)
+            if session.flow.committed == session.flow.next_seq:
+                await asyncio.to_thread(recovery.remove, session.ring, session.spool)
+            elif session.ring is not None:
+                self.given_up.add(session.ring)
             log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
 
 

@@ -47,7 +47,7 @@ class Hub:
 
     async def open(self) -> None:
         """Take up what an earlier daemon or dead ranks left, and begin to watch."""
-        await self.recover(self._left_rings(), self._left_runs())
+        await self.recover(self._orphans(), self._left_runs())
         self._spawn(self._watch(), "watch")
 
     async def close(self, timeout: float) -> None:
@@ -91,6 +91,9 @@ class Hub:
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
+        if any(session.stream.launch == launch for session in pipeline.sessions.values()):
+            return
+        await self._estate.recover(self._orphans(), [])
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
         if dead := [session for session in older if self._is_dead(session)]:
             await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
@@ -134,6 +137,7 @@ class Hub:
         return await asyncio.shield(task)
 
     async def _open_run(self, run_dir: Path) -> Pipeline:
+        self.closed_runs.pop(str(run_dir), None)
         pipeline = Pipeline(run_dir, self._config.daemon, self._send)
         await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
         await pipeline.open()
@@ -186,6 +190,8 @@ class Hub:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            if orphans := self._orphans():
+                await self._estate.recover(orphans, [])
             for pipeline in list(self.runs.values()):
                 dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
                 for launch in dict.fromkeys(session.stream.launch for session in dead):
@@ -208,8 +214,12 @@ class Hub:
         elif now - self._complete_since.setdefault(pipeline.run_dir, now) > REST_SECONDS:
             await self._close_run(pipeline, self._config.daemon.drain_timeout)
 
-    def _left_rings(self) -> list[Path]:
-        return sorted((self._runtime / "rings").glob("*.ring"))
+    def _orphans(self) -> list[Path]:
+        """Rings of dead processes that never came to say hello, or whose run is closed."""
+        known = {session.ring for run in self.runs.values() for session in run.sessions.values()}
+        rings = sorted((self._runtime / "rings").glob("*.ring"))
+        unknown = [ring for ring in rings if ring not in known and ring not in self._estate.given_up]
+        return [ring for ring in unknown if recovery.owner_is_dead(ring)]
 
     def _left_runs(self) -> list[Path]:
         runs = [Path(marker.read_text().strip()) for marker in (self._runtime / "runs").iterdir()]
@@ -228,5 +238,5 @@ class Hub:
 
     @property
     def busy(self) -> bool:
-        """Whether a rank is live or a backend has something to get."""
-        return any(not run.complete for run in self.runs.values())
+        """Whether a rank is live, a dead one has left something, or a backend has something to get."""
+        return bool(self._opening or self._orphans()) or any(not run.complete for run in self.runs.values())

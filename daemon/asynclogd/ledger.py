@@ -29,6 +29,7 @@ def balance(
     issued = max(reported + host_values, journaled + dropped.total())
     return {
         "issued": issued,
+        "host": host_values,
         "journaled": journaled,
         "in_transit": issued - journaled - dropped.total(),
         "dropped": dict(dropped),

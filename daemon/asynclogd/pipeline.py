@@ -218,6 +218,8 @@ class Pipeline:
             log.error("run %s: rank %d is refused: %s", self.name, by_id[number].stream.rank, reason)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
+        for number, step in outcome.steps.items():
+            by_id[number].step = max(by_id[number].step, step)
         self._advance_finishes(outcome.open_values)
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:

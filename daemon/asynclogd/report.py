@@ -37,7 +37,9 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
 
 
 def run_report(run: Pipeline) -> dict[str, Any]:
-    """One run: its ranks, backends and ledger."""
+    """One run: its ranks, backends and ledger. `lag_steps` is how far a rank is behind the one that leads."""
+    sessions = sorted(run.sessions.values(), key=lambda session: (session.stream.rank, session.stream.id))
+    leading = max((session.step for session in sessions), default=-1)
     return {
         "project": run.project,
         "name": run.name,
@@ -56,12 +58,13 @@ def run_report(run: Pipeline) -> dict[str, Any]:
                 "host": session.stream.host,
                 "pid": session.stream.pid,
                 "step": session.step,
+                "lag_steps": leading - session.step,
                 "records": session.stream.next_seq,
                 "uncommitted_records": session.flow.next_seq - session.flow.committed,
                 "lost_records": session.stream.lost,
                 "silent_s": round(time.monotonic() - session.heard, 1) if session.heard else None,
             }
-            for session in run.sessions.values()
+            for session in sessions
         ],
         "backends": {
             name: {

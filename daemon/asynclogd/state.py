@@ -35,6 +35,8 @@ class RunState:
         self.host_values = 0
         self.ended: set[int] = set()
         """streams that have said END"""
+        self.steps: dict[int, int] = {}
+        """the highest step that each stream has logged, of those that logged since this state was made"""
         self._decoders: dict[int, StreamDecoder] = {}
         self._ranks: dict[int, tuple[int, str]] = {}
         self._host_points: list[Item] = []
@@ -121,6 +123,8 @@ class RunState:
         else:
             rank, launch = self._ranks[entry.stream]
             self.reducer.feed(rank, launch, decoded, entry.now)
+            tops = [int(rows.steps.max()) for rows in decoded if isinstance(rows, Rows)]
+            self.steps[entry.stream] = max([self.steps.get(entry.stream, -1), *tops])
             if any(isinstance(record, End) for record in decoded):
                 self.ended.add(entry.stream)
         return None

@@ -42,6 +42,8 @@ class Outcome:
     refused: dict[int, str]
     """streams that sent what can't be decoded, and why"""
     ended: frozenset[int]
+    steps: dict[int, int]
+    """the highest step of each stream that has logged"""
     items: list[tuple[int, Item]]
     journaled: int
     host_values: int
@@ -127,6 +129,7 @@ class RunStore:
             streams={stream.id: stream for stream in commit.streams},
             refused=refused,
             ended=frozenset(state.ended),
+            steps=dict(state.steps),
             items=list(zip(offsets, commit.items, strict=True)),
             journaled=state.journaled,
             host_values=state.host_values,

@@ -59,6 +59,36 @@ def test_signals_reach_the_command(start, tmp_path: Path, eventually) -> None:
     assert command.wait(60) == 5
 
 
+def test_a_signal_to_the_whole_group_reaches_the_command_once(start, tmp_path: Path, eventually) -> None:
+    script = (
+        "import signal, sys, time, pathlib\n"
+        f"told = pathlib.Path({str(tmp_path / 'told')!r})\n"
+        "signal.signal(signal.SIGINT, lambda *_: told.open('a').write('x'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "while True: time.sleep(0.01)\n"
+    )
+    command = start(*RUN, "--", sys.executable, "-c", script)
+    eventually((tmp_path / "ready").exists, 30, "the command is running")
+    os.killpg(command.pid, signal.SIGINT)
+    eventually((tmp_path / "told").exists, 30, "SIGINT has arrived")
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.wait(60) == 3
+    assert (tmp_path / "told").read_text() == "x"
+
+
+def test_a_rank_that_dies_before_the_daemon_knew_it_loses_nothing(start, tmp_path: Path, output) -> None:
+    script = (
+        "import asynclog, os, signal\n"
+        f"run = asynclog.init(project='p', name='run', dir={str(tmp_path)!r})\n"
+        "for step in range(100): run.log({'loss': step / 2}, step=step)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert start(*RUN, "--", sys.executable, "-c", script).wait(60) == 137
+    expect_each_once(tmp_path / "p" / "run", "loss", {step: step / 2 for step in range(100)})
+    assert "rank 0 died" in output()
+
+
 def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Path, eventually, output) -> None:
     command = start(*RUN, "--", sys.executable, HERE / "worker.py", tmp_path, "--steps", 3000, "--period", 0.002)
     told = tmp_path / "returned-run-0"
@@ -67,7 +97,7 @@ def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Pa
     os.kill(int(lock.read_text()), signal.SIGKILL)
     assert command.wait(120) == 0
     expect_each_once(tmp_path / "p" / "run", "loss", {step: value(0, step) for step in range(3000)})
-    assert "started again 1 time" in output()
+    assert "started again once" in output()
 
 
 def test_a_second_daemon_on_the_same_place_is_refused(start, runtime_dir: Path, eventually, output) -> None:

@@ -17,7 +17,7 @@ from asynclogd.cli.sync import sync
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="asynclog")
 def cli() -> None:
-    r"""Asynchronous logging for training: ranks push, a daemon reduces, limits and delivers.
+    """Asynchronous logging for training: ranks push, a daemon reduces, limits and delivers.
 
     \b
     asynclog run -- torchrun --nproc-per-node 8 train.py   a daemon beside the training, drained at its end

@@ -35,24 +35,36 @@ def _run(run: Mapping[str, Any]) -> None:
     console.print(f"\n[bold]{run['project']}/{run['name']}[/]  {run['dir']}", soft_wrap=True)
     if run["journal_error"]:
         console.print(f"[red]the journal refuses data: {run['journal_error']}[/]")
-    ranks = Table("rank", "state", "host", "pid", "step", "records", "silent", box=None, padding=(0, 2))
+    ranks = Table(box=None, padding=(0, 1))
+    for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for"):
+        ranks.add_column(title, no_wrap=True)
     for rank in run["ranks"]:
         silent = "" if rank["silent_s"] is None else f"{rank['silent_s']} s"
-        step = "" if rank["step"] < 0 else count(rank["step"])
-        state = rank["state"] + (f": {rank['reason']}" if rank["reason"] else "")
+        step, lag = ("", "") if rank["step"] < 0 else (count(rank["step"]), count(rank["lag_steps"]))
         ranks.add_row(
-            f"{rank['rank']} of {rank['world_size']}", state, rank["host"], str(rank["pid"]), step,
+            f"{rank['rank']} of {rank['world_size']}", rank["state"], rank["host"], str(rank["pid"]), step, lag,
             count(rank["records"]), silent,
         )  # fmt: skip
     console.print(ranks)
+    troubled_ranks(run["ranks"])
     ledger(run["ledger"], run["backends"])
+
+
+def troubled_ranks(ranks: list[Mapping[str, Any]]) -> None:
+    """A line for each rank that died or was refused."""
+    for rank in ranks:
+        if rank["state"] == "dead":
+            console.print(f"[red]rank {rank['rank']} died[/] without finish(), after step {rank['step']}")
+        elif rank["state"] == "refused":
+            console.print(f"[red]rank {rank['rank']} was refused:[/] {rank['reason']}")
 
 
 def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None) -> None:
     """The ledger of a run: every logged value accounted for."""
     dropped = ", ".join(f"{cause} {count(n)}" for cause, n in ledger["dropped"].items()) or "none"
+    host = f" ({count(ledger['host'])} of them system/* of this host)" if ledger["host"] else ""
     console.print(
-        f"values issued {count(ledger['issued'])} = journaled {count(ledger['journaled'])} "
+        f"values issued {count(ledger['issued'])}{host} = journaled {count(ledger['journaled'])} "
         f"+ in transit {count(ledger['in_transit'])} + dropped {count(sum(ledger['dropped'].values()))} ({dropped})"
     )
     table = Table(box=None, padding=(0, 1))

@@ -40,7 +40,7 @@ def run(
     no_host_metrics: bool,
     command: tuple[str, ...],
 ) -> None:
-    r"""Run COMMAND with a daemon beside it.
+    """Run COMMAND with a daemon beside it.
 
     \b
     asynclog run -- torchrun --nproc-per-node 2 train.py
@@ -80,11 +80,19 @@ def _finish(daemon: SupervisedDaemon, timeout: float) -> None:
     for run in runs.values():
         _print_run(run)
     if daemon.restarts:
-        render.console.print(f"the daemon was started again {daemon.restarts} times; its log: {daemon.log}")
-    elif done:
-        shutil.rmtree(daemon.runtime, ignore_errors=True)
+        times = "once" if daemon.restarts == 1 else f"{daemon.restarts} times"
+        render.console.print(f"the daemon died and was started again {times}; its log: {daemon.log}", soft_wrap=True)
+    if not runs:
+        render.console.print("asynclog: no run came to this daemon. Does the command call asynclog.init()?")
+    rings = list((daemon.runtime / "rings").glob("*.ring"))
+    for ring in rings:
+        render.console.print(f"[yellow]this ring could not be delivered and is kept:[/] {ring}", soft_wrap=True)
     for path in [] if done else runs:
-        render.console.print(f"[yellow]not everything is delivered; go on with:[/] asynclog sync {path}")
+        render.console.print(
+            f"[yellow]not everything is delivered; go on with:[/] asynclog sync {path}", soft_wrap=True
+        )
+    if done and not rings and not daemon.restarts:
+        shutil.rmtree(daemon.runtime, ignore_errors=True)
 
 
 def _drain(daemon: SupervisedDaemon, runs: dict[str, Mapping[str, Any]], timeout: float) -> bool:
@@ -112,5 +120,6 @@ def _drain(daemon: SupervisedDaemon, runs: dict[str, Mapping[str, Any]], timeout
 
 def _print_run(run: Mapping[str, Any]) -> None:
     render.console.print(f"\n[bold]asynclog[/] {run['dir']}", soft_wrap=True)
+    render.troubled_ranks(run.get("ranks", []))
     render.ledger(run["ledger"], run["backends"])
     render.where_to_look(run["dir"], run["ledger"]["backends"])

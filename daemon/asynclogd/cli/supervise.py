@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -93,36 +93,63 @@ def _private_log(path: Path) -> Iterator[IO[bytes]]:
 def run_child(command: Sequence[str], environ: Mapping[str, str], daemon: SupervisedDaemon) -> int:
     """Run the training command to its end, with signals forwarded and the daemon watched. Returns the exit code
     as a shell gives it: 128 + the signal's number for a killed child. Raises FileNotFoundError, PermissionError.
+
+    The child has a process group of its own, in the terminal's foreground: what a terminal or a sender signals reaches
+    it once, directly or through us, and never both ways.
     """
-    child = subprocess.Popen(command, env=dict(environ))
-    with _forwarding_to(child):
-        while child.poll() is None:
-            try:
-                child.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                daemon.watch()
+    with _forwarding() as forward_to:
+        child = subprocess.Popen(command, env=dict(environ), preexec_fn=os.setpgrp)  # noqa: PLW1509 - one thread
+        forward_to(child)
+        with _foreground(child.pid):
+            while child.poll() is None:
+                try:
+                    child.wait(POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    daemon.watch()
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
 @contextmanager
-def _forwarding_to(child: subprocess.Popen[Any]) -> Iterator[None]:
-    def forward(number: int, _: FrameType | None) -> None:
-        # A terminal's Ctrl-C reaches every process of its foreground group, the child too: once is enough.
-        if number == signal.SIGINT and _in_terminal_foreground():
-            return
-        if child.poll() is None:
-            child.send_signal(number)
+def _forwarding() -> Iterator[Callable[[subprocess.Popen[Any]], None]]:
+    """Signals go to the process that is told to what this gives; until then they wait for it."""
+    children: list[subprocess.Popen[Any]] = []
+    waiting: list[int] = []
+
+    def forward(number: int, _: FrameType | None = None) -> None:
+        if not children:
+            waiting.append(number)
+        elif children[0].poll() is None:
+            children[0].send_signal(number)
+
+    def forward_to(child: subprocess.Popen[Any]) -> None:
+        children.append(child)
+        for number in waiting:
+            forward(number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield
+        yield forward_to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _in_terminal_foreground() -> bool:
+@contextmanager
+def _foreground(group: int) -> Iterator[None]:
+    """Give the terminal to the child, as a shell does, when we have it ourselves: Ctrl-C and debuggers work."""
     try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError):
-        return False
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    ours = os.getpgrp()
+    ignored = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or the kernel stops us for the way back
+    try:
+        if os.tcgetpgrp(terminal) == ours:
+            os.tcsetpgrp(terminal, group)
+        yield
+        if os.tcgetpgrp(terminal) == group:
+            os.tcsetpgrp(terminal, ours)
+    finally:
+        signal.signal(signal.SIGTTOU, ignored)
+        os.close(terminal)

@@ -60,17 +60,34 @@ async def _sync(rings: list[Path], runs: list[Path], runtime: Path, config: Conf
     own = runtime / f"sync-{os.getpid()}"
     prepare_runtime(own)
     hub = Hub(own, config, lambda *_: None)
+    before = {path: await _opened(hub, path) for path in runs}
     await hub.recover(rings, runs)
     try:
         done = await _drain(hub, timeout)
     finally:
         reports = [run_report(run) for run in hub.runs.values()]
+        idle = {str(path) for path, run in hub.runs.items() if before.get(path) == run.outcome.journaled}
         await hub.close(config.daemon.drain_timeout)
+    refused = [rank for run in reports for rank in run["ranks"] if rank["state"] == "refused"]
     for run in reports:
-        _print(run, hub.closed_runs[run["dir"]])
+        if run["dir"] not in idle:
+            _print(run, hub.closed_runs[run["dir"]])
+    if idle:
+        render.console.print(f"{len(idle)} of {len(reports)} runs had nothing left to deliver")
+    for rank in refused:
+        render.console.print(f"[red]rank {rank['rank']} is refused, its data stay:[/] {rank['reason']}")
     if done:
         shutil.rmtree(own)
-    return done and bool(reports)
+    return done and not refused and len(reports) >= len(runs)
+
+
+async def _opened(hub: Hub, path: Path) -> int | None:
+    """How many values a run had journaled when everything of it had been delivered already; None otherwise."""
+    try:
+        run = await hub.open_run(path)
+    except (AsynclogError, OSError):
+        return None  # recovering will say why
+    return run.outcome.journaled if run.complete and run.last_offset else None
 
 
 def find_runs(directory: Path) -> list[Path]:
