@@ -42,6 +42,16 @@ def identify(environ: Mapping[str, str], ranks: Ranks, incarnation: str) -> Laun
     return Launch(mark, _named(parent.started, mark))
 
 
+def is_restart(environ: Mapping[str, str]) -> bool:
+    """Whether torchrun or SLURM says that this is not the job's first attempt."""
+    return any(environ.get(name, "0") != "0" for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
+
+
+def process_start() -> float:
+    """When this process began, s since the epoch."""
+    return _describe(os.getpid()).started
+
+
 def _torchrun(environ: Mapping[str, str]) -> Launch:
     run_id = environ["TORCHELASTIC_RUN_ID"]
     master = [environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT")]

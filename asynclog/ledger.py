@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -31,6 +31,15 @@ class Ledger:
     backends: Mapping[str, BackendLedger] = field(default_factory=dict)
     spool: str = ""
     """where records wait for `asynclog sync`, "" when none do"""
+
+    def with_late_drops(self, dropped: Mapping[str, int]) -> Ledger:
+        """The same with what was dropped after the daemon told it: `log()` after `finish()`. `dropped` are this
+        rank's by now.
+        """
+        late = dropped.get("after_finish", 0) - self.dropped.get("after_finish", 0)
+        if late <= 0:
+            return self
+        return replace(self, issued=self.issued + late, dropped={**self.dropped, "after_finish": late})
 
     def __str__(self) -> str:
         lost = "".join(f", {count} dropped ({cause})" for cause, count in self.dropped.items())

@@ -24,6 +24,9 @@ class Notices:
         self._lock = threading.Lock()
         self._seen: set[object] = set()
         self._waiting: list[str] = []
+        # Where the run was begun, for what is told from a thread of ours, which has no caller.
+        frame = sys._getframe(_depth_of_caller() - 1)  # noqa: SLF001 - as below
+        self._begun = frame.f_code.co_filename, frame.f_lineno
 
     def add(self, key: object, text: str) -> None:
         """Keep `text` for the next `say`, unless `key` was told before."""
@@ -51,11 +54,16 @@ class Notices:
             warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=depth)
 
     def say_quietly(self) -> None:
-        """`say` for a thread of ours, which no warning filter may end."""
-        try:
-            self.say()
-        except AsynclogWarning as warning:
-            print(warning, file=sys.stderr)  # noqa: T201 - the last way to be heard
+        """`say` for a thread of ours, which no warning filter may end; the place is where the run was begun."""
+        if not self._waiting:
+            return
+        with self._lock:
+            texts, self._waiting = self._waiting, []
+        for text in texts:
+            try:
+                warnings.warn_explicit(f"asynclog: {text}", AsynclogWarning, *self._begun)
+            except AsynclogWarning as warning:
+                print(warning, file=sys.stderr)  # noqa: T201 - the last way to be heard
 
 
 def _depth_of_caller() -> int:

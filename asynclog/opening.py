@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,11 +65,30 @@ def open_run(
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
+    _tell_of_earlier_run(plan, notices)
     run = _open(plan, notices, strict=strict)
     if config is not None:
         run.params(config)
     notices.say()
+    if name is None and run.rank == 0:
+        print(f"asynclog: logging to {run.dir}", file=sys.stderr)  # noqa: T201 - nobody could guess the name
     return run
+
+
+def _tell_of_earlier_run(plan: Plan, notices: Notices) -> None:
+    """Going on with a run is right after a restart, and a surprise after a name was taken twice: rank 0 says so.
+
+    A journal that was written since this process began may be another rank's doing.
+    """
+    if plan.hello.rank != 0 or launch.is_restart(os.environ):
+        return
+    try:
+        written = (plan.run_dir / "journal.sqlite").stat().st_mtime
+    except OSError:
+        return
+    if written < launch.process_start():
+        text = f"run {plan.hello.project}/{plan.hello.name} exists: it goes on, and steps that are logged again"
+        notices.add("exists", f"{text} replace the old ones in its files (the journal keeps both)")
 
 
 def _plan(

@@ -144,7 +144,7 @@ class Run:
         if status not in STATUSES:
             raise ValueError(f"status is one of {', '.join(STATUSES)}, not {status!r}")
         if self._ledger is not None:
-            return self._ledger
+            return self._ledger.with_late_drops(self._rows.ring.dropped)
         self.begin_finish(status, timeout)
         sender = self._sender
         if sender is None or self._rows.closed == "after_fork":

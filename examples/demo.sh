@@ -10,7 +10,7 @@ run=$out/digits/demo
 export OMP_NUM_THREADS=1 # what torchrun would choose, without its warning
 export MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
-say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+say() { if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n' "$*"; else printf '\n== %s\n' "$*"; fi; }
 
 rm -rf "$run"
 mkdir -p "$out"
@@ -28,6 +28,7 @@ echo "$out/loss.png"
 
 say "look further"
 cat <<END
+  source .venv/bin/activate   # the commands live there
   tensorboard --logdir $run/tensorboard
   mlflow ui --backend-store-uri sqlite:///$run/mlflow/mlflow.db
   less -S $run/csv/metrics.csv

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asynclog_proto import records
@@ -90,6 +90,7 @@ def test_a_name_of_two_layouts_keeps_the_order_in_which_it_was_logged() -> None:
 
 @settings(max_examples=200)
 @given(st.integers(0, 1 << 32))
+@example(10408463)
 def test_tells_what_the_records_say_one_by_one(seed: int) -> None:
     dice = random.Random(seed)
     layouts = [Layout(n, tuple(dice.sample("abcdefgh", dice.randint(1, 8)))) for n in range(dice.randint(1, 5))]
