@@ -31,7 +31,11 @@ class Rows:
 
     def __init__(self, ring: Ring, notices: Notices, *, strict: bool) -> None:
         self.ring = ring
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.busy = False
+        """a call of `log()` holds the lock"""
+        self.deferred: list[tuple[Any, Any, Any, Any]] = []
+        """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
         self.devices = DeviceQueue()
         self.layouts = Layouts(ring.append, ring.capacity // 4)
         self.packed: dict[tuple[str, ...], Packed] = self.layouts.ready
@@ -131,7 +135,9 @@ class Rows:
 
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: fresh locks, private counters, and nothing is taken any more."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.busy = False
+        self.deferred = []
         self.close("after_fork")
         self.ring.detach()
         self._notices = notices

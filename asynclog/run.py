@@ -92,31 +92,37 @@ class Run:
         """
         rows = self._rows
         with rows.lock:
+            if (rows.busy or rows.deferred) and self._came_from_inside(metrics, step, reduce, weight):
+                return
+            rows.busy = True
             try:
-                packed = rows.packed.get(tuple(metrics))
-                if packed is not None and weight is None and reduce is None:
-                    values = metrics.values()
-                    if step is None:
-                        step = rows.step + 1
-                    if FLOATS.issuperset(map(type, values)) and type(step) is int and step >= rows.highest:
-                        ring = rows.ring
-                        pack_into, head, tail, size, width = packed
-                        place = ring.place
-                        end = place + size
-                        if end <= ring.limit:
-                            pack_into(ring.data, place, head, step, b"\xcb", time(), tail, *values)
-                            # No call from here on: neither a signal nor another thread comes between.
-                            rows.step = rows.highest = step
-                            ring.place = end
-                            ring.seq += 1
-                            ring.issued += width
-                            ring.words[HEAD_WORD] = ring.base + end
-                            return
-                if reduce is None and rows.log_numbers(metrics, step, weight):
-                    return
-            except Exception:
-                pass  # the careful way tells what is wrong
-            self._log_with_care(metrics, step, reduce, weight)
+                try:
+                    packed = rows.packed.get(tuple(metrics))
+                    if packed is not None and weight is None and reduce is None:
+                        values = metrics.values()
+                        if step is None:
+                            step = rows.step + 1
+                        if FLOATS.issuperset(map(type, values)) and type(step) is int and step >= rows.highest:
+                            ring = rows.ring
+                            pack_into, head, tail, size, width = packed
+                            place = ring.place
+                            end = place + size
+                            if end <= ring.limit:
+                                pack_into(ring.data, place, head, step, b"\xcb", time(), tail, *values)
+                                # No call from here on: neither a signal nor another thread comes between.
+                                rows.step = rows.highest = step
+                                ring.place = end
+                                ring.seq += 1
+                                ring.issued += width
+                                ring.words[HEAD_WORD] = ring.base + end
+                                return
+                    if reduce is None and rows.log_numbers(metrics, step, weight):
+                        return
+                except Exception:
+                    pass  # the careful way tells what is wrong
+                self._log_with_care(metrics, step, reduce, weight)
+            finally:
+                rows.busy = False
         self._notices.say()
 
     def define(self, pattern: str, *, reduce: Any, per_rank: bool = False) -> None:
@@ -197,6 +203,8 @@ class Run:
         if quietly:
             self._notices.mute(("after_finish", ""))
         with self._rows.lock:
+            if self._rows.deferred and not self._rows.busy:
+                self._take_deferred()
             if self._rows.closed is None:
                 self._rows.close("after_finish")
         if self._sender is not None and self._rows.closed != "after_fork":
@@ -206,6 +214,27 @@ class Run:
         """In a forked child: nothing of the parent's is touched from here on."""
         self._notices = Notices()
         self._rows.after_fork(self._notices)
+
+    def _came_from_inside(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> bool:
+        """With the lock held. A call that came while this very thread was inside another one is kept for later;
+        calls that were kept so are taken now.
+        """
+        rows = self._rows
+        if rows.busy:
+            # Mappings change; values are what they were at the call.
+            rows.deferred.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+            return True
+        self._take_deferred()
+        return False
+
+    def _take_deferred(self) -> None:
+        rows = self._rows
+        rows.busy = True
+        try:
+            while rows.deferred:
+                self._log_with_care(*rows.deferred.pop(0))
+        finally:
+            rows.busy = False
 
     def _log_with_care(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         try:
@@ -224,7 +253,9 @@ class Run:
     def _append(self, records: Any, what: str) -> None:
         with self._rows.lock:
             closed = self._rows.closed
-            if closed is None:
+            if self._rows.busy:
+                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+            elif closed is None:
                 written = [self._rows.append(record) for record in records]
                 if not all(written):
                     self._notices.add(what, f"{what}: the ring is full, and what was said is lost")

@@ -22,6 +22,9 @@ from asynclog.stream import Stream
 from asynclog_proto import records
 from asynclog_proto.frames import Batch, Hello
 
+FAILED_PATIENCE_S = 1.0
+"""A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -56,6 +59,7 @@ class Sender(threading.Thread):
         self._notices = notices
         self._flush_s = flush_s
         self._collect_at = 0.0
+        self._acked_since: float | None = None
         rows.ring.wake = self.bell.ring
         self._backlog = Backlog(rows.ring, spool)
         self._stream = Stream(hello, self._backlog.flow)
@@ -75,6 +79,10 @@ class Sender(threading.Thread):
             self._ending = replace(self._ending, deadline=now + timeout)
         if not self.done.is_set():
             self.bell.ring()
+
+    @property
+    def _succeeded(self) -> bool:
+        return self._ending is not None and self._ending.status == "success"
 
     @property
     def refused(self) -> str | None:
@@ -187,8 +195,16 @@ class Sender(threading.Thread):
             return True
         if self._stream.refused is not None:
             return True
+        if ending.status != "success" and not self._stream.flow.queue and self._all_acked_for(now) > FAILED_PATIENCE_S:
+            return True
         sign = max(self._launcher.last_sign, ending.since)
         return not self._stream.flow.open and now - sign > PATIENCE_S
+
+    def _all_acked_for(self, now: float) -> float:
+        """Seconds since everything, END included, is journaled."""
+        if self._acked_since is None:
+            self._acked_since = now
+        return now - self._acked_since
 
     def _leave(self) -> None:
         """What the daemon has not acked goes to the spool; when it all did, the ring can go."""
@@ -202,6 +218,11 @@ class Sender(threading.Thread):
             why = self._stream.refused or "the daemon did not take everything in time"
             text = f"{why}; the rest is in {self.spool.directory}: `asynclog sync` delivers it"
             self._notices.add("left", text)
+        elif self._launcher is not None and not self._stream.finished and self._succeeded:
+            text = (
+                "everything is journaled, but not all of it was in the files when finish() gave up (other ranks may be"
+            )
+            self._notices.add("late", f"{text} behind): the daemon completes them")
         self._file.remove()
 
     def _close(self) -> None:
