@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -32,8 +33,17 @@ class Estate:
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams of `pipelines` by their spools, and of any run by their `rings`."""
         found: dict[str, Hello] = {}
-        for directory in [spool for pipeline in pipelines for spool in sorted(pipeline.run_dir.glob("spool/*/"))]:
-            _note(await asyncio.to_thread(recovery.spool_hello, directory), found)
+        for run_dir, directory in [
+            (p.run_dir, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))
+        ]:
+            hello = await asyncio.to_thread(recovery.spool_hello, directory)
+            if hello is None:
+                self.given_up.add(directory)
+            else:
+                # The directory may have been moved or copied here: where the spool lies counts, not where it was.
+                at = run_dir.parent
+                here = replace(hello, dir=str(at.parent), project=at.name, name=run_dir.name, spool=str(directory))
+                _note(here, found)
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
             if left is None:
@@ -46,7 +56,7 @@ class Estate:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
             except (AsynclogError, OSError) as error:
                 log.error("run %s/%s, rank %d can't be taken up: %s", hello.project, hello.name, hello.rank, error)
-                self.given_up.add(Path(hello.ring))
+                self.given_up.add(Path(hello.ring or hello.spool))
         await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
 
     async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
@@ -58,9 +68,11 @@ class Estate:
             launches.setdefault(hello.launch, []).append(hello)
         beginnings = {name: min([await _began(hello) for hello in launch]) for name, launch in launches.items()}
         for name in sorted(launches, key=lambda name: beginnings[name]):
-            sessions = [
-                pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None) for hello in launches[name]
-            ]
+            sessions = []
+            for hello in launches[name]:
+                session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
+                session.stream.ring, session.stream.spool = hello.ring, hello.spool
+                sessions.append(session)
             await self.bury(pipeline, sessions)
 
     def bury(self, pipeline: Pipeline, sessions: list[Session]) -> asyncio.Future[list[BaseException | None]]:
@@ -93,8 +105,8 @@ class Estate:
         for session in sessions:
             if session.flow.committed == session.flow.next_seq:
                 await asyncio.to_thread(recovery.remove, session.ring, session.spool)
-            elif session.ring is not None:
-                self.given_up.add(session.ring)
+            else:
+                self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
             log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,6 +17,7 @@ from asynclog_proto.frames import Batch, Finish, Heartbeat, Hello, Message, Refu
 from asynclogd import recovery
 from asynclogd.config import Config
 from asynclogd.estate import Estate
+from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.session import Session
 
@@ -28,16 +30,22 @@ REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
 
 
+class BusyError(AsynclogError):
+    """A cap is reached; it may not be later."""
+
+
 class Hub:
     """Owns the pipelines between `open` and `close`."""
 
-    def __init__(self, runtime: Path, config: Config, send: Send) -> None:
+    def __init__(self, runtime: Path, config: Config, send: Send, *, own_backends: bool = False) -> None:
+        """`own_backends`: the configuration's backends are used, whatever a run's `init` asked for."""
         self.runs: dict[Path, Pipeline] = {}
         self.last_active = time.monotonic()
         self.closed_runs: dict[str, dict[str, Any]] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
+        self._own_backends = own_backends
         self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
         self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
         self._closing: dict[Path, asyncio.Task[None]] = {}
@@ -49,6 +57,11 @@ class Hub:
         """Take up what an earlier daemon or dead ranks left, and begin to watch."""
         await self.recover(self._orphans(), self._left_runs())
         self._spawn(self._watch(), "watch")
+
+    @property
+    def given_up(self) -> set[Path]:
+        """Rings and spools that could not be taken up."""
+        return self._estate.given_up
 
     async def close(self, timeout: float) -> None:
         """Stop watching and close every run, all at once."""
@@ -81,7 +94,12 @@ class Hub:
             pipeline = await self._pipeline(hello)
             await self._bury_launches_before(pipeline, hello.launch)
             session = pipeline.hello(hello, peer)
-        except (AsynclogError, OSError) as error:
+        except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
+            # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
+            log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
+            self._send(peer, Reset(str(error)))
+            return
+        except AsynclogError as error:
             log.warning("run %s/%s, rank %d is refused: %s", hello.project, hello.name, hello.rank, error)
             self._send(peer, Refused(str(error)))
             return
@@ -91,7 +109,7 @@ class Hub:
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
-        if any(session.stream.launch == launch for session in pipeline.sessions.values()):
+        if any(session.stream.launch == launch and session.live for session in pipeline.sessions.values()):
             return
         await self._estate.recover(self._orphans(), [])
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
@@ -105,14 +123,15 @@ class Hub:
             raise ProtocolError(f"Hello.dir: {hello.dir!r} is not an absolute path")
         streams = sum(len(run.sessions) for run in self.runs.values())
         if streams >= self._config.daemon.max_streams:
-            raise ConfigError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
+            raise BusyError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
         run_dir = places.run_dir(hello.dir, hello.project, hello.name)
         pipeline = await self.open_run(run_dir)
         self._add_backends(pipeline, hello)
         return pipeline
 
     def _add_backends(self, pipeline: Pipeline, hello: Hello) -> None:
-        wanted = self._config.backends if hello.backends is None else hello.backends
+        own = self._own_backends or hello.backends is None
+        wanted = self._config.backends if own else hello.backends or {}
         known = pipeline.facts.get("backends", {})
         if missing := {name: options for name, options in wanted.items() if name not in known}:
             wire.pack(dict(missing))  # a TOML date, say, can't be journaled: that is the caller's error
@@ -131,7 +150,7 @@ class Hub:
         task = self._opening.get(run_dir)
         if task is None:
             if len(self.runs) >= self._config.daemon.max_runs:
-                raise ConfigError(f"{len(self.runs)} runs are open: daemon.max_runs = {self._config.daemon.max_runs}")
+                raise BusyError(f"{len(self.runs)} runs are open: daemon.max_runs = {self._config.daemon.max_runs}")
             task = self._opening[run_dir] = asyncio.create_task(self._open_run(run_dir))
             task.add_done_callback(lambda _: self._opening.pop(run_dir, None))
         return await asyncio.shield(task)
@@ -217,7 +236,8 @@ class Hub:
     def _orphans(self) -> list[Path]:
         """Rings of dead processes that never came to say hello, or whose run is closed."""
         known = {session.ring for run in self.runs.values() for session in run.sessions.values()}
-        rings = sorted((self._runtime / "rings").glob("*.ring"))
+        places_of_rings = [self._runtime, *self.runs]  # a ring for which memory had no room is in its run's directory
+        rings = [ring for place in places_of_rings for ring in sorted((place / "rings").glob("*.ring"))]
         unknown = [ring for ring in rings if ring not in known and ring not in self._estate.given_up]
         return [ring for ring in unknown if recovery.owner_is_dead(ring)]
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ class Pipeline:
         """A stream opens or opens again; it is welcomed at once, from what is journaled."""
         session = self.sessions.get(hello.incarnation)
         if session is None:
+            hello = replace(hello, launch=self._launch(hello))
             number = max((s.stream.id for s in self.sessions.values()), default=HOST_STREAM) + 1
             session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello))
             self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
@@ -108,6 +110,19 @@ class Pipeline:
         if peer is not None:
             self._send(peer, Welcome(session.flow.committed, self.credit()))
         return session
+
+    def _launch(self, hello: Hello) -> str:
+        """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
+        finished in a launch begins the next one.
+        """
+        number, launch = 1, hello.launch
+        while any(
+            session.stream.launch == launch and session.stream.rank == hello.rank and session.stream.state == "ended"
+            for session in self.sessions.values()
+        ):
+            number += 1
+            launch = f"{hello.launch}#{number}"
+        return launch
 
     def _begin(self, session: Session, first_seq: int) -> None:
         lost = session.flow.hello(first_seq)

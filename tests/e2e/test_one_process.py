@@ -93,3 +93,60 @@ def test_ranks_that_logged_offline_are_reduced_together(tmp_path: Path, worker) 
     )
     assert sync.returncode == 0, sync.stdout + sync.stderr
     expect_each_once(tmp_path / "p" / "run", "loss", {step: value(0, step) + 0.5 for step in range(steps)})
+
+
+def synced(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asynclogd", "sync", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_directory_that_was_moved_is_delivered_where_it_is(tmp_path: Path, worker) -> None:
+    assert worker("--steps", 200, "--mode", "offline").wait(60) == 0
+    (tmp_path / "p").rename(tmp_path / "brought here")
+    sync = synced(tmp_path / "brought here")
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    expect_each_once(tmp_path / "brought here" / "run", "loss", {step: value(0, step) for step in range(200)})
+    assert not (tmp_path / "p").exists()
+
+
+def test_what_was_logged_under_wrong_options_is_kept_and_delivered_with_right_ones(tmp_path: Path) -> None:
+    run = asynclog.init("p", "r", dir=str(tmp_path), backends={"csv": {"no_such_option": 1}}, mode="offline")
+    run.log({"loss": 1.5}, step=0)
+    run.finish()
+    for _ in range(2):
+        sync = synced(tmp_path)
+        assert sync.returncode == 1
+        assert "no_such_option" in sync.stdout + sync.stderr
+        assert list((tmp_path / "p" / "r" / "spool").glob("*/*.spool"))
+    sync = synced(tmp_path, "--backend", "csv")
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    assert csv_series(tmp_path / "p" / "r", "loss") == {0: [1.5]}
+
+
+def test_ranks_that_one_parent_starts_twice_are_not_averaged_into_each_other(tmp_path: Path, worker) -> None:
+    for attempt in range(2):
+        first = 0 if attempt == 0 else 100
+        ranks = [
+            worker("--rank", rank, "--world", 2, "--steps", 50, "--first", first, "--offset", 10 * attempt)
+            for rank in range(2)
+        ]
+        assert [rank.wait(60) for rank in ranks] == [0, 0]
+    wanted = {step: value(0, step) + 0.5 for step in range(50)}
+    wanted |= {step: value(0, step) + 10.5 for step in range(100, 150)}
+    expect_each_once(tmp_path / "p" / "run", "loss", wanted)
+
+
+def test_a_ring_that_fell_back_to_disk_is_found(tmp_path: Path, runtime_dir: Path) -> None:
+    script = (
+        "import asynclog, os, signal\n"
+        f"run = asynclog.init('p', 'r', dir={str(tmp_path)!r})\n"
+        "run.log({'loss': 1.5}, step=0)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # A tmpfs of its own, too small for a ring, as containers have it.
+    small = f"mount -t tmpfs -o size=1m,mode=700 none {runtime_dir} && exec {sys.executable} -W ignore -"
+    subprocess.run(["unshare", "-rm", "sh", "-c", small], input=script, text=True, check=False)
+    assert list((tmp_path / "p" / "r").glob("rings/*.ring"))
+    sync = synced(tmp_path)
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    assert csv_series(tmp_path / "p" / "r", "loss") == {0: [1.5]}

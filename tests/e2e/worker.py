@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--also", help="log this name too")
     parser.add_argument("--die-at", type=int, default=-1)
     parser.add_argument("--mode", default="auto")
+    parser.add_argument("--first", type=int, default=0, help="the first step")
+    parser.add_argument("--offset", type=float, default=0.0, help="added to each value")
     arguments = parser.parse_args()
     run = asynclog.init(
         project="p",
@@ -42,10 +44,10 @@ def main() -> None:
         mode=arguments.mode,
     )
     told = os.open(arguments.out / f"returned-{arguments.name}-{run.rank}", os.O_WRONLY | os.O_CREAT, 0o600)
-    for step in range(arguments.steps):
+    for step in range(arguments.first, arguments.first + arguments.steps):
         if step == arguments.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        metrics = {"loss": oracle.value(run.rank, step)}
+        metrics = {"loss": oracle.value(run.rank, step) + arguments.offset}
         if arguments.also:
             metrics[arguments.also] = float(step)
         run.log(metrics, step=step)

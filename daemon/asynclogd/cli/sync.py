@@ -48,18 +48,21 @@ def sync(
     prepare_runtime(runtime)
     directory = directory.absolute()
     rings = [ring for ring in sorted(runtime.glob("**/*.ring")) if _belongs(ring, directory)]
+    rings += sorted(directory.glob("**/rings/*.ring"))
     runs = find_runs(directory)
     if not runs and not rings:
         render.console.print(f"nothing to deliver under {directory}")
         return
-    complete = asyncio.run(_sync(rings, runs, runtime, merged, timeout))
+    complete = asyncio.run(_sync(rings, runs, runtime, merged, timeout, own_backends=bool(backends)))
     raise SystemExit(0 if complete else 1)
 
 
-async def _sync(rings: list[Path], runs: list[Path], runtime: Path, config: Config, timeout: float) -> bool:
+async def _sync(
+    rings: list[Path], runs: list[Path], runtime: Path, config: Config, timeout: float, *, own_backends: bool
+) -> bool:
     own = runtime / f"sync-{os.getpid()}"
     prepare_runtime(own)
-    hub = Hub(own, config, lambda *_: None)
+    hub = Hub(own, config, lambda *_: None, own_backends=own_backends)
     before = {path: await _opened(hub, path) for path in runs}
     await hub.recover(rings, runs)
     try:
@@ -78,7 +81,9 @@ async def _sync(rings: list[Path], runs: list[Path], runtime: Path, config: Conf
         render.console.print(f"[red]rank {rank['rank']} is refused, its data stay:[/] {rank['reason']}")
     if done:
         shutil.rmtree(own)
-    return done and not refused and len(reports) >= len(runs)
+    for path in sorted(hub.given_up):
+        render.console.print(f"[red]could not be taken up and stays:[/] {path}", soft_wrap=True)
+    return done and not refused and not hub.given_up and len(reports) >= len(runs)
 
 
 async def _opened(hub: Hub, path: Path) -> int | None:
