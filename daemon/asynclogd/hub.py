@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5
 """How often locks of rings are looked at: a killed rank is noticed this soon."""
 
+CLOSED_RUNS = 100
+"""Closed runs whose last ledger is kept, for `asynclog run` and `status --json`."""
+
 REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
 
@@ -68,6 +71,7 @@ class Hub:
         for task in [*self._tasks, *self._opening.values()]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+        await asyncio.gather(*self._closing.values(), return_exceptions=True)
         await asyncio.gather(*(self._close_run(run, timeout) for run in list(self.runs.values())))
 
     # -- messages -----------------------------------------------------------------------------------------------
@@ -176,15 +180,15 @@ class Hub:
         self._complete_since.pop(pipeline.run_dir, None)
         self._peers = {peer: known for peer, known in self._peers.items() if known[0] is not pipeline}
         closing = self._closing[pipeline.run_dir] = asyncio.create_task(self._close_pipeline(pipeline, timeout))
-        try:
-            await closing
-        finally:
-            self._closing.pop(pipeline.run_dir, None)
+        closing.add_done_callback(lambda _: self._closing.pop(pipeline.run_dir, None))
+        await asyncio.shield(closing)  # who waits may be cancelled; the closing goes on
 
     async def _close_pipeline(self, pipeline: Pipeline, timeout: float) -> None:
         await pipeline.close(timeout)
         complete = pipeline.complete
         self.closed_runs[str(pipeline.run_dir)] = {"ledger": pipeline.ledger(), "complete": complete}
+        if len(self.closed_runs) > CLOSED_RUNS:
+            del self.closed_runs[next(iter(self.closed_runs))]
         if complete:
             self._marker(pipeline.run_dir).unlink(missing_ok=True)
         log.info("run %s/%s is closed, %s", pipeline.project, pipeline.name, "complete" if complete else "incomplete")
