@@ -68,12 +68,20 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._started = 0.0
+        self._hurried = False
 
     def connected(self) -> None:
         """The daemon answered."""
         self._since = None
         self._retry = RETRY_S
         self._unlock()
+
+    def hurry(self) -> None:
+        """The run ends: a daemon that is to be spawned again is spawned now, not when its turn would come."""
+        if not self._hurried:
+            self._hurried = True
+            self._spawn_at = 0.0
+            self._retry = RETRY_S
 
     def ensure(self, now: float) -> None:
         """Called while there is no connection: see who is there, and spawn a daemon when nobody is."""

@@ -116,6 +116,8 @@ class Sender(threading.Thread):
         """One round; True when there is nothing left to do."""
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
         if self._ending is not None:
+            if self._launcher is not None:
+                self._launcher.hurry()
             self._end(self._ending, now)
         # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
         if now >= self._collect_at or self._ending is not None or self._ring.used > self._ring.capacity // 4:

@@ -144,6 +144,25 @@ def test_the_spawns_grow_rarer(stand_in: Path, runtime_dir: Path) -> None:
     launcher.close()
 
 
+def test_at_the_runs_end_a_daemon_is_spawned_at_once(stand_in: Path, runtime_dir: Path) -> None:
+    """However rare the spawns have become. Time is an argument here too."""
+    stand_in.write_text("raise SystemExit(1)")
+    launcher = launcher_of(runtime_dir, [])
+    now, starts = 0.0, set()
+    while now < 25:
+        if now == 20.0:
+            launcher.hurry()
+        launcher.ensure(now)
+        if launcher._process is not None:
+            launcher._process.wait(10)
+            starts.add(launcher._started)
+        now += 0.5
+    launcher.close()
+    late = sorted(start for start in starts if start > 10)
+    assert late[0] < 20 <= late[1] <= 21
+    assert late[1] - late[0] < 16, "its turn would have come 16 s after the one before"
+
+
 def test_a_named_endpoint_is_waited_for_and_never_spawned(runtime_dir: Path) -> None:
     said: list[str] = []
     launcher = Launcher(

@@ -77,6 +77,23 @@ def test_a_killed_daemon_is_started_again_and_loses_nothing(
     expect_each_once(tmp_path / "p" / "run", "loss", up_to(5999))
 
 
+def test_a_daemon_that_is_killed_as_soon_as_it_starts_loses_nothing(
+    worker, tmp_path: Path, runtime_dir: Path, eventually
+) -> None:
+    """The spawns have grown rare by then; at the run's end one comes at once."""
+    rank = worker("--steps", 4500, "--period", 0.002)
+    told = tmp_path / "returned-run-0"
+    seen: set[int] = set()
+    while returned(told) < 3800 and rank.poll() is None:
+        pid = daemon_pid(runtime_dir)
+        if pid and pid not in seen and alive(pid):
+            seen.add(pid)
+            os.kill(pid, signal.SIGKILL)
+    assert rank.wait(90) == 0
+    assert len(seen) >= 2
+    expect_each_once(tmp_path / "p" / "run", "loss", up_to(4499))
+
+
 def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005)
     told = tmp_path / "returned-run-0"
