@@ -66,7 +66,9 @@ class Estate:
         launches: dict[str, list[Hello]] = {}
         for hello in hellos:
             launches.setdefault(hello.launch, []).append(hello)
-        beginnings = {name: min([await _began(hello) for hello in launch]) for name, launch in launches.items()}
+        beginnings: dict[str, float] = {}
+        for hello in hellos:
+            beginnings[hello.launch] = min(beginnings.get(hello.launch, math.inf), await _began(hello))
         for name in sorted(launches, key=lambda name: beginnings[name]):
             sessions = []
             for hello in launches[name]:
