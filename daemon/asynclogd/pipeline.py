@@ -102,11 +102,7 @@ class Pipeline:
             session.stream.state = "live"
             self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()
-        if session.flow.next_seq == session.flow.committed:
-            self._begin(session, hello.first_seq)
-        elif session.flow.next_seq < hello.first_seq:
-            # Only a journal that was thrown away can be behind the client, and then nothing is uncommitted.
-            log.error("run %s: rank %d is ahead of its journal", self.name, session.stream.rank)
+        self._begin(session, hello.first_seq)
         if peer is not None:
             self._send(peer, Welcome(session.flow.committed, self.credit()))
         return session

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def _run(run: Mapping[str, Any]) -> None:
     ledger(run["ledger"], run["backends"])
 
 
-def troubled_ranks(ranks: list[Mapping[str, Any]]) -> None:
+def troubled_ranks(ranks: Sequence[Mapping[str, Any]]) -> None:
     """A line for each rank that died or was refused."""
     for rank in ranks:
         if rank["state"] == "dead":
@@ -95,3 +95,16 @@ def where_to_look(run_dir: str, backends: Mapping[str, Any]) -> None:
     for name in backends:
         if name in LOOK:
             console.print(f"  {LOOK[name].format(dir=shown)}", soft_wrap=True)
+
+
+def ended_run(
+    run_dir: str,
+    balance: Mapping[str, Any],
+    backends: Mapping[str, Any],
+    ranks: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """What became of a run: its troubled ranks, its ledger, and where to look."""
+    console.print(f"\n[bold]asynclog[/] {run_dir}", soft_wrap=True)
+    troubled_ranks(ranks)
+    ledger(balance, backends)
+    where_to_look(run_dir, balance["backends"])

@@ -78,7 +78,7 @@ def _finish(daemon: SupervisedDaemon, timeout: float) -> None:
         done = False
     daemon.stop()
     for run in runs.values():
-        _print_run(run)
+        render.ended_run(run["dir"], run["ledger"], run["backends"], run.get("ranks", []))
     if daemon.restarts:
         times = "once" if daemon.restarts == 1 else f"{daemon.restarts} times"
         render.console.print(f"the daemon died and was started again {times}; its log: {daemon.log}", soft_wrap=True)
@@ -116,10 +116,3 @@ def _drain(daemon: SupervisedDaemon, runs: dict[str, Mapping[str, Any]], timeout
                 return True
             time.sleep(POLL_SECONDS)
     return False
-
-
-def _print_run(run: Mapping[str, Any]) -> None:
-    render.console.print(f"\n[bold]asynclog[/] {run['dir']}", soft_wrap=True)
-    render.troubled_ranks(run.get("ranks", []))
-    render.ledger(run["ledger"], run["backends"])
-    render.where_to_look(run["dir"], run["ledger"]["backends"])

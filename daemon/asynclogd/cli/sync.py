@@ -6,9 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -74,7 +72,7 @@ async def _sync(
     refused = [rank for run in reports for rank in run["ranks"] if rank["state"] == "refused"]
     for run in reports:
         if run["dir"] not in idle:
-            _print(run, hub.closed_runs[run["dir"]])
+            render.ended_run(run["dir"], hub.closed_runs[run["dir"]]["ledger"], run["backends"])
     if idle:
         render.console.print(f"{len(idle)} of {len(reports)} runs had nothing left to deliver")
     for rank in refused:
@@ -121,9 +119,3 @@ async def _drain(hub: Hub, timeout: float) -> bool:
             progress.show([run_report(run) for run in hub.runs.values()])
             await asyncio.sleep(POLL_SECONDS)
     return not hub.busy
-
-
-def _print(run: Mapping[str, Any], closed: Mapping[str, Any]) -> None:
-    render.console.print(f"\n[bold]asynclog[/] {run['dir']}", soft_wrap=True)
-    render.ledger(closed["ledger"], run["backends"])
-    render.where_to_look(run["dir"], closed["ledger"]["backends"])
