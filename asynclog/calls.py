@@ -58,9 +58,9 @@ class Calls:
         self._writer.held = False
 
     def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        rows = self._rows
-        if reduce is None and rows.make_room(metrics) and self._writer.write(metrics, step, weight):
-            return
+        rows, wanted = self._rows, self._writer.wanted
+        if reduce is None and wanted and rows.ring.reserve(wanted) and self._writer.write(metrics, step, weight):
+            return  # of all calls that are not taken at once, these are the common ones
         try:
             rows.log(metrics, step, reduce, weight)
         except Exception as error:

@@ -43,14 +43,6 @@ class Rows:
         """What a writer of more than a plain row holds, see Writer."""
         return self.writer.lock
 
-    def make_room(self, metrics: Any) -> bool:
-        """Let a row by these names fit, with the lock held; False when they have no layout yet, or there is no room."""
-        try:
-            packed = self.writer.layouts.get(tuple(metrics))
-        except Exception:
-            return False  # the careful way tells what is wrong
-        return packed is not None and self._fits(packed)
-
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         """One call, with the lock held. Raises only when strict, and then before anything is written."""
         now = time.time()
