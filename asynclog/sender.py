@@ -138,6 +138,8 @@ class Sender(threading.Thread):
         stream = self._stream
         for answer in link.receive():
             self._backlog.forget(stream.receive(answer, now))
+        if stream.notice:
+            self._notices.add(stream.notice, stream.notice)
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
             return

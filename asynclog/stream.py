@@ -31,6 +31,7 @@ class Stream:
     def __init__(self, hello: Hello, flow: SendFlow) -> None:
         self.flow = flow
         self.refused: str | None = None
+        self.notice = ""
         self.ledger: Ledger | None = None
         self.finishing = False
         self._hello = hello
@@ -47,6 +48,7 @@ class Stream:
             self._hello_wait = HELLO_S
             self._heartbeat_at = now
             self._finish_sent = False
+            self.notice = message.notice
             return self.flow.welcome(message.next_seq, message.credit)
         if isinstance(message, Ack):
             return self.flow.ack(message.next_seq, message.credit)

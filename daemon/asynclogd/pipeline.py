@@ -16,7 +16,7 @@ from asynclog_proto.records import iterate
 from asynclogd import ledger
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
-from asynclogd.entries import Cause, Cursor, DeadLetter, Input
+from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
@@ -104,8 +104,21 @@ class Pipeline:
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq)
         if peer is not None:
-            self._send(peer, Welcome(session.flow.committed, self.credit()))
+            self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
         return session
+
+    def _odd_world(self, stream: Stream) -> str:
+        """A notice when ranks of one launch tell different world sizes, else ""."""
+        others = [other.stream for other in self.sessions.values() if other.stream.launch == stream.launch]
+        odd = next((other for other in others if other.world_size != stream.world_size), None)
+        if odd is None:
+            return ""
+        text = (
+            f"rank {stream.rank} says world_size={stream.world_size}, but rank {odd.rank} of the same launch says "
+            f"{odd.world_size}: the larger one counts, and steps wait for ranks that may not exist"
+        )
+        log.warning("run %s: %s", self.name, text)
+        return text
 
     def _launch(self, hello: Hello) -> str:
         """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had

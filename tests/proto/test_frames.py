@@ -36,7 +36,7 @@ messages = st.one_of(
     st.builds(frames.Heartbeat, st.integers(-(1 << 63), (1 << 63) - 1), counts, drops),
     st.builds(frames.Finish, counts, drops),
     st.builds(frames.Query, texts),
-    st.builds(frames.Welcome, counts, counts),
+    st.builds(frames.Welcome, counts, counts, st.text(max_size=20)),
     st.builds(frames.Ack, counts, counts),
     st.builds(frames.Reset, texts),
     st.builds(frames.Refused, texts, st.lists(counts, max_size=3).map(tuple)),
