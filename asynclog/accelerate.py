@@ -6,6 +6,9 @@
     accelerator.end_training()
 
 Or by name: `register_tracker_class(AsyncLogTracker)`, then `Accelerator(log_with="asynclog", project_dir="logs")`.
+
+`Accelerator.log` does nothing but on the main process. With `main_process_only=False`, call `log` and `finish` of the
+tracker itself, on every process.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
         logging_dir: Directory of all projects.
         name: The run's name; by default made of the time.
         run: A run of yours, to log to; it is not finished.
-        main_process_only: False to have every process log its own values, which the daemon reduces, without a
+        main_process_only: False where every process logs its own values, which the daemon reduces, without a
             `gather`. By default true, but for a `run` of several ranks.
         **options: `config`, `backends`, `endpoint`, `mode` and `strict`, as for `asynclog.init`.
 
@@ -65,6 +68,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
         self._options = {"dir": logging_dir, **options}
         self._given = run
         self._run = run
+        self._started = run is not None
 
     @property
     def tracker(self) -> Run | None:
@@ -73,9 +77,10 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
 
     @guarded
     def start(self) -> None:
-        """Begin the run, once the process group is there."""
-        if self._run is not None:
+        """Begin the run, once the process group is there; a new one after `finish`."""
+        if self._started:
             return
+        self._started = True
         state = PartialState()
         if not self.main_process_only:
             self._begin(state.process_index, state.num_processes)
@@ -97,6 +102,8 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
 
         `kwargs`, from `log_kwargs={"asynclog": {...}}`, are `reduce` and `weight` of `Run.log`.
         """
+        if self._run is None:
+            self.start()
         if self._run is not None:
             hosted.log(self._run, values, step, **kwargs)
 
@@ -109,7 +116,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
         if self._given is not None:
             hosted.flush(run, self.notices)
             return
-        self._run = None
+        self._started = False
         error = sys.exc_info()[0]
         if error is None:
             run.finish("success")

@@ -81,7 +81,12 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_log(self, args: Any, state: Any, *_: Any, logs: Any = None, **__: Any) -> None:
         """Log `logs`."""
-        self._log(args, state, logs)
+        if not logs or not self._logs_on(state):
+            return
+        if self._run is None and not self._training:  # an evaluation ahead of any training
+            self._open(args, self._title(args))
+        if self._run is not None:
+            hosted.log(self._run, rewrite_logs(logs), state.global_step)
 
     @guarded
     def on_evaluate(self, *_: Any, **__: Any) -> None:
@@ -92,32 +97,19 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_predict(self, args: Any, state: Any, *_: Any, metrics: Any = None, **__: Any) -> None:
         """Log `metrics`, which the Trainer does not log by itself."""
-        self._log(args, state, metrics)
+        self.on_log(args, state, logs=metrics)
         self.on_evaluate()
 
     @guarded
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Wait until everything is in the files. The run stays open for evaluations; it ends with the process."""
         self._training = False
-        run = self._run
-        if run is None:
-            return
-        if self._given is None:
-            RUNS.expect(run, "success")
-        if not hosted.flush(run, self.notices) and self._given is None:
-            self._run = None
-            run.finish("success")
+        if self._run is not None and self._given is None:
+            RUNS.expect(self._run, "success")
+        self.on_evaluate()
 
     def _logs_on(self, state: Any) -> bool:
         return self._all_ranks or state.is_world_process_zero
-
-    def _log(self, args: Any, state: Any, logs: Any) -> None:
-        if not logs or not self._logs_on(state):
-            return
-        if self._run is None and not self._training:  # an evaluation ahead of any training
-            self._open(args, self._title(args))
-        if self._run is not None:
-            hosted.log(self._run, rewrite_logs(logs), state.global_step)
 
     def _turn_to_training(self, args: Any, state: Any, *, failed: bool) -> None:
         """The run for the training that begins: a checkpoint's own goes on, any other training has a new one.
@@ -154,7 +146,7 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
 
 
 def _description(args: Any, model: Any) -> dict[str, Any]:
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     found = {"args": args.to_dict(), "model_config": config.to_dict() if hasattr(config, "to_dict") else config}
     adapters = getattr(model, "peft_config", None)
     return found if adapters is None else {**found, "peft_config": adapters}
