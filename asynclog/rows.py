@@ -1,4 +1,4 @@
-"""Calls of `log()` made into records of the ring: everything that the hot path in run.py leaves to care.
+"""Calls of `log()` made into records of the ring: everything that the hot path in writer.py leaves to care.
 
 `Rows` is the state behind a run's lock. Only `write_device_row` is called from the sender's thread, and it takes the
 lock only when it is free: a caller that waits for room holds it, and waits for that very thread.
@@ -6,7 +6,6 @@ lock only when it is free: a caller that waits for room holds it, and waits for 
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,6 @@ from asynclog.sorting import Sorted, sort
 from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
 
-MAX_FLOAT = sys.float_info.max
-
 
 class Rows:
     """Rows, steps and layouts of a stream. `closed` is why nothing is taken any more: "after_finish", "after_fork"
@@ -31,50 +28,28 @@ class Rows:
 
     def __init__(self, ring: Ring, notices: Notices, *, strict: bool) -> None:
         self.ring = ring
-        self.lock = threading.RLock()
-        self.busy = False
-        """a call of `log()` holds the lock"""
-        self.deferred: list[tuple[Any, Any, Any, Any]] = []
-        """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
+        self.writer = ring.writer
+        self.writer.lock = threading.RLock()
         self.devices = DeviceQueue()
         self.layouts = Layouts(ring.append, ring.capacity // 4)
-        self.packed: dict[tuple[str, ...], Packed] = self.layouts.ready
-        self.step = -1
-        self.highest = -1
-        self.backward = 0
+        self.writer.layouts = self.layouts.ready
         self.closed: str | None = None
         self._notices = notices
         self._strict = strict
         self._reductions = Reductions(self.append)
 
-    def log_numbers(self, metrics: Any, step: Any, weight: Any) -> bool:
-        """The common call beyond the hot path: ints among the floats, a weight, the end of a mark or lap.
+    @property
+    def lock(self) -> threading.RLock:
+        """What a writer of more than a plain row holds, see Writer."""
+        return self.writer.lock
 
-        With the lock held; False, and nothing written, for any other.
-        """
-        packed = self.packed.get(tuple(metrics))
-        if packed is None:
-            return False
-        values = metrics.values()
-        # With NaN or inf in it the comparison may say no, and the careful way is taken: slower, and as right.
-        if not PLAIN.issuperset(map(type, values)) or not max(map(abs, values)) <= EXACT:
-            return False
-        step = self.step + 1 if step is None else step
-        if type(step) is not int or step < self.highest:
-            return False
-        pack_into, head, tail, size, width = packed
-        if weight is not None:
-            if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
-                return False
-            tail = tail_for(weight, width)
-        ring = self.ring
-        if ring.place + size > ring.limit and not ring.reserve(size):
-            return False
-        pack_into(ring.data, ring.place, head, step, b"\xcb", time.time(), tail, *values)
-        ring.publish(ring.place + size)
-        ring.issue(width)
-        self.step = self.highest = step
-        return True
+    def make_room(self, metrics: Any) -> bool:
+        """Let a row by these names fit, with the lock held; False when they have no layout yet, or there is no room."""
+        try:
+            packed = self.writer.layouts.get(tuple(metrics))
+        except Exception:
+            return False  # the careful way tells what is wrong
+        return packed is not None and self._fits(packed)
 
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         """One call, with the lock held. Raises only when strict, and then before anything is written."""
@@ -88,8 +63,8 @@ class Rows:
         else:
             sorted_ = self._plain(metrics) or sort(metrics)
         problems = sorted_.problems
-        step = steps.next_step(step, self, problems)
-        if backward := steps.backward_problem(step, self):
+        step = steps.next_step(step, self.writer, problems)
+        if backward := steps.backward_problem(step, self.writer):
             problems.append(backward)
         weight = steps.check_weight(weight, problems)
         reduce = self._reductions.check(reduce, problems)
@@ -98,7 +73,7 @@ class Rows:
         self.ring.issue(sorted_.issued)
         self.tell(problems)
         if sorted_.issued:
-            steps.advance(step, self)
+            steps.advance(step, self.writer)
         if reduce:
             self._reductions.define((*sorted_.plain, *sorted_.device), reduce)
         if sorted_.plain:
@@ -131,13 +106,12 @@ class Rows:
     def close(self, cause: str) -> None:
         """Take nothing any more, for `cause`; with the lock held. The hot path finds no layout from here on."""
         self.closed = cause
-        self.packed = {}
+        self.writer.layouts = {}
 
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: fresh locks, private counters, and nothing is taken any more."""
-        self.lock = threading.RLock()
-        self.busy = False
-        self.deferred = []
+        self.writer.lock = threading.RLock()
+        self.writer.busy = self.writer.held = False
         self.close("after_fork")
         self.ring.detach()
         self._notices = notices
@@ -173,20 +147,24 @@ class Rows:
     def _write_part(
         self, names: tuple[str, ...], values: Sequence[float], step: int, now: float, weight: float
     ) -> None:
-        if names not in self.packed and self.layouts.full:
+        if names not in self.writer.layouts and self.layouts.full:
             text = "too many different sets of names were logged together: log the same names in each call"
             self.tell([Problem("bad_name", "", text, len(names))])
             return
         packed = self.layouts.find(names)
-        ring = self.ring
-        if packed is None or (ring.place + packed[3] > ring.limit and not ring.reserve(packed[3])):
+        if packed is None or not self._fits(packed):
             text = "the ring is full, for the daemon and the spool are behind: rows are dropped and counted"
             self.tell([Problem("ring_full", "", text, len(names))])
             return
         pack_into, head, tail, size, width = packed
         tail = tail if weight == 1.0 else tail_for(weight, width)
-        pack_into(ring.data, ring.place, head, step, b"\xcb", now, tail, *values)
-        ring.publish(ring.place + size)
+        place = self.writer.place
+        pack_into(self.ring.data, place, head, step, b"\xcb", now, tail, *values)
+        self.ring.publish(place + size)
+
+    def _fits(self, packed: Packed) -> bool:
+        writer, size = self.writer, packed[3]
+        return writer.place + size <= writer.limit or self.ring.reserve(size)
 
     def _snapshot(self, tensors: dict[str, Any], step: int, now: float, weight: float) -> None:
         names = tuple(tensors)

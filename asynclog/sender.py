@@ -141,7 +141,7 @@ class Sender(threading.Thread):
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
             return
-        message = stream.due(now, self._rows.highest, self._ring)
+        message = stream.due(now, self._rows.writer.highest, self._ring)
         if message is not None:
             if link.send(message):
                 stream.sent(message, now)
