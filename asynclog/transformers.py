@@ -36,8 +36,7 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
         **options: `config`, `dir`, `backends`, `endpoint`, `mode` and `strict`, as for `asynclog.init`.
 
     Raises:
-        TypeError: An option that `asynclog.init` has not.
-        ConfigError: A wrong name or value (ValueError: a backend that is not there). Nothing is raised later on.
+        TypeError, ValueError, ConfigError: As `asynclog.init` would; nothing is raised later on.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_train_begin(self, args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
         """Begin or go on with a run, and record the arguments and the model's configuration."""
-        if not self._logs_on(state):
+        if not (self._all_ranks or state.is_world_process_zero):
             return
         failed, self._training = self._training, True
         if self._given is None:
@@ -81,9 +80,10 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_log(self, args: Any, state: Any, *_: Any, logs: Any = None, **__: Any) -> None:
         """Log `logs`."""
-        if not logs or not self._logs_on(state):
+        if not logs or not (self._all_ranks or state.is_world_process_zero):
             return
-        if self._run is None and not self._training:  # an evaluation ahead of any training
+        if self._run is None and not self._training:  # an evaluation by itself
+            self._trainings += bool(self._trainings)
             self._open(args, self._title(args))
         if self._run is not None:
             hosted.log(self._run, rewrite_logs(logs), state.global_step)
@@ -91,8 +91,10 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Outside a training, see to it that the files have what was logged."""
-        if self._run is not None and not self._training:
-            hosted.flush(self._run, self.notices)
+        run = self._run
+        if run is not None and not self._training and not hosted.flush(run, self.notices) and self._given is None:
+            self._run = None
+            run.finish("success")
 
     @guarded
     def on_predict(self, args: Any, state: Any, *_: Any, metrics: Any = None, **__: Any) -> None:
@@ -107,9 +109,6 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
         if self._run is not None and self._given is None:
             RUNS.expect(self._run, "success")
         self.on_evaluate()
-
-    def _logs_on(self, state: Any) -> bool:
-        return self._all_ranks or state.is_world_process_zero
 
     def _turn_to_training(self, args: Any, state: Any, *, failed: bool) -> None:
         """The run for the training that begins: a checkpoint's own goes on, any other training has a new one.

@@ -6,6 +6,7 @@ Each process logs to OUT/logs/x/two: its own loss as a tensor, and its rank as a
 from __future__ import annotations
 
 import argparse
+import faulthandler
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ if __name__ == "__main__":
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("--debug-launcher", action="store_true")
     told = parser.parse_args()
+    faulthandler.dump_traceback_later(60, exit=True)  # a process that hangs says where
     if told.debug_launcher:
         debug_launcher(loop, args=(told.out, told.all_ranks, told.fail), num_processes=2)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--all-ranks", action="store_true")
     told = parser.parse_args()
+    faulthandler.dump_traceback_later(60, exit=True)  # a process that hangs says where
     ours = AsyncLogCallback(
         "x", told.name, all_ranks=told.all_ranks, dir=told.out / "logs", backends=["tensorboard", "csv", "jsonl"]
     )
