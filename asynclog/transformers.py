@@ -91,10 +91,10 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Outside a training, see to it that the files have what was logged."""
-        run = self._run
-        if run is not None and not self._training and not hosted.flush(run, self.notices) and self._given is None:
-            self._run = None
-            run.finish("success")
+        if (run := self._run) is None or self._training or hosted.flush(run, self.notices) or self._given is not None:
+            return
+        self._run = None  # without Run.flush a run must end for its files to be complete
+        run.finish("success")
 
     @guarded
     def on_predict(self, args: Any, state: Any, *_: Any, metrics: Any = None, **__: Any) -> None:
@@ -104,7 +104,7 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
 
     @guarded
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Wait until everything is in the files. The run stays open for evaluations; it ends with the process."""
+        """Wait until everything is in the files."""
         self._training = False
         if self._run is not None and self._given is None:
             RUNS.expect(self._run, "success")
@@ -135,13 +135,12 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
             RUNS.expect(self._run, "failed")
 
     def _title(self, args: Any) -> str | None:
-        given = None if args.run_name == args.output_dir else args.run_name
-        name = self._name or hosted.as_name(given)
+        name = self._name or hosted.as_name(None if args.run_name == args.output_dir else args.run_name)
         return name if name is None or self._trainings < 2 else f"{name}-{self._trainings}"
 
     def _open(self, args: Any, name: str | None, *, goes_on: bool = False) -> None:
-        rank, world = (args.process_index, args.world_size) if self._all_ranks else (0, 1)
-        self._run = hosted.begin(self.notices, self._project, name, rank, world, goes_on=goes_on, **self._options)
+        place = (args.process_index, args.world_size) if self._all_ranks else (0, 1)
+        self._run = hosted.begin(self.notices, self._project, name, *place, goes_on=goes_on, **self._options)
 
 
 def _description(args: Any, model: Any) -> dict[str, Any]:
