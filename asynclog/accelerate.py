@@ -114,7 +114,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
         if run is None:
             return
         if self._given is not None:
-            hosted.flush(run, self.notices)
+            run.flush()
             return
         self._started = False
         error = sys.exc_info()[0]

@@ -85,19 +85,6 @@ def log(run: Run, values: Mapping[str, Any], step: int | None, **how: Any) -> No
         run.summary(texts)
 
 
-def flush(run: Run, notices: Notices) -> bool:
-    """Wait until what was logged is in the local files, and tell when it is not in time.
-
-    False when this version of a run can only do so by finishing.
-    """
-    barrier = getattr(run, "flush", None)
-    if barrier is None:
-        return False
-    if not barrier():
-        _tell(notices, f"what {run.project}/{run.name} logged is not in its files yet: the daemon is behind")
-    return True
-
-
 def as_name(text: str | None) -> str | None:
     """A title that some framework's user gave, as a run may be named; None where it can't be."""
     try:

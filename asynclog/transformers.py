@@ -83,7 +83,6 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
         if not logs or not (self._all_ranks or state.is_world_process_zero):
             return
         if self._run is None and not self._training:  # an evaluation by itself
-            self._trainings += bool(self._trainings)
             self._open(args, self._title(args))
         if self._run is not None:
             hosted.log(self._run, rewrite_logs(logs), state.global_step)
@@ -91,10 +90,8 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
     @guarded
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Outside a training, see to it that the files have what was logged."""
-        if (run := self._run) is None or self._training or hosted.flush(run, self.notices) or self._given is not None:
-            return
-        self._run = None  # without Run.flush a run must end for its files to be complete
-        run.finish("success")
+        if self._run is not None and not self._training:
+            self._run.flush()
 
     @guarded
     def on_predict(self, args: Any, state: Any, *_: Any, metrics: Any = None, **__: Any) -> None:
@@ -104,7 +101,7 @@ class AsyncLogCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
 
     @guarded
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Wait until everything is in the files."""
+        """Wait until everything is in the files. The run stays open for evaluations; it ends with the process."""
         self._training = False
         if self._run is not None and self._given is None:
             RUNS.expect(self._run, "success")

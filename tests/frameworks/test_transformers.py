@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from asynclog.run import Run
 from asynclog_proto.errors import ConfigError
 from tests.frameworks.conftest import HERE, ends, lines, only, series, tags
 
@@ -69,7 +68,6 @@ def test_arguments_and_the_models_configuration_are_params(trainer, callback, tm
     assert "hf_secret" not in text
 
 
-@pytest.mark.xfail(not hasattr(Run, "flush"), reason="Run.flush is on its way: until then a training finishes its run")
 def test_evaluating_and_predicting_around_a_training_go_to_its_run(trainer, callback, tmp_path: Path):
     from tests.frameworks.tiny import data
 
