@@ -98,7 +98,8 @@ class Progress:
         state = self.ranks[rank]
         state.passed = step if state.passed is None else max(state.passed, step)
         state.flushes += 1
-        state.unmatched = [*state.unmatched, step][-MOST_AHEAD:]
+        if state.flushes > self.flushes:
+            state.unmatched = [*state.unmatched, step][-MOST_AHEAD:]
 
     def hold(self, rank: int, step: int | None) -> None:
         """Values of `step` or later are on their way to the rank; None when none are any more."""
@@ -112,8 +113,8 @@ class Progress:
         if complete <= self.flushes:
             return
         for state in self.ranks.values():
-            matched = len(state.unmatched) - max(0, state.flushes - complete)
-            steps = state.unmatched[: max(0, matched)]
+            ahead = max(0, state.flushes - complete)
+            steps = state.unmatched[: max(0, len(state.unmatched) - ahead)]
             self.passed = max((step for step in (self.passed, *steps) if step is not None), default=None)
             state.unmatched = state.unmatched[len(steps) :]
         self.flushes = complete

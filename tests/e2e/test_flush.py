@@ -38,6 +38,7 @@ def both_files(run_dir: Path, name: str) -> dict[int, list[float]]:
 
 def test_ranks_that_log_other_names_at_the_last_step_flush_at_once_and_go_on(puppets, tmp_path: Path) -> None:
     ranks, run_dir = puppets(2), tmp_path / "p" / "run"
+    expected: dict[int, list[float]] = {}
     for round_ in range(3):
         first, last = 10 * round_, 10 * round_ + 9
         for step in range(first, last):
