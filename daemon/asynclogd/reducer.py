@@ -38,6 +38,11 @@ class Reducer:
         self._window = Window(self.settings, World(0))
 
     @property
+    def launch(self) -> str | None:
+        """The launch of the current generation."""
+        return None if self._progress is None else self._progress.launch
+
+    @property
     def journaled(self) -> int:
         """Logged values fed so far."""
         return self._tally.journaled
@@ -85,6 +90,10 @@ class Reducer:
                 self._rows(progress, said, rank, now)
             elif isinstance(said, records.End):
                 progress.end(rank, said.status)
+            elif isinstance(said, records.Pass):
+                progress.flush(rank, said.step)
+            elif isinstance(said, records.Hold):
+                progress.hold(rank, said.step)
             else:
                 self._facts(said)
         self._settle()
@@ -119,8 +128,8 @@ class Reducer:
         items, self._items = self._items, []
         return items
 
-    def open_values(self, rank: int | None = None) -> int:
-        """Logged values that are in no point yet; with `rank`, that rank's.
+    def open_values(self, rank: int | None = None, up_to: int | None = None) -> int:
+        """Logged values that are in no point yet; with `rank`, that rank's, with `up_to` those up to this step.
 
         Where a rank gave several values for a metric at a step, and that has closed while the step's other
         metrics have not, the rank's count has them still, but for one.
@@ -129,7 +138,7 @@ class Reducer:
             return self._window.open
         if self._progress is None or rank not in self._progress.ranks:
             return 0
-        return sum(table.open_values(rank) for table in self._window.columns.tables.values())
+        return sum(table.open_values(rank, up_to) for table in self._window.columns.tables.values())
 
     # -- generations --------------------------------------------------------------------------------------------
 
@@ -208,6 +217,7 @@ class Reducer:
         progress = self._progress
         if progress is None:
             return
+        progress.match()
         may_close, low = progress.low()
         if may_close:
             self._window.settle(low, [] if low is None else progress.at(low))

@@ -64,6 +64,34 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
     assert "mlflow ui --backend-store-uri" in shown
 
 
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+def test_transformers_trainer_learns_and_its_metrics_are_there(tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("transformers")
+    command = [sys.executable, EXAMPLES / "transformers_trainer.py", "--steps", "50"]
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True)
+    (run,) = (tmp_path / "asynclog" / "digits-bert").iterdir()
+    found = columns(run)
+    assert len(found["train/loss"]) == 10
+    assert len(found["eval/accuracy"]) == 1
+    assert float(found["train/loss"][-1]) < float(found["train/loss"][0])
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+def test_accelerate_loop_reduces_two_processes(tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("accelerate")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, EXAMPLES / "accelerate_loop.py", "--epochs", "2"]
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True)
+    (run,) = (tmp_path / "asynclog" / "digits-accelerate").iterdir()
+    found = columns(run)
+    assert len(found["train/loss"]) == len(found["train/accuracy"]) == 2 * 29  # 57 batches, shared by two
+    assert float(found["train/loss"][-1]) < float(found["train/loss"][0])
+
+
 @pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py"])
 def test_help_teaches(script: str, environ: dict[str, str]):
     if script == "digits_ddp.py":
