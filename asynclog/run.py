@@ -140,8 +140,7 @@ class Run:
         far close as if this rank had gone past them, so call it on every rank, equally often, or on one alone, which
         then waits for the others to come as far. Offline: everything is in the spool file. Disabled or finished: True.
         """
-        with self._rows.lock:
-            self._calls.take_held()
+        self._calls.take_held()
         return flush(self._rows, self._sender, self._notices, timeout)
 
     @property
@@ -200,14 +199,17 @@ class Run:
         self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
 
     def _append(self, records: Any, what: str) -> None:
-        with self._rows.lock:
+        if not self._rows.begin():
+            self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+            return
+        try:
             closed = self._rows.closed
-            if self._rows.writer.busy:
-                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
-            elif closed is None:
+            if closed is None:
                 written = [self._rows.append(record) for record in records]
                 if not all(written):
                     self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
             elif closed != "disabled":
                 self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
+        finally:
+            self._rows.end()
         self._notices.say()

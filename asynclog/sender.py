@@ -195,20 +195,23 @@ class Sender(threading.Thread):
         """Write the records of the barriers whose device rows have come. Whether there were any."""
         placed = False
         while (barrier := self.barriers.unplaced(self._rows.devices.left)) is not None:
-            if self._ended or not self._append(records.Pass(barrier.step)):
+            if self._ended or (next_seq := self._append(records.Pass(barrier.step))) is None:
                 break
-            barrier.next_seq = self._ring.writer.seq
+            barrier.next_seq = next_seq
             placed = True
         return placed
 
-    def _append(self, record: records.Record) -> bool:
-        """Write a record from this thread, which never waits for the run's lock: who holds it may wait for us."""
-        if not self._rows.lock.acquire(blocking=False):
-            return False
+    def _append(self, record: records.Record) -> int | None:
+        """Write a record from this thread, which never waits for the run's lock: who holds it may wait for us.
+
+        The number of the next record; None when it could not be written now.
+        """
+        if not self._rows.begin(wait=False):
+            return None
         try:
-            return self._ring.append(records.encode(record), wait=False)
+            return self._ring.writer.seq if self._ring.append(records.encode(record), wait=False) else None
         finally:
-            self._rows.lock.release()
+            self._rows.end()
 
     def missing(self, barrier: Barrier) -> str:
         """Why a barrier is not reached yet, for a person; from any thread."""
@@ -229,7 +232,7 @@ class Sender(threading.Thread):
             return
         for row in self._rows.devices.abandon():
             self._rows.lose_device_row(row, "it did not answer before the end")
-        self._ended = self._append(records.End(ending.status))
+        self._ended = self._append(records.End(ending.status)) is not None
         self._stream.finishing = self._ended
         self._ended = self._ended or now >= ending.deadline
 
