@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
+from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
 from asynclogd import ledger
 from asynclogd.committer import Committer
@@ -109,9 +110,11 @@ class Pipeline:
 
     def _launch(self, hello: Hello) -> str:
         """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
-        finished in a launch begins the next one.
+        finished in a launch begins the next one, unless the launch says by its `+` that ranks come and go in it.
         """
         number, launch = 1, hello.launch
+        if launch.endswith(REJOINED):
+            return launch
         while any(
             session.stream.launch == launch and session.stream.rank == hello.rank and session.stream.state == "ended"
             for session in self.sessions.values()
