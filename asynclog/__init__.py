@@ -32,6 +32,7 @@ __all__ = [
     "current_run",
     "define",
     "finish",
+    "flush",
     "init",
     "log",
     "params",
@@ -119,6 +120,12 @@ def summary(values: Any = None, /, **more: Any) -> None:
     """`Run.summary` of the current run."""
     if (run := _current("summary")) is not None:
         run.summary(values, **more)
+
+
+def flush(timeout: float = 30.0) -> bool:
+    """`Run.flush` of the current run; True when there is none."""
+    run = _current("flush")
+    return True if run is None else run.flush(timeout)
 
 
 def finish(status: str = "success", timeout: float = 30.0) -> Ledger | None:

@@ -59,6 +59,11 @@ class Backlog:
         return True
 
     @property
+    def next_seq(self) -> int:
+        """The number after the newest record that was collected."""
+        return self.flow.queue[-1].next_seq if self.flow.queue else self.flow.first_seq
+
+    @property
     def in_ring(self) -> bool:
         """Whether a queued batch is in the ring alone."""
         return self._spooled < len(self.flow.queue)

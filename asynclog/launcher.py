@@ -77,11 +77,17 @@ class Launcher:
         self._unlock()
 
     def hurry(self) -> None:
-        """The run ends: a daemon that is to be spawned again is spawned now, not when its turn would come."""
+        """Someone waits, or the run ends: a daemon that is to be spawned again is spawned now, not when its turn
+        would come. Once, until `calm`.
+        """
         if not self._hurried:
             self._hurried = True
             self._spawn_at = 0.0
             self._retry = RETRY_S
+
+    def calm(self) -> None:
+        """Nobody waits any more."""
+        self._hurried = False
 
     def ensure(self, now: float) -> None:
         """Called while there is no connection: see who is there, and spawn a daemon when nobody is."""

@@ -253,11 +253,16 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
             return
         self.save()
         if status == "failed":
-            self._run = None
-            run.finish("failed", self._finalize_timeout)
+            self.close(status)
         else:
+            run.flush(self._finalize_timeout)
+
+    def close(self, status: str = "success") -> None:
+        """End the run, as the end of the process does. What is logged after that goes on in it."""
+        run = self._current()
+        if run is not None:
             self._run = None
-            run.finish('success', self._finalize_timeout)
+            run.finish(status, self._finalize_timeout)
 
     # ---- inside -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from asynclog.flatten import encode_all, flatten
+from asynclog.flushing import flush
 from asynclog.ledger import Ledger
 from asynclog.notices import Notices
 from asynclog.process import RUNS
@@ -163,6 +164,18 @@ class Run:
             RUNS.remove(self)
         self._notices.say()
         return ledger
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until everything that was logged so far is in the local file backends; the run goes on.
+
+        True once it is; False, with a warning that says what is missing, after `timeout` seconds. The steps logged so
+        far close as if this rank had gone past them, so call it on every rank, equally often, or on one alone, which
+        then waits for the others to come as far. Offline: everything is in the spool file. Disabled or finished: True.
+        """
+        with self._rows.lock:
+            if self._rows.deferred and not self._rows.busy and self._rows.closed is None:
+                self._take_deferred()
+        return flush(self._rows, self._sender, self._notices, timeout)
 
     @property
     def stats(self) -> Stats:

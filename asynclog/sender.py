@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 
 from asynclog.backlog import Backlog
+from asynclog.barriers import Barrier, Barriers
 from asynclog.launcher import PATIENCE_S, Launcher
 from asynclog.ledger import Ledger, from_daemon
 from asynclog.link import Bell, Link
@@ -61,8 +62,11 @@ class Sender(threading.Thread):
         self._collect_at = 0.0
         self._acked_since: float | None = None
         rows.ring.wake = self.bell.ring
+        self.barriers = Barriers()
+        self.failed = False
+        """a defect of ours has ended the thread"""
         self._backlog = Backlog(rows.ring, spool)
-        self._stream = Stream(hello, self._backlog.flow)
+        self._stream = Stream(hello, self._backlog.flow, self.barriers)
         self._link: Link | None = None
         self._ending: Ending | None = None
         self._ended = False
@@ -98,6 +102,7 @@ class Sender(threading.Thread):
                 self._wait(max(0.0, self._collect_at - time.monotonic()))
             self._leave()
         except Exception as error:
+            self.failed = True
             where = self._file.path or "memory"
             text = f"the sender failed ({type(error).__name__}: {error}): records stay in the ring ({where})"
             self._notices.add("sender", text)
@@ -109,23 +114,26 @@ class Sender(threading.Thread):
     def _wait(self, seconds: float) -> None:
         # Acks can wait for the next flush while there is room: each time this thread wakes, the training pays for
         # it with a cold cache.
-        calm = self._stream.flow.open and self._ending is None and self._ring.used < self._ring.capacity // 8
+        calm = self._stream.flow.open and self._nobody_waits and self._ring.used < self._ring.capacity // 8
         (self.bell if calm or self._link is None else self._link).wait(seconds)
 
     def _tick(self, now: float) -> bool:
         """One round; True when there is nothing left to do."""
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
+        placed = self._place_barriers()
+        if self._launcher is not None:
+            (self._launcher.calm if self._nobody_waits else self._launcher.hurry)()
         if self._ending is not None:
-            if self._launcher is not None:
-                self._launcher.hurry()
             self._end(self._ending, now)
         # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
-        if now >= self._collect_at or self._ending is not None or self._ring.used > self._ring.capacity // 4:
+        hurries = placed or self._ending is not None
+        if now >= self._collect_at or hurries or self._ring.used > self._ring.capacity // 4:
             self._collect_at = now + self._flush_s
             self._backlog.collect()
             self._ring.tell_issued()
         if self._launcher is None or self._link is None:
-            self._backlog.spill(0)
+            if self._backlog.spill(0):
+                self.barriers.spooled(self._backlog.next_seq)
             self._backlog.let_go()
         else:
             self._talk(self._link, self._launcher, now)
@@ -140,13 +148,13 @@ class Sender(threading.Thread):
             self._backlog.forget(stream.receive(answer, now))
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
+            self.barriers.give_up(reached=False)
             return
-        message = stream.due(now, self._rows.highest, self._ring)
-        if message is not None:
-            if link.send(message):
-                stream.sent(message, now)
-            else:
+        while (message := stream.due(now, self._rows.highest, self._ring)) is not None:
+            if not link.send(message):
                 stream.lost(now)
+                break
+            stream.sent(message, now)
         if stream.flow.open:
             launcher.connected()
             self._send_batches(link, now)
@@ -174,6 +182,40 @@ class Sender(threading.Thread):
             self._backlog.forget(flow.ack(flow.queue[0].next_seq, flow.credit))
         self._stream.lost(now)
 
+    # ---- flush --------------------------------------------------------------------------------------------------
+
+    @property
+    def _nobody_waits(self) -> bool:
+        return self._ending is None and not self.barriers
+
+    def _place_barriers(self) -> bool:
+        """Write the records of the barriers whose device rows have come. Whether there were any."""
+        placed = False
+        while (barrier := self.barriers.unplaced(self._rows.devices.left)) is not None:
+            if self._ended or not self._append(records.Pass(barrier.step)):
+                break
+            barrier.next_seq = self._ring.seq
+            placed = True
+        return placed
+
+    def _append(self, record: records.Record) -> bool:
+        """Write a record from this thread, which never waits for the run's lock: who holds it may wait for us."""
+        if not self._rows.lock.acquire(blocking=False):
+            return False
+        try:
+            return self._ring.append(records.encode(record), wait=False)
+        finally:
+            self._rows.lock.release()
+
+    def missing(self, barrier: Barrier) -> str:
+        """Why a barrier is not reached yet, for a person; from any thread."""
+        on_device = barrier.devices - self._rows.devices.left
+        if barrier.next_seq is not None and self._launcher is not None:
+            return self._stream.missing(barrier.next_seq, barrier.step)
+        if barrier.next_seq is None and on_device > 0:
+            return f"{on_device} rows still wait for their device"
+        return f"the spool in {self.spool.directory} does not take more: the records are in the ring"
+
     # ---- the end ------------------------------------------------------------------------------------------------
 
     def _end(self, ending: Ending, now: float) -> None:
@@ -184,12 +226,8 @@ class Sender(threading.Thread):
             return
         for row in self._rows.devices.abandon():
             self._rows.lose_device_row(row, "it did not answer before the end")
-        if self._rows.lock.acquire(blocking=False):
-            try:
-                self._ended = self._ring.append(records.encode(records.End(ending.status)), wait=False)
-            finally:
-                self._rows.lock.release()
-            self._stream.finishing = self._ended
+        self._ended = self._append(records.End(ending.status))
+        self._stream.finishing = self._ended
         self._ended = self._ended or now >= ending.deadline
 
     def _is_over(self, ending: Ending, now: float) -> bool:
@@ -236,6 +274,7 @@ class Sender(threading.Thread):
         with self._rows.lock:
             self._rows.close(self._rows.closed or "after_finish")
             self._ring.close()
+            self.barriers.give_up(reached=self._stream.finished)
         self._file.unlock()
         self.bell.close()
 

@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+from asynclog.barriers import Barriers
 from asynclog_proto.flow import Pending, SendFlow
-from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
+from asynclog_proto.frames import (
+    Ack,
+    Finish,
+    Flush,
+    Flushed,
+    Heartbeat,
+    Hello,
+    Ledger,
+    Message,
+    Refused,
+    Reset,
+    Welcome,
+)
 
 HELLO_S, MOST_HELLO_S = 0.5, 4.0
 HEARTBEAT_S, FINISHING_HEARTBEAT_S = 2.0, 0.5
@@ -26,10 +39,13 @@ class Counts(Protocol):
 
 
 class Stream:
-    """`flow` holds the batches. Times are monotonic seconds; a message of `due` that was sent is told to `sent`."""
+    """`flow` holds the batches, `barriers` the calls that wait. Times are monotonic seconds; a message of `due` that
+    was sent is told to `sent`.
+    """
 
-    def __init__(self, hello: Hello, flow: SendFlow) -> None:
+    def __init__(self, hello: Hello, flow: SendFlow, barriers: Barriers) -> None:
         self.flow = flow
+        self.barriers = barriers
         self.refused: str | None = None
         self.ledger: Ledger | None = None
         self.finishing = False
@@ -47,6 +63,7 @@ class Stream:
             self._hello_wait = HELLO_S
             self._heartbeat_at = now
             self._finish_sent = False
+            self.barriers.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)
         if isinstance(message, Ack):
             return self.flow.ack(message.next_seq, message.credit)
@@ -55,8 +72,11 @@ class Stream:
         elif isinstance(message, Refused):
             self.flow.close()
             self.refused = message.reason
+            self.barriers.give_up(reached=False)
         elif isinstance(message, Ledger):
             self.ledger = message
+        elif isinstance(message, Flushed):
+            self.barriers.answered(message.next_seq)
         return []
 
     def lost(self, now: float) -> None:
@@ -79,7 +99,17 @@ class Stream:
             return Finish(counts.issued, counts.dropped)
         if now >= self._heartbeat_at:
             return Heartbeat(max(step, -1), counts.issued, counts.dropped)
-        return None
+        return self.barriers.due(flow.acked_seq)
+
+    def missing(self, next_seq: int, step: int) -> str:
+        """Why the records before `next_seq`, of steps up to `step`, are not in the files, for a person."""
+        if self.refused is not None:
+            return f"the daemon refuses this run: {self.refused}"
+        if not self.flow.open:
+            return "no daemon answers; the records are in the ring or the spool, and are sent when one does"
+        if self.flow.acked_seq < next_seq:
+            return f"{next_seq - self.flow.acked_seq} records are not journaled yet"
+        return f"all is journaled, but not in the files yet: other ranks are not past step {step}, or a backend is slow"
 
     def sent(self, message: Message, now: float) -> None:
         """`message` is on its way."""
@@ -88,7 +118,13 @@ class Stream:
             self._hello_wait = min(2 * self._hello_wait, MOST_HELLO_S)
         elif isinstance(message, Finish):
             self._finish_sent = True
-        self._heartbeat_at = now + (FINISHING_HEARTBEAT_S if self.finishing else HEARTBEAT_S)
+        elif isinstance(message, Flush):
+            self.barriers.sent(message)
+            self._heartbeat_at = min(self._heartbeat_at, now + FINISHING_HEARTBEAT_S)
+            return
+        # Someone waits: a daemon that has forgotten us is to say so soon.
+        waits = self.finishing or self.barriers
+        self._heartbeat_at = now + (FINISHING_HEARTBEAT_S if waits else HEARTBEAT_S)
 
     def sent_batch(self, now: float) -> None:
         """The first batch in flight starts the wait for an ack."""

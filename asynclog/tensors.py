@@ -48,6 +48,13 @@ class DeviceQueue:
 
     def __init__(self) -> None:
         self._rows: deque[DeviceRow] = deque()
+        self.entered = 0
+        """rows that were ever put"""
+
+    @property
+    def left(self) -> int:
+        """Rows that were put and are here no more."""
+        return self.entered - len(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -57,6 +64,7 @@ class DeviceQueue:
         if len(self._rows) >= MOST_PENDING:
             return False
         self._rows.append(row)
+        self.entered += 1
         return True
 
     def write_ready(

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from asynclogd.entries import Cause, Input
 from asynclogd.session import Session
-from asynclogd.store import Outcome, RunStore, Work
+from asynclogd.store import Outcome, RunStore, Wanted, Work
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class Committer:
     """Owns the store, its thread and the work that waits, from `open` to `close`.
 
-    On the event loop it calls `committed(outcome, work)` after each commit, `waiting()` for the streams whose open
+    On the event loop it calls `committed(outcome, work)` after each commit, `waiting()` for whose open
     values an outcome should tell, and `broken(reason)` when the store can't go on at all.
     """
 
@@ -38,7 +38,7 @@ class Committer:
         name: str,
         interval: float,
         committed: Callable[[Outcome, Work], None],
-        waiting: Callable[[], list[int]],
+        waiting: Callable[[], list[Wanted]],
         broken: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -19,7 +19,9 @@ from asynclogd.rowtables import Regroup, Segment, Shape
 
 __all__ = ["Decoded", "Rows", "StreamDecoder"]
 
-Decoded = Union[Rows, records.Define, records.Params, records.Summary, records.End]  # noqa: UP007 - run time, 3.10
+Decoded = Union[  # noqa: UP007 - evaluated at run time on 3.10
+    Rows, records.Define, records.Params, records.Summary, records.End, records.Pass, records.Hold
+]
 
 _ROW = b"\x96\x01"
 

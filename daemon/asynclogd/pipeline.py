@@ -11,10 +11,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from asynclog_proto.frames import Ack, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
+from asynclog_proto.frames import (
+    Ack,
+    Finish,
+    Flush,
+    Flushed,
+    Heartbeat,
+    Hello,
+    Ledger,
+    Message,
+    Refused,
+    Reset,
+    Welcome,
+)
 from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
-from asynclogd import ledger
+from asynclogd import ledger, waits
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input
@@ -24,7 +36,7 @@ from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import find
 from asynclogd.session import Session, new_stream
 from asynclogd.state import HOST_STREAM, join_payload
-from asynclogd.store import Outcome, RunStore, Work
+from asynclogd.store import Outcome, RunStore, Wanted, Work
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +171,13 @@ class Pipeline:
         session.heard = time.monotonic()
         session.count(finish.issued, dict(finish.dropped))
         self._commits.work.streams[session.stream.id] = session.row()
-        session.finishing = True
+        waits.finish(session)
+        self._commits.wake()
+
+    def flush(self, session: Session, flush: Flush) -> None:
+        """The rank waits until what it said so far is in the local backends, and goes on."""
+        session.heard = time.monotonic()
+        waits.flush(session, flush.next_seq, flush.step)
         self._commits.wake()
 
     def host_rows(self, payload: bytes, count: int) -> None:
@@ -207,8 +225,8 @@ class Pipeline:
 
     # -- commits ------------------------------------------------------------------------------------------------
 
-    def _waiting(self) -> list[int]:
-        return [s.stream.id for s in self.sessions.values() if s.finishing and s.target is None]
+    def _waiting(self) -> list[Wanted]:
+        return [wanted for session in self.sessions.values() for wanted in waits.wanted(session)]
 
     def _broken(self, reason: str) -> None:
         for session in self.sessions.values():
@@ -234,26 +252,26 @@ class Pipeline:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
-        self._advance_finishes(outcome.open_values)
+        self._advance_waits(outcome.open_values)
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
         session.flow.commit(next_seq)
         self._answer(session, Ack(session.flow.committed, self.credit()))
 
-    # -- finishing ----------------------------------------------------------------------------------------------
+    # -- finishing and flushing ---------------------------------------------------------------------------------
 
-    def _advance_finishes(self, open_values: Mapping[int, int]) -> None:
+    def _advance_waits(self, open_values: Mapping[Wanted, int]) -> None:
         for session in self.sessions.values():
-            if not session.finishing:
+            if not session.waits:
                 continue
-            everything_in = session.stream.state == "ended" and open_values.get(session.stream.id, 1) == 0
-            if session.target is None and everything_in:
-                session.target = self.last_offset
-                self.fanout.flush_soon()
-            if session.target is not None and self.fanout.local_offset() >= session.target:
-                session.finishing = False
-                self._answer(session, Ledger(complete=True, ledger=self.ledger()))
+            for wait in waits.advance(session, open_values, self._places, self.fanout.flush_soon):
+                ends = wait.step is None
+                done = Ledger(complete=True, ledger=self.ledger()) if ends else Flushed(wait.next_seq)
+                self._answer(session, done)
+
+    def _places(self) -> waits.Places:
+        return waits.Places(self.last_offset, self.fanout.local_offset())
 
     def ledger(self) -> dict[str, Any]:
         """The run's ledger by now, as plain values."""
@@ -282,7 +300,7 @@ class Pipeline:
         self._commits.work.cursors[name] = cursor
         self._commits.work.dead_letters.extend(dead_letters)
         self._commits.wake()
-        self._advance_finishes({})
+        self._advance_waits({})
 
     @property
     def journal_error(self) -> str:

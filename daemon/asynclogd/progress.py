@@ -1,10 +1,22 @@
-"""How far each rank is, and which ranks a step waits for."""
+"""How far each rank is, and which ranks a step waits for.
+
+A rank's mark is the lowest step that it may still have values for: its watermark, or more after a flush, or less
+while values are held on a device. A flush passes the steps that its own rank has logged. The steps that only others
+have logged are passed together: flushes are counted, and when every rank that is waited for has said its n-th, all
+ranks have passed the highest step of those n-th flushes. So ranks of one program, which flush equally often, get
+out of it at once, and a rank that is a flush ahead never closes a step that another one is about to log.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 WORST = {"success": 0, "killed": 1, "failed": 2}
+
+MOST_AHEAD = 64
+"""Flushes of one rank that wait for the others' to be matched: of a rank that flushes alone, the latest."""
+
+LAST_STEP = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -21,6 +33,22 @@ class Rank:
     """not waited for until it catches up"""
     status: str = ""
     """how it ended, "" while it lives"""
+    passed: int | None = None
+    """the highest step that it has flushed"""
+    held: int | None = None
+    """values of this step or later are on their way to it"""
+    flushes: int = 0
+    """how often it has flushed, counted from the others' number when it joined"""
+    unmatched: list[int] = field(default_factory=list)
+    """the steps of its latest flushes, which others have not matched yet"""
+
+    def mark(self, passed: int | None) -> int | None:
+        """The lowest step that it may have values for, given the step that all ranks have passed; None before any."""
+        mark = self.watermark
+        for step in (self.passed, passed):
+            if step is not None and (mark is None or mark <= step):
+                mark = min(step + 1, LAST_STEP)
+        return mark if mark is None or self.held is None else min(mark, self.held)
 
 
 @dataclass(slots=True)
@@ -36,6 +64,10 @@ class Progress:
     joining: bool = True
     """whether ranks that have not joined are still waited for"""
     ranks: dict[int, Rank] = field(default_factory=dict)
+    flushes: int = 0
+    """how many flushes every rank has said"""
+    passed: int | None = None
+    """the highest step that all ranks have passed by them"""
 
     def grow(self, world: int) -> None:
         """A rank says that the world is larger: the others have as long to join as they ever had."""
@@ -46,11 +78,18 @@ class Progress:
         """A rank's process says hello: for the first time, or as another incarnation that goes on."""
         known = self.ranks.get(rank)
         if known is None:
-            self.ranks[rank] = Rank(now)
+            self.ranks[rank] = Rank(now, flushes=self.flushes)
         else:
             known.joined, known.fed, known.suspended, known.status = now, False, False, ""
+            known.held, known.flushes, known.unmatched = None, self.flushes, []
         if len(self.ranks) >= self.world:
             self.joining = False
+
+    def begin_again(self, now: float) -> None:
+        """Every rank had ended, and their next processes come: none is behind or ahead, and all are waited for."""
+        self.ranks.clear()
+        self.first_join, self.first_feed, self.joining = now, None, True
+        self.passed = None
 
     def fed(self, rank: int, step: int, now: float) -> None:
         """The rank has fed steps up to `step`."""
@@ -59,6 +98,32 @@ class Progress:
             self.first_feed = now
         state.fed = True
         state.watermark = step if state.watermark is None else max(state.watermark, step)
+
+    def flush(self, rank: int, step: int) -> None:
+        """The rank has nothing more for the steps up to `step`."""
+        state = self.ranks[rank]
+        state.passed = step if state.passed is None else max(state.passed, step)
+        state.flushes += 1
+        if state.flushes > self.flushes:
+            state.unmatched = [*state.unmatched, step][-MOST_AHEAD:]
+
+    def hold(self, rank: int, step: int | None) -> None:
+        """Values of `step` or later are on their way to the rank; None when none are any more."""
+        self.ranks[rank].held = step
+
+    def match(self) -> None:
+        """See whether flushes are complete now: each rank that is waited for has said as many."""
+        if self.joining or not any(state.unmatched for state in self.ranks.values()):
+            return
+        complete = min((state.flushes for state in self._waited_for()), default=self.flushes)
+        if complete <= self.flushes:
+            return
+        for state in self.ranks.values():
+            ahead = max(0, state.flushes - complete)
+            steps = state.unmatched[: max(0, len(state.unmatched) - ahead)]
+            self.passed = max((step for step in (self.passed, *steps) if step is not None), default=None)
+            state.unmatched = state.unmatched[len(steps) :]
+        self.flushes = complete
 
     def reconsider(self, rank: int, *, near: bool) -> None:
         """A suspended rank has fed: wait for it again when it is near the others, or has caught up with one."""
@@ -76,13 +141,13 @@ class Progress:
         return [state for state in self.ranks.values() if not state.status and not state.suspended]
 
     def low(self) -> tuple[bool, int | None]:
-        """(whether steps may close at all, the lowest watermark of the ranks that are waited for).
+        """(whether steps may close at all, the lowest mark of the ranks that are waited for).
 
-        The watermark is None when nobody is waited for: every step may close.
+        The mark is None when nobody is waited for: every step may close.
         """
         if self.joining:
             return False, None
-        marks = [state.watermark for state in self._waited_for()]
+        marks = [state.mark(self.passed) for state in self._waited_for()]
         if not marks:
             return True, None
         known = [mark for mark in marks if mark is not None]
@@ -93,14 +158,18 @@ class Progress:
         return [
             rank
             for rank, state in self.ranks.items()
-            if state.watermark == step and not state.status and not state.suspended
+            if not state.status and not state.suspended and state.mark(self.passed) == step
         ]
 
     def suspend_behind(self, step: int) -> None:
-        """A deadline expired at `step`: whoever has not come so far is not waited for until it catches up."""
+        """A deadline expired at `step`: whoever has not come so far is not waited for until it catches up, and
+        values that are held on a device since then are late when they come.
+        """
         for state in self._waited_for():
             if state.watermark is None or state.watermark < step:
                 state.suspended = True
+            if state.held is not None and state.held <= step:
+                state.held = None
 
     def _patience(self, state: Rank) -> float | None:
         """Until when a rank that has fed nothing is waited for: data must flow before its silence counts."""

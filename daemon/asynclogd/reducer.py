@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from asynclog_proto import records
+from asynclog_proto.messages import REJOINED
 from asynclogd import snapshots
 from asynclogd.caps import ReducerSettings
 from asynclogd.metrics import Metrics
@@ -38,6 +39,11 @@ class Reducer:
         self._window = Window(self.settings, World(0))
 
     @property
+    def launch(self) -> str | None:
+        """The launch of the current generation."""
+        return None if self._progress is None else self._progress.launch
+
+    @property
     def journaled(self) -> int:
         """Logged values fed so far."""
         return self._tally.journaled
@@ -61,6 +67,8 @@ class Reducer:
         progress = self._progress
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
+        elif launch.endswith(REJOINED) and progress.over() is not None:
+            progress.begin_again(now)
         if max(world_size, rank + 1) > progress.world:
             progress.grow(max(world_size, rank + 1))
             self._window.widen(progress.world)
@@ -85,6 +93,10 @@ class Reducer:
                 self._rows(progress, said, rank, now)
             elif isinstance(said, records.End):
                 progress.end(rank, said.status)
+            elif isinstance(said, records.Pass):
+                progress.flush(rank, said.step)
+            elif isinstance(said, records.Hold):
+                progress.hold(rank, said.step)
             else:
                 self._facts(said)
         self._settle()
@@ -119,8 +131,8 @@ class Reducer:
         items, self._items = self._items, []
         return items
 
-    def open_values(self, rank: int | None = None) -> int:
-        """Logged values that are in no point yet; with `rank`, that rank's.
+    def open_values(self, rank: int | None = None, up_to: int | None = None) -> int:
+        """Logged values that are in no point yet; with `rank`, that rank's, with `up_to` those up to this step.
 
         Where a rank gave several values for a metric at a step, and that has closed while the step's other
         metrics have not, the rank's count has them still, but for one.
@@ -129,7 +141,7 @@ class Reducer:
             return self._window.open
         if self._progress is None or rank not in self._progress.ranks:
             return 0
-        return sum(table.open_values(rank) for table in self._window.columns.tables.values())
+        return sum(table.open_values(rank, up_to) for table in self._window.columns.tables.values())
 
     # -- generations --------------------------------------------------------------------------------------------
 
@@ -208,6 +220,7 @@ class Reducer:
         progress = self._progress
         if progress is None:
             return
+        progress.match()
         may_close, low = progress.low()
         if may_close:
             self._window.settle(low, [] if low is None else progress.at(low))

@@ -11,6 +11,18 @@ from asynclogd.entries import Stream
 
 
 @dataclass(slots=True)
+class Wait:
+    """A stream waits until its records before `next_seq`, of steps up to `step`, are in the local backends; with
+    `step` None until all of it is, its end included.
+    """
+
+    next_seq: int
+    step: int | None
+    target: int | None = None
+    """the item that the local backends must have, once it is known"""
+
+
+@dataclass(slots=True)
 class Session:
     """`peer` is the ZeroMQ identity to answer to, None when nobody is connected; times are monotonic seconds."""
 
@@ -19,9 +31,7 @@ class Session:
     peer: bytes | None = None
     heard: float = 0.0
     step: int = -1
-    finishing: bool = False
-    target: int | None = None
-    """the item that local backends must have for the finish to be complete, once it is known"""
+    waits: list[Wait] = field(default_factory=list)
     refused: str | None = None
     issued: int = 0
     dropped: dict[str, int] = field(default_factory=dict)

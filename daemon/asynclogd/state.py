@@ -65,9 +65,12 @@ class RunState:
         self._host_points = []
         return items
 
-    def open_values(self, stream: int) -> int:
-        """Logged values of a stream that are in no point yet."""
-        return self.reducer.open_values(self._ranks[stream][0]) if stream in self._ranks else 0
+    def open_values(self, stream: int, up_to: int | None = None) -> int:
+        """Logged values of a stream that are in no point yet, with `up_to` those of the steps up to this one."""
+        rank, launch = self._ranks.get(stream, (0, None))
+        if launch is None or launch != self.reducer.launch:
+            return 0  # its generation is over, and everything of it is closed
+        return self.reducer.open_values(rank, up_to)
 
     def snapshot(self) -> bytes:
         """All of it, for `restore`; only right after `drain`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.journal import Journal
@@ -17,6 +17,10 @@ SNAPSHOT_BYTES = 32 << 20
 """A restart replays at most so much of the journal: about a second."""
 
 
+Wanted = tuple[int, Union[int, None]]  # noqa: UP007 - evaluated at run time on 3.10
+"""A stream, and the step up to which its values matter; None for all steps."""
+
+
 @dataclass(slots=True)
 class Work:
     """What the next commit takes: filled on the event loop, emptied in the store's thread."""
@@ -26,8 +30,8 @@ class Work:
     cursors: dict[str, Cursor] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    waiting: tuple[int, ...] = ()
-    """streams whose open values the outcome should tell"""
+    waiting: tuple[Wanted, ...] = ()
+    """whose open values the outcome should tell"""
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.streams or self.cursors or self.dead_letters or self.facts)
@@ -49,7 +53,7 @@ class Outcome:
     host_values: int
     late: int
     closed_early: int
-    open_values: dict[int, int]
+    open_values: dict[Wanted, int]
     next_deadline: float | None
 
 
@@ -66,7 +70,7 @@ class RunStore:
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
-        self._unsaved: tuple[Commit, dict[int, str], tuple[int, ...]] | None = None
+        self._unsaved: tuple[Commit, dict[int, str], tuple[Wanted, ...]] | None = None
 
     def commit(self, work: Work) -> Outcome:
         """Apply `work` and journal it in one transaction. When the disk refuses, the error goes up, and `retry`
@@ -99,7 +103,7 @@ class RunStore:
             self._replayed += len(entry.payload)
             yield entry
 
-    def _apply(self, work: Work) -> tuple[Commit, dict[int, str], tuple[int, ...]]:
+    def _apply(self, work: Work) -> tuple[Commit, dict[int, str], tuple[Wanted, ...]]:
         commit = Commit(cursors=work.cursors, dead_letters=work.dead_letters, facts=work.facts)
         refused: dict[int, str] = {}
         next_seqs: dict[int, int] = {}
@@ -122,7 +126,7 @@ class RunStore:
             self._since_snapshot = 0
         return commit, refused, work.waiting
 
-    def _save(self, commit: Commit, refused: dict[int, str], waiting: tuple[int, ...]) -> Outcome:
+    def _save(self, commit: Commit, refused: dict[int, str], waiting: tuple[Wanted, ...]) -> Outcome:
         offsets = self.journal.commit(commit)
         state = self.state
         return Outcome(
@@ -135,6 +139,6 @@ class RunStore:
             host_values=state.host_values,
             late=state.reducer.late,
             closed_early=state.reducer.closed_early,
-            open_values={stream: state.open_values(stream) for stream in waiting},
+            open_values={wanted: state.open_values(*wanted) for wanted in waiting},
             next_deadline=state.reducer.next_deadline(),
         )

@@ -132,17 +132,21 @@ class Table:
                 self.done.pop(slot, None)
                 self.again.pop(slot, None)
 
-    def open_values(self, rank: int) -> int:
-        """Values that a rank has in cells that are not closed yet."""
-        slots = np.flatnonzero(self.slots.state == OPEN)
+    def open_values(self, rank: int, up_to: int | None = None) -> int:
+        """Values that a rank has in cells that are not closed yet, with `up_to` of the steps up to this one."""
+        wanted = self.slots.state == OPEN
+        if up_to is not None:
+            wanted &= self.slots.steps <= up_to
+        slots = np.flatnonzero(wanted)
         word, bit = ranksets.place(rank, self.word)
         if not len(slots) or word >= self.words:
             return 0
         given = (self.fields["bits"][slots, :, word] & bit) != 0
         total = int(np.count_nonzero(given))
         for slot, mask in self.done.items():
-            total -= int(np.count_nonzero((self.fields["bits"][slot, :, word] & bit != 0) & mask))
-        return total + sum(by_rank.get(rank, 0) for by_rank in self.again.values())
+            if wanted[slot]:
+                total -= int(np.count_nonzero((self.fields["bits"][slot, :, word] & bit != 0) & mask))
+        return total + sum(by_rank.get(rank, 0) for slot, by_rank in self.again.items() if wanted[slot])
 
 
 def grid(slots: Index, columns: Index) -> Any:

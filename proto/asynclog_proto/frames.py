@@ -25,6 +25,8 @@ from asynclog_proto.messages import (
     Ack,
     Batch,
     Finish,
+    Flush,
+    Flushed,
     Heartbeat,
     Hello,
     Ledger,
@@ -41,12 +43,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "VERSION", "Ack", "Batch", "Finish", "Heartbeat", "Hello", "Ledger", "Message", "Query", "Refused",
-    "Report", "Reset", "Welcome", "decode", "encode",
+    "VERSION", "Ack", "Batch", "Finish", "Flush", "Flushed", "Heartbeat", "Hello", "Ledger", "Message", "Query",
+    "Refused", "Report", "Reset", "Welcome", "decode", "encode",
 ]  # fmt: skip
 
 _TYPES: dict[int, Any] = {
-    kind.TYPE: kind for kind in (Hello, Batch, Heartbeat, Finish, Query, Welcome, Ack, Reset, Refused, Ledger, Report)
+    kind.TYPE: kind
+    for kind in (
+        *(Hello, Batch, Heartbeat, Finish, Query, Flush),
+        *(Welcome, Ack, Reset, Refused, Ledger, Report, Flushed),
+    )
 }
 
 

@@ -88,6 +88,17 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Flush:
+    """Asks for a Flushed once the records before `next_seq` are journaled and their values, none of a step above
+    `step`, are in the local file backends. The stream goes on meanwhile. Client to daemon.
+    """
+
+    TYPE: ClassVar[int] = 6
+    next_seq: int
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome:
     """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client."""
 
@@ -142,4 +153,14 @@ class Report:
     report: Mapping[str, Any]
 
 
-Message = Union[Hello, Batch, Heartbeat, Finish, Query, Welcome, Ack, Reset, Refused, Ledger, Report]  # noqa: UP007 - evaluated at run time on 3.10
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What the Flush with the same `next_seq` asked for is done. Daemon to client."""
+
+    TYPE: ClassVar[int] = 22
+    next_seq: int
+
+
+Message = Union[  # noqa: UP007 - evaluated at run time on 3.10
+    Hello, Batch, Heartbeat, Finish, Query, Flush, Welcome, Ack, Reset, Refused, Ledger, Report, Flushed
+]

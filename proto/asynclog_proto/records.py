@@ -6,6 +6,8 @@
     [4, {name: value}]                        PARAMS  hyperparameters, flat
     [5, {name: value}]                        SUMMARY final values, flat
     [6, status]                               END     the rank's stream is complete
+    [7, step]                                 PASS    the rank has said all of the steps up to this one
+    [8, step]                                 HOLD    values from this step on are still on their way; nil: no more
 
 A ROW has one form only (rows.py); the others may use any valid MessagePack form.
 """
@@ -44,13 +46,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
-    "DEFINE", "END", "LAYOUT", "PAD", "PARAMS", "ROW", "ROW_HEAD", "STATUSES", "SUMMARY",
-    "Define", "End", "Layout", "Params", "Record", "Row", "Scalar", "Summary",
+    "DEFINE", "END", "HOLD", "LAYOUT", "PAD", "PARAMS", "PASS", "ROW", "ROW_HEAD", "STATUSES", "SUMMARY",
+    "Define", "End", "Hold", "Layout", "Params", "Pass", "Record", "Row", "Scalar", "Summary",
     "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
     "row_head", "row_size", "row_struct",
 ]  # fmt: skip
 
-LAYOUT, DEFINE, PARAMS, SUMMARY, END = 2, 3, 4, 5, 6
+LAYOUT, DEFINE, PARAMS, SUMMARY, END, PASS, HOLD = 2, 3, 4, 5, 6, 7, 8
 PAD = 0xC0
 """MessagePack nil: in a ring, says that the rest of the lap is empty. Never on the wire."""
 
@@ -99,7 +101,23 @@ class End:
     status: str
 
 
-Record = Union[Row, Layout, Define, Params, Summary, End]  # noqa: UP007 - evaluated at run time on 3.10
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The rank has said all of the steps up to `step`: nobody has to wait for it there. One a flush."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Values of `step` or later are still on their way: the rank is not past `step`, whatever rows follow. None
+    takes the hold back.
+    """
+
+    step: int | None
+
+
+Record = Union[Row, Layout, Define, Params, Summary, End, Pass, Hold]  # noqa: UP007 - evaluated at run time on 3.10
 
 
 def encode(record: Record) -> bytes:
@@ -121,6 +139,8 @@ def _fields(record: Record) -> list[Any]:
         return [DEFINE, record.pattern, {"reduce": list(record.reduce), "per_rank": record.per_rank}]
     if isinstance(record, (Params, Summary)):
         return [PARAMS if isinstance(record, Params) else SUMMARY, dict(record.values)]
+    if isinstance(record, (Pass, Hold)):
+        return [PASS if isinstance(record, Pass) else HOLD, record.step]
     assert isinstance(record, End)
     return [END, record.status]
 
@@ -241,10 +261,18 @@ def _end(status: Any) -> End:
     return End(status)
 
 
+def _step(step: Any) -> int:
+    if type(step) is not int or not -(1 << 63) <= step < 1 << 63:
+        raise ProtocolError(f"a step is an integer of 64 bits, not {wire.shown(step)}")
+    return step
+
+
 _READERS: dict[int, tuple[int, Any]] = {
     LAYOUT: (3, _layout),
     DEFINE: (3, _define),
     PARAMS: (2, lambda values: Params(_scalars(values))),
     SUMMARY: (2, lambda values: Summary(_scalars(values))),
     END: (2, _end),
+    PASS: (2, lambda step: Pass(_step(step))),
+    HOLD: (2, lambda step: Hold(None if step is None else _step(step))),
 }

@@ -11,7 +11,20 @@ import zmq
 from asynclog_proto import frames, records
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.flow import ReceiveFlow
-from asynclog_proto.frames import Ack, Batch, Finish, Heartbeat, Hello, Ledger, Message, Refused, Reset, Welcome
+from asynclog_proto.frames import (
+    Ack,
+    Batch,
+    Finish,
+    Flush,
+    Flushed,
+    Heartbeat,
+    Hello,
+    Ledger,
+    Message,
+    Refused,
+    Reset,
+    Welcome,
+)
 
 CREDIT = 1 << 20
 
@@ -25,6 +38,8 @@ class ScriptedDaemon:
         self.hellos: list[Hello] = []
         self.heartbeats: list[Heartbeat] = []
         self.finishes: list[Finish] = []
+        self.flushes: list[Flush] = []
+        self.holds_flushes = False
         self.refuses: str | None = None
         self.holds_acks = False
         self.lost = 0
@@ -93,6 +108,10 @@ class ScriptedDaemon:
             return self._batch(incarnation, message, payload)
         if isinstance(message, Heartbeat):
             self.heartbeats.append(message)
+        elif isinstance(message, Flush):
+            self.flushes.append(message)
+            assert message.next_seq <= self._flows[incarnation].committed
+            return [] if self.holds_flushes else [Flushed(message.next_seq)]
         elif isinstance(message, Finish):
             self.finishes.append(message)
             dropped = sum(message.dropped.values())

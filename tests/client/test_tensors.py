@@ -7,6 +7,7 @@ Not run here: the copies themselves, `StreamCopies` over CUDA streams and events
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,6 +129,27 @@ def test_finish_waits_for_the_device(
     device.snapshots[0].is_ready = True
     assert run.finish().complete
     assert daemon.points() == [(0, "loss", 0.5)]
+
+
+def test_flush_waits_for_the_device_rows_of_before_and_for_no_other(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5)}, step=0)
+    with pytest.warns(AsynclogWarning, match=r"flush\(\): 1 rows still wait for their device"):
+        assert run.flush(timeout=0.3) is False
+    answers: list[bool] = []
+    waits = threading.Thread(target=lambda: answers.append(run.flush(timeout=60)))
+    waits.start()
+    eventually(lambda: len(run._sender.barriers._waiting) == 2, what="it waits")  # type: ignore[union-attr]
+    run.log({"loss": torch.tensor(1.5)}, step=1)
+    device.snapshots[0].is_ready = True
+    waits.join()
+    assert answers == [True]
+    assert daemon.points() == [(0, "loss", 0.5)]
+    device.snapshots[1].is_ready = True
+    assert run.flush() is True
+    assert daemon.points() == [(0, "loss", 0.5), (1, "loss", 1.5)]
 
 
 def test_a_device_that_never_answers_is_counted_at_the_end(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from asynclog_proto.records import End
+from asynclog_proto.records import End, Hold, Pass
 from asynclogd.metrics import Metrics, Spec
 from asynclogd.reducer import ReducerSettings
 from asynclogd.rows import Rows
@@ -43,6 +43,16 @@ class Rank:
     fed: bool = False
     suspended: bool = False
     status: str = ""
+    passed: float = -math.inf
+    held: float = math.inf
+    flushes: dict[int, int] = field(default_factory=dict)
+    """the step of its first, second, ... flush, counted from those that all had said when it joined"""
+    count: int = 0
+
+    def past(self, number: int, passed: float) -> bool:
+        """Whether it has nothing more for a step, as far as it says."""
+        logged = self.mark is not None and self.mark > number
+        return (logged or max(self.passed, passed) >= number) and number < self.held
 
 
 class Model:
@@ -68,6 +78,7 @@ class Model:
         self.groups: list[Group] = []
         self.of_name: dict[str, Group] = {}
         self.first, self.top, self.begun, self.ended = math.inf, -math.inf, False, False
+        self.flushes, self.passed = 0, -math.inf
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -83,6 +94,8 @@ class Model:
             self._reset(launch, world, now)
         known = self.ranks.setdefault(rank, Rank(now))
         known.joined, known.fed, known.suspended, known.status = now, False, False, ""
+        known.held, known.count = math.inf, self.flushes
+        known.flushes = {n: step for n, step in known.flushes.items() if n <= self.flushes}
         self.joining = self.joining and len(self.ranks) < self.world
         self.ended = False
         self._settle()
@@ -101,6 +114,12 @@ class Model:
                 self._rows(said, rank, now)
             elif isinstance(said, End):
                 self.ranks[rank].status = self.ranks[rank].status or said.status
+            elif isinstance(said, Pass):
+                one = self.ranks[rank]
+                one.passed, one.count = max(one.passed, said.step), one.count + 1
+                one.flushes[one.count] = said.step
+            elif isinstance(said, Hold):
+                self.ranks[rank].held = math.inf if said.step is None else said.step
         self._settle()
 
     def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - the interface
@@ -127,6 +146,8 @@ class Model:
         for rank in self._waited():
             if behind is not None and (rank.mark is None or rank.mark < behind):
                 rank.suspended = True
+            if behind is not None and rank.held <= behind:
+                rank.held = math.inf
         self._settle()
 
     def told(self) -> dict[str, list[Told]]:
@@ -206,15 +227,26 @@ class Model:
         return [rank for rank in self.ranks.values() if not rank.status and not rank.suspended]
 
     def _settled(self, number: int, values: list[Value]) -> bool:
-        """The rule itself: each rank that is waited for has contributed or its watermark is past the step."""
+        """The rule itself: each rank that is waited for has contributed or is past the step, and no device holds
+        values of steps before.
+        """
         gave = {value.rank for value in values}
         return not self.joining and all(
-            rank in gave or (state.mark is not None and state.mark > number)
+            (rank in gave and number <= state.held) or state.past(number, self.passed)
             for rank, state in self.ranks.items()
             if not state.status and not state.suspended
         )
 
+    def _match(self) -> None:
+        """The flushes that every rank has said: all have passed the highest step of each."""
+        waited = self._waited()
+        while waited and not self.joining and all(rank.count > self.flushes for rank in waited):
+            self.flushes += 1
+            steps = [rank.flushes[self.flushes] for rank in self.ranks.values() if self.flushes in rank.flushes]
+            self.passed = max(self.passed, *steps)
+
     def _settle(self) -> None:
+        self._match()
         for group in self.groups:
             for number, step in sorted(group.steps.items()):
                 if step.closed:

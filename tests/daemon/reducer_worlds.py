@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from asynclog_proto.records import Define, End
+from asynclog_proto.records import Define, End, Hold, Pass
 from asynclogd.rows import Rows
 
 Call = tuple[str, tuple[Any, ...]]
@@ -99,4 +99,8 @@ def _said(rank: int, at: dict[int, int], dice: random.Random, now: float) -> lis
             steps = [max(-3, step + dice.randint(-8, 4)) for _ in range(count)]
         said.append(rows(names, steps, dice, time=now))
     at[rank] = max([at.get(rank, 0), *(int(table.steps.max()) + dice.randint(0, 1) for table in said)])
+    if dice.random() < 0.3:
+        said.insert(dice.randint(0, len(said)), Pass(at[rank] - dice.randint(0, 3)))
+    if dice.random() < 0.2:
+        said.insert(dice.randint(0, len(said)), Hold(dice.choice([None, None, at[rank] - dice.randint(-1, 3)])))
     return said

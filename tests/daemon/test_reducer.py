@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asynclog_proto.records import Define, End
+from asynclog_proto.records import Define, End, Hold, Pass
 from asynclog_proto.records import Params as SaidParams
 from asynclog_proto.records import Summary as SaidSummary
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
@@ -436,3 +436,91 @@ def test_restoring_something_else_is_an_error() -> None:
     for blob in (b"", b"\xc0", b"\x81\xa7version\x00", b"\x81\xa7version\x01", b"\xff" * 9):
         with pytest.raises(ValueError, match="snapshot"):
             Reducer.restore(ReducerSettings(), blob)
+
+
+class TestFlushes:
+    def test_a_step_that_only_some_have_logged_closes_when_all_have_flushed(self) -> None:
+        reducer = joined(2)
+        assert values(feed(reducer, 0, rows("a", [3], 1.0), Pass(3))) == {}
+        assert (reducer.open_values(0), reducer.open_values(0, 2), reducer.open_values(0, 3)) == (1, 0, 1)
+        assert values(feed(reducer, 1, rows("b", [3], 2.0), Pass(3))) == {("a", 3): 1.0, ("b", 3): 2.0}
+        assert reducer.next_deadline() is None
+
+    def test_one_that_has_logged_less_has_passed_the_others_steps_with_its_flush(self) -> None:
+        reducer = joined(3)
+        feed(reducer, 0, rows("a", range(5), 1.0), Pass(4))
+        feed(reducer, 1, rows("a", [0], 3.0), Pass(0))
+        assert values(feed(reducer, 2, Pass(-1))) == {("a", 0): 2.0, **{("a", step): 1.0 for step in range(1, 5)}}
+
+    def test_a_rank_that_is_a_flush_ahead_closes_nothing_that_another_is_about_to_log(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("a", [5], 1.0), Pass(5))
+        feed(reducer, 1, rows("a", [5], 1.0))
+        feed(reducer, 0, rows("a", [6], 2.0), Pass(6))
+        assert values(feed(reducer, 1, Pass(5))) == {}
+        assert values(feed(reducer, 1, rows("a", [6], 4.0))) == {("a", 6): 3.0}
+        assert reducer.late == 0
+
+    def test_rows_after_a_flush_are_ordinary_where_they_are_higher_and_late_where_they_are_not(self) -> None:
+        reducer = joined(2)
+        for rank in range(2):
+            feed(reducer, rank, rows("a", [3], 1.0), Pass(3))
+        assert values(feed(reducer, 0, rows("a", [4], 1.0))) == {}
+        assert values(feed(reducer, 1, rows("a", [4], 2.0))) == {("a", 4): 1.5}
+        (revised,) = feed(reducer, 1, rows("a", [3], 4.0))
+        assert isinstance(revised, Points)
+        assert revised.revision
+        assert reducer.late == 1
+
+    def test_who_flushes_alone_waits_for_the_others(self) -> None:
+        reducer = joined(2)
+        for step in range(100):
+            feed(reducer, 0, rows("a", [step], 1.0), Pass(step))
+        assert reducer.open_values(0) == 100
+        assert len(values(feed(reducer, 1, rows("a", [99], 1.0)))) == 100
+
+    def test_the_dead_are_not_waited_for_and_who_is_back_counts_with_the_others(self) -> None:
+        reducer = joined(2)
+        for rank in range(2):
+            feed(reducer, rank, rows("a", [0], 1.0), Pass(0))
+        feed(reducer, 0, rows("a", [1], 1.0), Pass(1))
+        reducer.leave(1, "L", 0.0)
+        assert values(reducer.drain()) == {("a", 1): 1.0}
+        reducer.join(1, 2, "L", 0.0)
+        feed(reducer, 0, rows("a", [2], 1.0), Pass(2))
+        assert values(feed(reducer, 1, Pass(-1))) == {("a", 2): 1.0}
+
+
+class TestHolds:
+    def test_a_row_of_a_later_step_does_not_close_a_step_whose_values_are_on_their_way(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 1, rows("a", [0, 1, 2], 3.0))
+        assert values(feed(reducer, 0, Hold(0), rows("b", [0, 1, 2], 5.0))) == {("b", 0): 5.0}
+        assert values(feed(reducer, 0, rows("a", [0], 1.0), Hold(1))) == {("a", 0): 2.0, ("b", 1): 5.0}
+        assert values(feed(reducer, 0, rows("a", [1], 1.0), Hold(None))) == {("a", 1): 2.0}
+        assert reducer.late == 0
+
+    def test_a_flush_does_not_pass_what_is_held(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, Hold(4), rows("b", [4], 1.0), Pass(4))
+        assert values(feed(reducer, 1, rows("b", [4], 1.0), rows("c", [4], 1.0), Pass(4))) == {("b", 4): 1.0}
+        assert values(feed(reducer, 0, Hold(None))) == {("c", 4): 1.0}
+
+    def test_what_never_comes_costs_one_deadline(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, Hold(0), rows("b", [0], 1.0))
+        feed(reducer, 1, rows("a", [0], 1.0))
+        reducer.advance(31.0)
+        assert len(values(reducer.drain())) == 2
+        feed(reducer, 0, rows("a", [1, 2], 1.0), now=31.0)
+        assert values(feed(reducer, 1, rows("a", [1, 2], 3.0), now=31.0)) == {("a", 1): 2.0, ("a", 2): 2.0}
+
+    def test_who_dies_or_is_back_holds_nothing(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, Hold(0), rows("b", [1], 1.0))
+        assert values(feed(reducer, 1, rows("a", [0, 1], 1.0))) == {}
+        reducer.leave(0, "L", 0.0)
+        assert values(reducer.drain()) == {("a", 0): 1.0, ("a", 1): 1.0}
+        reducer.join(0, 2, "L", 0.0)
+        feed(reducer, 0, rows("a", [2], 1.0))
+        assert values(feed(reducer, 1, rows("a", [2], 1.0))) == {("a", 2): 1.0}

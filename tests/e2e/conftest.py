@@ -78,3 +78,49 @@ def tell_output_of_failures(request: pytest.FixtureRequest, tmp_path: Path, runt
     yield
     for log in [*sorted(tmp_path.glob("process-*.log")), *sorted(runtime_dir.glob("**/daemon.log"))]:
         print(f"--- {log.name}\n{log.read_text()[-4000:]}")
+
+
+class Puppet:
+    """A rank in a process of its own. A call waits for its answer; `ask` and `answer` are its halves."""
+
+    def __init__(self, out: Path, rank: int, world: int, mode: str) -> None:
+        command = [sys.executable, str(HERE / "puppet.py"), str(out), str(rank), str(world), mode]
+        self._errors = (out / f"process-puppet{rank}.log").open("w")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=out
+        )
+        assert self.answer() == "ready"
+
+    def ask(self, method: str, *arguments: object, **keywords: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([method, arguments, keywords]) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def __call__(self, method: str, *arguments: object, **keywords: object) -> Any:
+        self.ask(method, *arguments, **keywords)
+        return self.answer()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._errors.close()
+
+
+@pytest.fixture
+def puppets(tmp_path: Path) -> Iterator[Callable[..., list[Puppet]]]:
+    """`puppets(world, mode="auto")`: the ranks of a run, which do what they are told."""
+    made: list[Puppet] = []
+
+    def begin(world: int, mode: str = "auto") -> list[Puppet]:
+        ranks = [Puppet(tmp_path, rank, world, mode) for rank in range(world)]
+        made.extend(ranks)
+        return ranks
+
+    yield begin
+    for puppet in made:
+        puppet.close()

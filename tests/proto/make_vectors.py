@@ -48,6 +48,10 @@ ALL_RECORDS: dict[str, records.Record] = {
     ),
     "summary": records.Summary({"best/acc": 0.75}),
     "end": records.End("success"),
+    "pass": records.Pass(41),
+    "pass of a rank that has logged nothing": records.Pass(-1),
+    "hold": records.Hold(42),
+    "hold taken back": records.Hold(None),
 }
 ALL_MESSAGES: dict[str, frames.Message] = {
     "hello with every field": HELLO,
@@ -55,12 +59,14 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "heartbeat": frames.Heartbeat(41, 820, {"bad_value": 2}),
     "finish": frames.Finish(1000, {"bad_value": 2}),
     "query": frames.Query("status"),
+    "flush": frames.Flush(57, 41),
     "welcome": frames.Welcome(0, 8 << 20),
     "ack": frames.Ack(2, 8 << 20),
     "reset": frames.Reset("unknown stream"),
     "refused": frames.Refused("rank 1 of this world is taken"),
     "ledger": frames.Ledger(complete=True, ledger={"issued": 1000, "dropped": {"bad_value": 2}}),
     "report": frames.Report({"runs": []}),
+    "flushed": frames.Flushed(57),
 }
 REFUSED_RECORDS = {
     "no array": msgpack.packb({"kind": 6}),
@@ -78,6 +84,9 @@ REFUSED_RECORDS = {
     "params with a number as key": b"\x92\x04\x81\x01\x02",
     "extension type": b"\x92\x04\x81\xa1a\xd6\xff\x00\x00\x00\x00",
     "unknown status": msgpack.packb([6, "done"]),
+    "pass without a step": msgpack.packb([7, None]),
+    "pass with a step beyond 64 bits": msgpack.packb([7, 1 << 63]),
+    "hold with a float as step": msgpack.packb([8, 1.0]),
     "bytes after the record": records.encode(records.End("success")) + b"\xc0",
 }
 REFUSED_FRAMES = {

@@ -36,6 +36,8 @@ messages = st.one_of(
     st.builds(frames.Heartbeat, st.integers(-(1 << 63), (1 << 63) - 1), counts, drops),
     st.builds(frames.Finish, counts, drops),
     st.builds(frames.Query, texts),
+    st.builds(frames.Flush, counts, st.integers(-(1 << 63), (1 << 63) - 1)),
+    st.builds(frames.Flushed, counts),
     st.builds(frames.Welcome, counts, counts),
     st.builds(frames.Ack, counts, counts),
     st.builds(frames.Reset, texts),
