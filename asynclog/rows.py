@@ -20,6 +20,7 @@ from asynclog.ring import Ring
 from asynclog.sorting import Sorted, sort
 from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
+from asynclog_proto.records import Hold, encode
 
 MAX_FLOAT = sys.float_info.max
 
@@ -37,6 +38,8 @@ class Rows:
         self.deferred: list[tuple[Any, Any, Any, Any]] = []
         """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
         self.devices = DeviceQueue()
+        self.held: int | None = None
+        """the step of the last HOLD record: rows of steps from there on wait for their device"""
         self.layouts = Layouts(ring.append, ring.capacity // 4)
         self.packed: dict[tuple[str, ...], Packed] = self.layouts.ready
         self.step = -1
@@ -123,6 +126,19 @@ class Rows:
             self.lock.release()
         return True
 
+    def release_held(self) -> None:
+        """Say what still waits for its device after rows were written, from the sender's thread; later when the lock
+        or the ring is taken.
+        """
+        if self.held is None or not self.lock.acquire(blocking=False):
+            return
+        try:
+            lowest = self.devices.lowest
+            if lowest != self.held:
+                self._hold(lowest, wait=False)
+        finally:
+            self.lock.release()
+
     def lose_device_row(self, row: DeviceRow, error: Exception | str) -> None:
         """Count a row whose device broke or never answered."""
         text = f"values of {', '.join(row.names)[:200]} could not be read from their device: {error}"
@@ -208,6 +224,13 @@ class Rows:
         if not self.devices.put(DeviceRow(names, taken, step, now, weight)):
             text = "too many rows wait for their device: log device tensors less often"
             self.tell([Problem("device", "", text, len(names))])
+        elif self.held is None or step < self.held:
+            # Plain rows of later steps overtake this one: without a HOLD the daemon would take its step for complete.
+            self._hold(step, wait=True)
+
+    def _hold(self, step: int | None, *, wait: bool) -> None:
+        if self.ring.append(encode(Hold(step)), wait=wait):
+            self.held = step
 
     def _refuse(self, cause: str, metrics: Any) -> None:
         if cause == "disabled":

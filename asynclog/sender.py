@@ -120,6 +120,7 @@ class Sender(threading.Thread):
     def _tick(self, now: float) -> bool:
         """One round; True when there is nothing left to do."""
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
+        self._rows.release_held()
         placed = self._place_barriers()
         if self._launcher is not None:
             (self._launcher.calm if self._nobody_waits else self._launcher.hurry)()

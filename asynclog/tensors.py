@@ -56,6 +56,11 @@ class DeviceQueue:
         """Rows that were put and are here no more."""
         return self.entered - len(self._rows)
 
+    @property
+    def lowest(self) -> int | None:
+        """The lowest step of the rows that wait, None when none does; with the run's lock held."""
+        return min((row.step for row in self._rows), default=None)
+
     def __len__(self) -> int:
         return len(self._rows)
 
