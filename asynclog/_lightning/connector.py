@@ -153,10 +153,6 @@ def _asynchronous(base: Any) -> Any:
             super().reset_metrics()
             self.__dict__.pop(_READINGS, None)
 
-        def teardown(self) -> None:
-            super().teardown()
-            self._progress_bar_metrics = to_floats(self._progress_bar_metrics)
-
     return AsyncConnector
 
 
