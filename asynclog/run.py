@@ -190,6 +190,10 @@ class Run:
 
     # ---- for asynclog itself ------------------------------------------------------------------------------------
 
+    def expect_steps_to_go_back(self) -> None:
+        """Don't tell of steps that go back: whoever logs counts in several ways."""
+        self._notices.mute(("backward", ""))
+
     def begin_finish(self, status: str, timeout: float, *, quietly: bool = False) -> None:
         """Close the run and let its sender end it, without waiting; `quietly` when the process ends with it."""
         if quietly:

@@ -25,6 +25,7 @@ from asynclog_proto.frames import (
     Reset,
     Welcome,
 )
+from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
 from asynclogd import ledger, waits
 from asynclogd.asks import FACT, Asks
@@ -141,9 +142,11 @@ class Pipeline:
 
     def _launch(self, hello: Hello) -> str:
         """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
-        finished in a launch begins the next one.
+        finished in a launch begins the next one, unless the launch says by its `+` that ranks come and go in it.
         """
         number, launch = 1, hello.launch
+        if launch.endswith(REJOINED):
+            return launch
         while any(
             session.stream.launch == launch and session.stream.rank == hello.rank and session.stream.state == "ended"
             for session in self.sessions.values()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from asynclog_proto import records
+from asynclog_proto.messages import REJOINED
 from asynclogd import snapshots, standing
 from asynclogd.caps import ReducerSettings
 from asynclogd.metrics import Metrics
@@ -67,6 +68,8 @@ class Reducer:
         progress = self._progress
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
+        elif launch.endswith(REJOINED) and progress.over() is not None:
+            progress.begin_again(now)
         if max(world_size, rank + 1) > progress.world:
             progress.grow(max(world_size, rank + 1))
             self._window.widen(progress.world)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+REJOINED = "+"
+"""A launch that ends in this is joined again by ranks that had ended: their processes come and go within it."""
+
 Step = int
 """A step may be negative; every other integer of a message counts something."""
 

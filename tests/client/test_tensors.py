@@ -117,14 +117,14 @@ def test_a_row_is_written_when_its_device_is_ready_with_the_step_of_its_call(
     device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
 ) -> None:
     run = begin()
-    run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=5, weight=2.0)
+    run.log({"lr": 0.1, "loss": torch.tensor(0.5)}, step=5, weight=2.0)
     run.log({"lr": 0.2}, step=6)
-    eventually(lambda: len(daemon.points()) == 2, what="the plain values have arrived")
-    assert daemon.points() == [(5, "lr", 0.1), (6, "lr", 0.2)]
+    eventually(lambda: len(daemon.points()) == 1, what="the plain value has arrived")
+    assert daemon.points() == [(6, "lr", 0.2)]
     assert run.stats.device_pending == 1
     device.snapshots[0].is_ready = True
-    eventually(lambda: len(daemon.points()) == 3, what="the device's value has arrived")
-    assert daemon.points()[-1] == (5, "loss", 0.5)
+    eventually(lambda: len(daemon.points()) == 3, what="the device's row has arrived")
+    assert daemon.points()[1:] == [(5, "lr", 0.1), (5, "loss", 0.5)]
     ledger = run.finish()
     assert (ledger.issued, ledger.dropped) == (3, {})
 
