@@ -52,8 +52,8 @@ def main() -> None:
         callbacks=[AsyncLogCallback(project="digits-bert")],
     )  # fmt: skip
     trainer.train()  # train/loss, train/learning_rate, eval/accuracy, ...: in the files when it returns
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    trainer.accelerator.wait_for_everyone()  # ranks leave together; gloo may hang otherwise
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
