@@ -31,7 +31,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    long long base, place, limit, seq, issued, step, highest, backward;
+    long long base, place, limit, seq, issued, step, highest, backward, wanted;
     char busy, held;
     Layout known[KNOWN];
     int newest;
@@ -143,7 +143,11 @@ write_row(Writer *self, const Layout *layout, PyObject *metrics, PyObject *given
 {
     const long long place = self->place, end = place + layout->size;
     long long step;
-    if (end > self->limit || !next_step(self, given, &step) || !is_weight(weight)) {
+    if (!next_step(self, given, &step) || !is_weight(weight)) {
+        return NOT_PLAIN;
+    }
+    if (end > self->limit) {
+        self->wanted = layout->size;
         return NOT_PLAIN;
     }
     unsigned char *const row = (unsigned char *)self->memory.buf + place;
@@ -221,6 +225,7 @@ write_metrics(Writer *self, PyObject *metrics, PyObject *step, PyObject *weight)
         return 0;
     }
     const Py_ssize_t width = PyDict_GET_SIZE(metrics);
+    self->wanted = 0;
     for (int i = 0; i < KNOWN; i++) {
         const Layout *layout = &self->known[(self->newest + i) % KNOWN];
         if (layout->names != NULL && PyTuple_GET_SIZE(layout->names) == width) {
@@ -404,6 +409,7 @@ static PyMemberDef members[] = {
     {"step", T_LONGLONG, offsetof(Writer, step), 0, NULL},
     {"highest", T_LONGLONG, offsetof(Writer, highest), 0, NULL},
     {"backward", T_LONGLONG, offsetof(Writer, backward), 0, NULL},
+    {"wanted", T_LONGLONG, offsetof(Writer, wanted), 0, NULL},
     {"busy", T_BOOL, offsetof(Writer, busy), 0, NULL},
     {"held", T_BOOL, offsetof(Writer, held), 0, NULL},
     {"slow", T_OBJECT, offsetof(Writer, slow), 0, NULL},

@@ -23,29 +23,25 @@ class Calls:
 
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         """One call."""
-        writer = self._writer
-        with self._rows.lock:
-            if writer.busy:
-                # Mappings change; values are what they were at the call.
-                self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
-                writer.held = True
-                return
-            writer.busy = True
-            try:
-                self._take_held()
-                self._take(metrics, step, reduce, weight)
-            finally:
-                writer.busy = False
+        if not self._rows.begin():
+            # Mappings change; values are what they were at the call.
+            self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+            self._writer.held = True
+            return
+        try:
+            self._take_held()
+            self._take(metrics, step, reduce, weight)
+        finally:
+            self._rows.end()
         self.notices.say()
 
     def take_held(self) -> None:
-        """Take the calls that wait, unless one is under way; with the lock held."""
-        if not self._writer.busy:
-            self._writer.busy = True
+        """Take the calls that wait, unless one is under way."""
+        if self._rows.begin():
             try:
                 self._take_held()
             finally:
-                self._writer.busy = False
+                self._rows.end()
 
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: what waited is the parent's."""
@@ -58,9 +54,9 @@ class Calls:
         self._writer.held = False
 
     def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        rows = self._rows
-        if reduce is None and rows.make_room(metrics) and self._writer.write(metrics, step, weight):
-            return
+        rows, wanted = self._rows, self._writer.wanted
+        if reduce is None and wanted and rows.ring.reserve(wanted) and self._writer.write(metrics, step, weight):
+            return  # of all calls that are not taken at once, these are the common ones
         try:
             rows.log(metrics, step, reduce, weight)
         except Exception as error:

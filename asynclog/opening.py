@@ -53,10 +53,13 @@ def open_run(
     mode: str,
     *,
     strict: bool,
+    launch_id: str = "",
 ) -> Run:
-    """What `asynclog.init` does."""
+    """What `asynclog.init` does. A `launch_id` comes from an integration whose ranks have agreed on it; it also knows
+    better than we whether the run is expected to exist.
+    """
     notices = Notices()
-    plan = _plan(project, name, directory, backends, rank, world_size, endpoint, mode)
+    plan = _plan(project, name, directory, backends, rank, world_size, endpoint, mode, launch_id)
     if config is not None:
         flatten(config, lambda _: None)
     if plan.mode == "disabled":
@@ -65,7 +68,8 @@ def open_run(
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
-    _tell_of_earlier_run(plan, notices)
+    if not launch_id:
+        _tell_of_earlier_run(plan, notices)
     run = _open(plan, notices, strict=strict)
     if config is not None:
         run.params(config)
@@ -92,7 +96,15 @@ def _tell_of_earlier_run(plan: Plan, notices: Notices) -> None:
 
 
 def _plan(
-    project: str, name: str | None, directory: Any, backends: Any, rank: Any, world_size: Any, endpoint: Any, mode: Any
+    project: str,
+    name: str | None,
+    directory: Any,
+    backends: Any,
+    rank: Any,
+    world_size: Any,
+    endpoint: Any,
+    mode: Any,
+    launch_id: str,
 ) -> Plan:
     environ = os.environ
     chosen = settings.read(environ, os.getuid())
@@ -101,6 +113,8 @@ def _plan(
     place = ranks.resolve(environ, rank, world_size)
     incarnation = os.urandom(8).hex()
     started = launch.identify(environ, place, incarnation)
+    if launch_id:
+        started = started._replace(id=launch_id)
     if name is None:
         what, name = ("ASYNCLOG_NAME", chosen.name) if chosen.name else ("name", started.name)
         places.check_component(what, name)

@@ -33,6 +33,7 @@ class Process:
         self._names: Counter[tuple[str, str]] = Counter()
         self._status = "success"
         self._installed = False
+        self._child = 0
 
     def add(self, run: Run) -> None:
         """A run begins: it is the current one, and will be finished with the process at the latest."""
@@ -43,6 +44,9 @@ class Process:
             atexit.register(self._at_exit)
             os.register_at_fork(after_in_child=self._after_fork)
             self._chain_excepthook()
+        if self._child != os.getpid():
+            self._child = os.getpid()
+            self._end_with_child()
 
     def remove(self, run: Run) -> None:
         """A run is finished."""
@@ -81,6 +85,21 @@ class Process:
         timeout = KILLED_TIMEOUT_S if self._status == "killed" else EXIT_TIMEOUT_S
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: the rings stay, and the daemon reads them
             self.finish_all(self._status, timeout)
+
+    def _end_with_child(self) -> None:
+        """A forked child of multiprocessing leaves by os._exit: no atexit, no excepthook, but finalizers of its own."""
+        process = sys.modules.get("multiprocessing.process")
+        if process is None or process.parent_process() is None:
+            return
+        from multiprocessing.util import Finalize
+
+        def end() -> None:
+            error = sys.exc_info()[1]  # it is on its way through multiprocessing's `finally`
+            if error is not None and not (isinstance(error, SystemExit) and error.code in {None, 0}):
+                self._status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._at_exit()
+
+        Finalize(self, end, exitpriority=0)
 
     def _chain_excepthook(self) -> None:
         previous = sys.excepthook

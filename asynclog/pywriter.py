@@ -23,9 +23,10 @@ class Writer:
     """Positions in the ring and steps of its rows, and `log`, the call of `Run.log` that has to be fast.
 
     `file` is the whole ring, writable, and `start` the size of its header. A row goes to `place` when it ends
-    by `limit`; `base + place` is the position of the head, `seq` the number of the next record. Whoever writes in
-    another way holds `lock` and is `busy` meanwhile; `held` says that calls wait which came from inside another.
-    `layouts` are Layouts.ready; `slow(metrics, step, reduce, weight)` takes the calls that are not for here.
+    by `limit`; `base + place` is the position of the head, `seq` the number of the next record. `wanted` is the size of
+    the last row if only room was missing, else 0. Whoever writes in another way holds `lock` and is `busy`
+    meanwhile; `held` says that calls wait which came from inside another. `layouts` are Layouts.ready;
+    `slow(metrics, step, reduce, weight)` takes the calls that are not for here.
     """
 
     def __init__(self, file: mmap.mmap, start: int) -> None:
@@ -37,6 +38,7 @@ class Writer:
         self.step = -1
         self.highest = -1
         self.backward = 0
+        self.wanted = 0
         self.busy = False
         self.held = False
         self.layouts: dict[tuple[str, ...], Packed] = {}
@@ -64,28 +66,27 @@ class Writer:
         """Write a row of plain numbers by names that have a layout, where there is room; False, and nothing done,
         otherwise. The caller is the only writer.
         """
+        self.wanted = 0
         try:
             packed = self.layouts.get(tuple(metrics))
-            if packed is None:
-                return False
             values = metrics.values()
-            # With NaN or inf among integers the comparison may say no: slower, and as right.
-            if not FLOATS.issuperset(map(type, values)) and not (
-                PLAIN.issuperset(map(type, values)) and max(map(abs, values)) <= EXACT
-            ):
+            if packed is None or not _are_plain(values):
                 return False
         except Exception:
             return False  # the careful way tells what is wrong
         if step is None:
             step = self.step + 1
-        pack_into, head, tail, size, width = packed
-        end = self.place + size
-        if type(step) is not int or step < self.highest or step > _MOST_STEP or end > self.limit:
+        if type(step) is not int or not self.highest <= step <= _MOST_STEP:
             return False
+        pack_into, head, tail, size, width = packed
         if weight is not None:
             if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
                 return False
             tail = tail_for(weight, width)
+        end = self.place + size
+        if end > self.limit:
+            self.wanted = size
+            return False
         pack_into(self._data, self.place, head, step, b"\xcb", time(), tail, *values)
         # No call from here on: neither a signal nor another thread comes between.
         self.step = self.highest = step
@@ -99,6 +100,13 @@ class Writer:
         """Let go of `file`."""
         self._words.release()
         self._data.release()
+
+
+def _are_plain(values: Any) -> bool:
+    """Floats, and integers that are float64 numbers. Beside NaN or inf these may be refused: slower, and as right."""
+    if FLOATS.issuperset(map(type, values)):
+        return True
+    return PLAIN.issuperset(map(type, values)) and max(map(abs, values)) <= EXACT
 
 
 def _no_way(metrics: Any, step: Any, reduce: Any, weight: Any) -> None:  # noqa: ARG001 - the signature is `slow`'s

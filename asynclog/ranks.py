@@ -34,7 +34,12 @@ class Ranks(NamedTuple):
 
 def resolve(environ: Mapping[str, str], rank: int | None = None, world_size: int | None = None) -> Ranks:
     """This process's place. Raises RankError when rank and world size are missing or do not fit."""
-    launcher, rank_name, size_name = _launcher(environ)
+    try:
+        launcher, rank_name, size_name = _launcher(environ)
+    except RankError:
+        if rank is None or world_size is None:
+            raise
+        launcher = rank_name = size_name = ""  # half of an environment, and nobody asks it
     rank_from, size_from = "rank", "world_size"
     if world_size is None and size_name:
         world_size, size_from = _number(environ, size_name), size_name

@@ -38,7 +38,7 @@ class Ring:
     """A ring over `file`, a fresh mapping that begins with the header."""
 
     __slots__ = (
-        "_file", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
+        "_counting", "_file", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
         "capacity", "data", "waits", "wake", "words", "writer",
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ class Ring:
         self._patience = PATIENCE_S
         self._waiting = False
         self._room = threading.Event()
+        self._counting = threading.RLock()
 
     # ---- the writer ---------------------------------------------------------------------------------------------
 
@@ -192,13 +193,15 @@ class Ring:
         self.words[ISSUED_WORD] = self.writer.issued
 
     def drop(self, cause: str, count: int) -> None:
-        """Count `count` of the given values as lost to `cause`, one of DROPS."""
-        self.words[DROPPED_WORD + DROPS.index(cause)] += count
+        """Count `count` of the given values as lost to `cause`, one of DROPS; from any thread."""
+        with self._counting:
+            self.words[DROPPED_WORD + DROPS.index(cause)] += count
 
     def detach(self) -> None:
         """Count privately from here on: in a forked child, and before `close`."""
         self.words, shared = array("Q", bytes(self.words)), self.words
         self._room = threading.Event()
+        self._counting = threading.RLock()
         self._waiting = False
         if isinstance(shared, memoryview):
             shared.release()

@@ -1,7 +1,8 @@
 """Calls of `log()` made into records of the ring: everything that the hot path in writer.py leaves to care.
 
-`Rows` is the state behind a run's lock. Only `write_device_row` is called from the sender's thread, and it takes the
-lock only when it is free: a caller that waits for room holds it, and waits for that very thread.
+`Rows` is the state behind a run's lock. Who writes anything is between `begin` and `end`: the lock keeps the others of
+us out, and `Writer.busy` the compiled `log()`, which takes no lock. The sender's thread begins only when the lock is
+free: a caller that waits for room holds it, and waits for that very thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from asynclog.ring import Ring
 from asynclog.sorting import Sorted, sort
 from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
+from asynclog_proto.records import Hold, encode
 
 
 class Rows:
@@ -31,6 +33,8 @@ class Rows:
         self.writer = ring.writer
         self.writer.lock = threading.RLock()
         self.devices = DeviceQueue()
+        self.held: int | None = None
+        """the step of the last HOLD record: rows of steps from there on wait for their device"""
         self.layouts = Layouts(ring.append, ring.capacity // 4)
         self.writer.layouts = self.layouts.ready
         self.closed: str | None = None
@@ -43,16 +47,25 @@ class Rows:
         """What a writer of more than a plain row holds, see Writer."""
         return self.writer.lock
 
-    def make_room(self, metrics: Any) -> bool:
-        """Let a row by these names fit, with the lock held; False when they have no layout yet, or there is no room."""
-        try:
-            packed = self.writer.layouts.get(tuple(metrics))
-        except Exception:
-            return False  # the careful way tells what is wrong
-        return packed is not None and self._fits(packed)
+    def begin(self, *, wait: bool = True) -> bool:
+        """Become the only writer, until `end`. False when this very thread is one already (a signal handler came in
+        between), or without `wait` when another thread holds the lock.
+        """
+        if not self.lock.acquire(blocking=wait):
+            return False
+        if self.writer.busy:
+            self.lock.release()
+            return False
+        self.writer.busy = True
+        return True
+
+    def end(self) -> None:
+        """Others may write."""
+        self.writer.busy = False
+        self.lock.release()
 
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        """One call, with the lock held. Raises only when strict, and then before anything is written."""
+        """One call, between `begin` and `end`. Raises only when strict, and then before anything is written."""
         now = time.time()
         if self.closed is not None:
             self._refuse(self.closed, metrics)
@@ -82,12 +95,12 @@ class Rows:
             self._snapshot(sorted_.device, step, now, weight)
 
     def append(self, record: bytes) -> bool:
-        """Any record but a row, with the lock held; False when the ring is full."""
+        """Any record but a row, between `begin` and `end`; False when the ring is full."""
         return len(record) <= self.ring.capacity // 2 and self.ring.append(record)
 
     def write_device_row(self, row: DeviceRow, values: list[float]) -> bool:
         """Write a row that has arrived, from the sender's thread; False when that has to wait."""
-        if not self.lock.acquire(blocking=False):
+        if not self.begin(wait=False):
             return False
         try:
             room = 2 * (len(values) * 8 + 64) + sum(len(name) * 4 + 5 for name in row.names)
@@ -95,8 +108,21 @@ class Rows:
                 return False
             self._write(row.names, values, row.step, row.time, row.weight)
         finally:
-            self.lock.release()
+            self.end()
         return True
+
+    def release_held(self) -> None:
+        """Say what still waits for its device after rows were written, from the sender's thread; later when the lock
+        or the ring is taken.
+        """
+        if self.held is None or not self.begin(wait=False):
+            return
+        try:
+            lowest = self.devices.lowest
+            if lowest != self.held:
+                self._hold(lowest, wait=False)
+        finally:
+            self.end()
 
     def lose_device_row(self, row: DeviceRow, error: Exception | str) -> None:
         """Count a row whose device broke or never answered."""
@@ -186,6 +212,13 @@ class Rows:
         if not self.devices.put(DeviceRow(names, taken, step, now, weight)):
             text = "too many rows wait for their device: log device tensors less often"
             self.tell([Problem("device", "", text, len(names))])
+        elif self.held is None or step < self.held:
+            # Plain rows of later steps overtake this one: without a HOLD the daemon would take its step for complete.
+            self._hold(step, wait=True)
+
+    def _hold(self, step: int | None, *, wait: bool) -> None:
+        if self.ring.append(encode(Hold(step)), wait=wait):
+            self.held = step
 
     def _refuse(self, cause: str, metrics: Any) -> None:
         if cause == "disabled":

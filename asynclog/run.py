@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from asynclog.asking import reduced
 from asynclog.calls import Calls
 from asynclog.flatten import encode_all, flatten
 from asynclog.flushing import flush
@@ -19,6 +20,8 @@ from asynclog.rows import Rows
 from asynclog_proto.records import STATUSES, Params, Summary
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from typing_extensions import Self
 
     from asynclog.sender import Sender
@@ -140,9 +143,18 @@ class Run:
         far close as if this rank had gone past them, so call it on every rank, equally often, or on one alone, which
         then waits for the others to come as far. Offline: everything is in the spool file. Disabled or finished: True.
         """
-        with self._rows.lock:
-            self._calls.take_held()
+        self._calls.take_held()
         return flush(self._rows, self._sender, self._notices, timeout)
+
+    def reduced(self, name: str, step: int | None = None) -> Future[float]:
+        """The value of a metric's reduced series at `step`, when the step is closed for it: the same for all ranks.
+
+        `step` None is the last one at which this process logged `name`. A future, that of the first value that the
+        step closed with; later revisions do not change it. It fails with NoValueError when no rank logged the name
+        there, when the run ends, is offline, disabled, refused or was started again before, and when 1000 are open.
+        The step closes when every rank has logged the name there or gone on: a rank that does neither calls `flush`.
+        """
+        return reduced(self._rows, self._sender, name, step)
 
     @property
     def stats(self) -> Stats:
@@ -178,6 +190,10 @@ class Run:
 
     # ---- for asynclog itself ------------------------------------------------------------------------------------
 
+    def expect_steps_to_go_back(self) -> None:
+        """Don't tell of steps that go back: whoever logs counts in several ways."""
+        self._notices.mute(("backward", ""))
+
     def begin_finish(self, status: str, timeout: float, *, quietly: bool = False) -> None:
         """Close the run and let its sender end it, without waiting; `quietly` when the process ends with it."""
         if quietly:
@@ -200,14 +216,17 @@ class Run:
         self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
 
     def _append(self, records: Any, what: str) -> None:
-        with self._rows.lock:
+        if not self._rows.begin():
+            self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+            return
+        try:
             closed = self._rows.closed
-            if self._rows.writer.busy:
-                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
-            elif closed is None:
+            if closed is None:
                 written = [self._rows.append(record) for record in records]
                 if not all(written):
                     self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
             elif closed != "disabled":
                 self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
+        finally:
+            self._rows.end()
         self._notices.say()

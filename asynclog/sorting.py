@@ -11,7 +11,10 @@ from asynclog.values import BadValueError, Problem, is_device_tensor, is_rounded
 
 @dataclass(slots=True)
 class Sorted:
-    """`issued` values: those in `plain`, those in `device`, and those that a problem lost."""
+    """`issued` values: those in `plain`, those in `device`, and those that a problem lost.
+
+    One call is one row, so with a device's value among them all wait for it, numbers too: then `plain` is empty.
+    """
 
     plain: dict[str, float] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
@@ -33,6 +36,10 @@ def sort(metrics: Mapping[Any, Any]) -> Sorted:
             result.device[name] = value
         else:
             _sort_number(name, value, result)
+    if result.device and result.plain:
+        both = {**result.plain, **result.device}
+        result.device = {name: both[name] for name, _ in leaves(metrics) if name in both}
+        result.plain = {}
     return result
 
 

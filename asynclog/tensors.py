@@ -56,6 +56,11 @@ class DeviceQueue:
         """Rows that were put and are here no more."""
         return self.entered - len(self._rows)
 
+    @property
+    def lowest(self) -> int | None:
+        """The lowest step of the rows that wait, None when none does; with the run's lock held."""
+        return min((row.step for row in self._rows), default=None)
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -117,11 +122,23 @@ class _Part:
     event: Any
 
 
+class _Arrived:
+    """The event of a copy within this computer's memory."""
+
+    def query(self) -> bool:
+        return True
+
+    def record(self) -> None:
+        """Nothing to wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamCopies:
-    """Copies that were enqueued on the callers' streams."""
+    """Copies that were enqueued on the callers' streams. `numbers` has a place for each value, filled where it was
+    known already.
+    """
 
-    count: int
+    numbers: tuple[float, ...]
     parts: tuple[_Part, ...]
 
     def ready(self) -> bool:
@@ -130,28 +147,31 @@ class StreamCopies:
 
     def values(self) -> list[float]:
         """The values, once `ready`."""
-        numbers = [0.0] * self.count
+        numbers = list(self.numbers)
         for part in self.parts:
             for place, number in zip(part.places, part.memory.tolist(), strict=True):
                 numbers[place] = float(number)
         return numbers
 
 
-def snapshot(tensors: Sequence[Any], tell: Callable[[str], None]) -> Snapshot:
-    """Enqueue the reading of tensors of one element each. Raises CapturingError, or what torch raises."""
+def snapshot(values: Sequence[Any], tell: Callable[[str], None]) -> Snapshot:
+    """Enqueue the reading of tensors of one element each; numbers may be among them. Raises CapturingError, or what
+    torch raises.
+    """
     torch = sys.modules["torch"]
     groups: dict[tuple[Any, Any], list[int]] = {}
-    for place, tensor in enumerate(tensors):
-        groups.setdefault((tensor.device, tensor.dtype), []).append(place)
+    for place, value in enumerate(values):
+        if not isinstance(value, float):
+            groups.setdefault((value.device, value.dtype), []).append(place)
     parts = []
     with torch.no_grad():
         for (device, _), places in groups.items():
-            part = _enqueue(torch, device, [tensors[place] for place in places], tuple(places))
+            part = _enqueue(torch, device, [values[place] for place in places], tuple(places))
             if part is None:
                 tell(f"torch has no events for {device.type}: each log() of its tensors waits for the device")
-                return HostValues([float(tensor.item()) for tensor in tensors])
+                return HostValues([value if isinstance(value, float) else float(value.item()) for value in values])
             parts.append(part)
-    return StreamCopies(len(tensors), tuple(parts))
+    return StreamCopies(tuple(value if isinstance(value, float) else 0.0 for value in values), tuple(parts))
 
 
 def _enqueue(torch: Any, device: Any, tensors: list[Any], places: tuple[int, ...]) -> _Part | None:
@@ -175,6 +195,8 @@ def _on(torch: Any, device: Any) -> AbstractContextManager[Any]:
 
 
 def _event(torch: Any, device: Any) -> Any:
+    if device.type == "cpu":
+        return _Arrived()
     own = getattr(getattr(torch, device.type, None), "Event", None)
     if own is not None:
         return own()

@@ -104,10 +104,14 @@ def is_rounded(value: Any, kept: float) -> bool:
 
 
 def is_device_tensor(value: object) -> bool:
-    """A torch tensor whose content is not in this computer's memory."""
+    """A torch tensor whose content is not in this computer's memory, or may not be: a subclass can do anything when
+    it is read.
+    """
     torch = sys.modules.get("torch")
     kind = getattr(torch, "Tensor", None)
-    return kind is not None and isinstance(value, kind) and value.device.type not in {"cpu", "meta"}
+    if torch is None or kind is None or not isinstance(value, kind) or value.device.type == "meta":
+        return False
+    return value.device.type != "cpu" or type(value) not in {kind, torch.nn.Parameter}
 
 
 def _from_int(value: int) -> float:

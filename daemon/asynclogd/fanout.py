@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,11 +31,20 @@ ReadItems = Callable[[int, int], list[tuple[int, Item]]]
 Build = Callable[[str, Mapping[str, Any]], Backend]
 
 
-def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> tuple[Backend, RateLimiter]:
-    """A backend, not opened, and its limiter. Every backend has the option `rate_limit`, {pattern: points a second};
-    the rest are its own. Raises ConfigError.
+class Chosen(NamedTuple):
+    """A backend, not opened, its limiter, and its own directory within the run's."""
+
+    backend: Backend
+    limiter: RateLimiter
+    subdir: str
+
+
+def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
+    """A backend by its name. Every one has the options `rate_limit`, {pattern: points a second}, and `subdir`, its
+    directory within the run's; the rest are its own. Raises ConfigError.
     """
     own = dict(options)
+    subdir = _checked_subdir(name, own.pop("subdir", name))
     rules = own.pop("rate_limit", {})
     try:
         limiter = RateLimiter(msgspec.convert(rules, dict[str, float], strict=False))
@@ -43,7 +52,16 @@ def choose(name: str, options: Mapping[str, Any], build: Build = registry.build)
         raise ConfigError(
             f"backend {name!r}: option 'rate_limit': {error} (allowed: a table of pattern = points a second)"
         ) from error
-    return build(name, own), limiter
+    return Chosen(build(name, own), limiter, subdir)
+
+
+def _checked_subdir(name: str, given: object) -> str:
+    """A backend writes nowhere but in its run's directory. Backends may share a directory: their files differ."""
+    path = PurePosixPath(given) if isinstance(given, str) and given and given.isprintable() else None
+    if path is None or path.is_absolute() or ".." in path.parts:
+        allowed = "a relative path without '..'; '.' is the run's own directory"
+        raise ConfigError(f"backend {name!r}: option 'subdir': {given!r} is outside of the run (allowed: {allowed})")
+    return str(path)
 
 
 class TailLog:
@@ -93,6 +111,11 @@ class TailLog:
                 return self._read_kept(after, max_bytes)
         return self._read_older(after, max_bytes)
 
+    def recent(self, after: int, max_bytes: int) -> list[tuple[int, Item]] | None:
+        """The same where they are in memory, else None; never blocks."""
+        with self._lock:
+            return self._read_kept(after, max_bytes) if self._first <= after + 1 <= self._last else None
+
     def _read_kept(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         taken: list[tuple[int, Item]] = []
         for offset in range(after + 1, self._last + 1):
@@ -129,12 +152,12 @@ class Fanout:
         """
         if name in self.sinks:
             return
-        backend, limiter = choose(name, options, self._build)
+        backend, limiter, subdir = choose(name, options, self._build)
         run = RunInfo(
             project=self._run_dir.parent.name,
             name=self._run_dir.name,
             dir=self._run_dir,
-            own_dir=self._run_dir / name,
+            own_dir=self._run_dir / subdir,
             world=world,
         )
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)

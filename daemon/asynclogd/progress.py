@@ -85,6 +85,12 @@ class Progress:
         if len(self.ranks) >= self.world:
             self.joining = False
 
+    def begin_again(self, now: float) -> None:
+        """Every rank had ended, and their next processes come: none is behind or ahead, and all are waited for."""
+        self.ranks.clear()
+        self.first_join, self.first_feed, self.joining = now, None, True
+        self.passed = None
+
     def fed(self, rank: int, step: int, now: float) -> None:
         """The rank has fed steps up to `step`."""
         state = self.ranks[rank]

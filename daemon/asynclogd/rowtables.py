@@ -16,6 +16,7 @@ from asynclogd.rows import Rows
 _HEAD = np.dtype("<u8")
 _FIRST_PROBE = 64
 _LONGEST_PERIOD = 64
+_MOST_STRETCHES = 256
 _MAX_PLANS = 256
 
 
@@ -172,7 +173,11 @@ class _Share:
 
 
 class Regroup:
-    """Turns segments into Rows without a name in two of them; remembers how, per combination of layouts."""
+    """Turns segments into Rows; remembers how, per combination of layouts.
+
+    Layouts that have names in common give a table for each stretch of one layout, in order, so that a row stays whole.
+    Where such stretches are many, the common names go into a table of their own instead.
+    """
 
     def __init__(self) -> None:
         self._plans: dict[tuple[Shape, ...], list[_Share]] = {}
@@ -183,7 +188,19 @@ class Regroup:
             return
         found = segment.tables()
         parts = list(found.values())
-        for share in self._plan(tuple(found)):
+        plan = self._plan(tuple(found))
+        common = sorted({index for share in plan if len(share.sources) > 1 for index, _ in share.sources})
+        stretches = _stretches(parts, common) if common else []
+        if common and stretches is not None and (every := _stretches(parts, [*range(len(parts))])) is not None:
+            common, stretches = [*range(len(parts))], every  # all in their order: what a person expects of a file
+        whole = stretches is not None
+        if stretches is not None:
+            shapes = list(found)
+            for index, first, last in stretches:
+                yield _rows(shapes[index].names, parts[index][1][first:last], slice(None))
+        for share in plan:
+            if whole and share.sources[0][0] in common:
+                continue
             if len(share.sources) == 1:
                 index, columns = share.sources[0]
                 yield _rows(share.names, parts[index][1], columns)
@@ -197,6 +214,27 @@ class Regroup:
                 self._plans.clear()
             plan = self._plans[shapes] = _shares(shapes)
         return plan
+
+
+Stretches = list[tuple[int, int, int]]
+
+
+def _stretches(parts: list[tuple[NDArray[np.int64], NDArray[np.void]]], some: list[int]) -> Stretches | None:
+    """The rows of `some` layouts as (index, first row, last row + 1): rows of one layout that follow each other. None
+    when they are too many.
+    """
+    begins = np.concatenate([parts[index][0] for index in some])
+    owners = np.repeat(some, [len(parts[index][0]) for index in some])[begins.argsort()]
+    ends = [*(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(owners)]
+    if len(ends) > _MOST_STRETCHES:
+        return None
+    found, at, taken = [], 0, dict.fromkeys(some, 0)
+    for end in ends:
+        index = int(owners[at])
+        found.append((index, taken[index], taken[index] + end - at))
+        taken[index] += end - at
+        at = end
+    return found
 
 
 def _shares(shapes: tuple[Shape, ...]) -> list[_Share]:

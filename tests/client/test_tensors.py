@@ -17,6 +17,7 @@ import pytest
 import asynclog
 from asynclog import AsynclogWarning
 from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, HostValues
+from asynclog_proto.records import Hold, Layout, Pass, Row
 from tests.client.scripted import ScriptedDaemon
 
 torch = pytest.importorskip("torch")
@@ -65,6 +66,16 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     return device
 
 
+def said(daemon: ScriptedDaemon) -> list[Any]:
+    """The stream without its layouts; rows of one name as "name step"."""
+    names = {record.layout: record.names for record in daemon.records() if isinstance(record, Layout)}
+    return [
+        f"{names[record.layout][0]} {record.step}" if isinstance(record, Row) else record
+        for record in daemon.records()
+        if not isinstance(record, Layout)
+    ]
+
+
 def test_tensors_in_memory_are_numbers(daemon: ScriptedDaemon, begin: Begin) -> None:
     run = begin()
     run.log(
@@ -106,16 +117,46 @@ def test_a_row_is_written_when_its_device_is_ready_with_the_step_of_its_call(
     device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
 ) -> None:
     run = begin()
-    run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=5, weight=2.0)
+    run.log({"lr": 0.1, "loss": torch.tensor(0.5)}, step=5, weight=2.0)
     run.log({"lr": 0.2}, step=6)
-    eventually(lambda: len(daemon.points()) == 2, what="the plain values have arrived")
-    assert daemon.points() == [(5, "lr", 0.1), (6, "lr", 0.2)]
+    eventually(lambda: len(daemon.points()) == 1, what="the plain value has arrived")
+    assert daemon.points() == [(6, "lr", 0.2)]
     assert run.stats.device_pending == 1
     device.snapshots[0].is_ready = True
-    eventually(lambda: len(daemon.points()) == 3, what="the device's value has arrived")
-    assert daemon.points()[-1] == (5, "loss", 0.5)
+    eventually(lambda: len(daemon.points()) == 3, what="the device's row has arrived")
+    assert daemon.points()[1:] == [(5, "lr", 0.1), (5, "loss", 0.5)]
     ledger = run.finish()
     assert (ledger.issued, ledger.dropped) == (3, {})
+
+
+def test_rows_that_overtake_one_on_its_device_are_behind_a_hold_until_it_is_written(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    for step in range(5, 8):
+        run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=step)
+    eventually(lambda: len(daemon.points()) == 3, what="the plain values have arrived")
+    assert said(daemon) == ["lr 5", Hold(5), "lr 6", "lr 7"]
+    device.snapshots[0].is_ready = True
+    eventually(lambda: said(daemon)[-1] == Hold(6), what="the hold has moved")
+    for snapshot in device.snapshots:
+        snapshot.is_ready = True
+    eventually(lambda: said(daemon)[-1] == Hold(None), what="nothing is held")
+    assert said(daemon)[4:] == ["loss 5", Hold(6), "loss 6", "loss 7", Hold(None)]
+    run.log({"lr": 0.1}, step=8)
+    assert run.flush() is True
+    assert said(daemon)[9:] == ["lr 8", Pass(8)]
+
+
+def test_a_row_that_breaks_holds_nothing(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5), "lr": 0.1})
+    with pytest.warns(AsynclogWarning, match="could not be read from their device"):
+        device.snapshots[0].error = RuntimeError("broken")
+        eventually(lambda: said(daemon)[-1:] == [Hold(None)], what="nothing is held")
+        run.log({"lr": 0.2})
 
 
 def test_finish_waits_for_the_device(
@@ -125,7 +166,7 @@ def test_finish_waits_for_the_device(
     run.log({"loss": torch.tensor(0.5)})
     run.begin_finish("success", 30)
     eventually(lambda: len(daemon.hellos) == 1)
-    assert daemon.records() == []
+    assert said(daemon) == [Hold(0)]
     device.snapshots[0].is_ready = True
     assert run.finish().complete
     assert daemon.points() == [(0, "loss", 0.5)]

@@ -205,6 +205,34 @@ def log_much(run: Run, number: int) -> None:
         run.log({name: value, "shared": 1}, step=0)
 
 
+def test_what_other_threads_say_meanwhile_comes_between_whole_rows(
+    each_writer: type[pywriter.Writer], daemon: ScriptedDaemon, begin: Callable[..., Run]
+) -> None:
+    run = begin()
+    interval, stop = sys.getswitchinterval(), threading.Event()
+    sys.setswitchinterval(1e-6)
+    try:
+        talkers = [threading.Thread(target=talk, args=(run, number, stop)) for number in range(2)]
+        for talker in talkers:
+            talker.start()
+        for step in range(20_000):
+            run.log({"x": float(step)}, step=step)
+        stop.set()
+        for talker in talkers:
+            talker.join()
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+    assert run.finish().complete
+    assert [point for point in daemon.points() if point[1] == "x"] == [(i, "x", float(i)) for i in range(20_000)]
+
+
+def talk(run: Run, number: int, stop: threading.Event) -> None:
+    while not stop.is_set():
+        run.params({f"p{number}": number})
+        run.define(f"x{number}/*", reduce="sum")
+
+
 @pytest.mark.parametrize(
     ("arguments", "keywords"),
     [((), {}), (({}, 1, None), {}), (({},), {"metrics": {}}), (({}, 1), {"step": 2}), (({},), {"wait": 1})],

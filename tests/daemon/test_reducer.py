@@ -523,4 +523,4 @@ class TestHolds:
         assert values(reducer.drain()) == {("a", 0): 1.0, ("a", 1): 1.0}
         reducer.join(0, 2, "L", 0.0)
         feed(reducer, 0, rows("a", [2], 1.0))
-        assert values(feed(reducer, 1, rows("a", [2], 1.0))) == {("a", 2): 1.0}
+        assert values(feed(reducer, 1, rows("a", [2], 1.0))) == {("a", 2): 1.0, ("b", 1): 1.0}

@@ -69,7 +69,7 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
 def test_transformers_trainer_learns_and_its_metrics_are_there(tmp_path: Path, environ: dict[str, str]):
     pytest.importorskip("sklearn")
     pytest.importorskip("transformers")
-    command = [sys.executable, EXAMPLES / "transformers_trainer.py"]
+    command = [sys.executable, str(EXAMPLES / "transformers_trainer.py")]
     subprocess.run(command, cwd=tmp_path, env=environ, check=True)
     (run,) = (tmp_path / "asynclog" / "digits-bert").iterdir()
     found = columns(run)
@@ -84,7 +84,7 @@ def test_accelerate_loop_reduces_two_processes(tmp_path: Path, environ: dict[str
     pytest.importorskip("sklearn")
     pytest.importorskip("accelerate")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, EXAMPLES / "accelerate_loop.py", "--epochs", "2"]
+    command = [*torchrun, str(EXAMPLES / "accelerate_loop.py"), "--epochs", "2"]
     subprocess.run(command, cwd=tmp_path, env=environ, check=True)
     (run,) = (tmp_path / "asynclog" / "digits-accelerate").iterdir()
     found = columns(run)

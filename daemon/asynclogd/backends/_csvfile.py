@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -33,12 +33,16 @@ def header(columns: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def encode(points: Points, columns: Sequence[str]) -> bytes:
+def encode(points: Points, columns: Sequence[str], whole: Set[str] = frozenset()) -> bytes:
     """One line a step: numbers in their shortest form, `nan`, `inf`, and nothing where a series has no value.
 
-    `columns` has all of the names' columns and `step`.
+    `columns` has all of the names' columns and `step`. Series of `whole` lose the `.0` of their integers.
     """
     rows: list[Any] = points.values.tolist()
+    for at, name in enumerate(points.names):
+        if name in whole:
+            for row in rows:
+                row[at] = int(row[at]) if row[at].is_integer() else row[at]
     for row, at in np.argwhere(~np.isfinite(points.values)).tolist():
         rows[row][at] = repr(rows[row][at])
     place = {column(name): at for at, name in enumerate(points.names)}

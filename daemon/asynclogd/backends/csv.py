@@ -51,9 +51,14 @@ _BACKUPS = 2
 
 
 class CsvConfig(BackendConfig, frozen=True):
-    """`fsync`: a flush survives power loss too, not only the end of this process."""
+    """`fsync`: a flush survives power loss too, not only the end of this process. `hparams`: whether params and final
+    values are written (false where whoever logs writes an hparams.yaml of its own). `whole`: series whose values are
+    integers, and are written without `.0` where they are.
+    """
 
     fsync: bool = False
+    hparams: bool = True
+    whole: tuple[str, ...] = ()
 
 
 class CsvBackend(Backend):
@@ -70,17 +75,19 @@ class CsvBackend(Backend):
         self._columns: list[str] = []
         self._rows = 0
         self._version = 0
+        self._whole = frozenset(config.whole)
         self._tables: list[Points] = []
         self._changes = Changes([])
-        self._params: MergedYaml
-        self._summary: MergedYaml
+        self._yaml: dict[type[Item], MergedYaml] = {}
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Cut metrics.csv to the position, or put one that no position knows of aside."""
         self._path = run.own_dir / "metrics.csv"
         self._tables = []
-        self._params = MergedYaml(run.own_dir / "hparams.yaml", fresh=position is None)
-        self._summary = MergedYaml(run.own_dir / "summary.yaml", fresh=position is None)
+        if self.config.hparams:
+            kinds: dict[type[Item], str] = {Params: "hparams.yaml", Summary: "summary.yaml"}
+            fresh = position is None
+            self._yaml = {kind: MergedYaml(run.own_dir / file, fresh=fresh) for kind, file in kinds.items()}
         self._version = int(position["version"]) if position is not None else 0
         self._go_back()
         if position is None and (aside := set_aside(self._path)):
@@ -93,10 +100,9 @@ class CsvBackend(Backend):
         for item in joined(batch):
             if isinstance(item, Points):
                 self._points(item)
-            elif isinstance(item, Params):
-                self._params.update(item.values)
-            elif isinstance(item, Summary):
-                self._summary.update(item.values)
+            elif isinstance(item, (Params, Summary)):
+                if (file := self._yaml.get(type(item))) is not None:
+                    file.update(item.values)
             elif isinstance(item, Rewind):
                 self._rewind(item.step)
 
@@ -109,8 +115,8 @@ class CsvBackend(Backend):
             self._append_rows()
         if self._file is not None:
             self._file.flush()
-        self._params.save(fsync=self.config.fsync)
-        self._summary.save(fsync=self.config.fsync)
+        for file in self._yaml.values():
+            file.save(fsync=self.config.fsync)
         return {"rows": self._rows, "version": self._version}
 
     def close(self, status: str) -> None:
@@ -137,7 +143,7 @@ class CsvBackend(Backend):
         changes.revised = {at: cells for at, cells in changes.revised.items() if at < step}
 
     def _append_rows(self) -> None:
-        lines = [encode(table, self._columns) for table in self._tables]
+        lines = [encode(table, self._columns, self._whole) for table in self._tables]
         file = self._open_file()
         for chunk in lines:
             file.append(chunk)
@@ -185,7 +191,7 @@ class CsvBackend(Backend):
                 file.seek(len(header(self._columns)))
                 yield from changes.apply(self._columns, (line.removesuffix(END) for line in file))
         for table in self._tables:
-            yield from encode(table, changes.columns).splitlines(keepends=True)
+            yield from encode(table, changes.columns, self._whole).splitlines(keepends=True)
         for step, cells in changes.revised.items():
             if cells:
                 yield encode_cells(step, cells, changes.columns)

@@ -51,9 +51,12 @@ _TEMPLATES = 32
 
 
 class TensorBoardConfig(BackendConfig, frozen=True):
-    """`fsync`: a flush survives power loss too, not only the end of this process."""
+    """`fsync`: a flush survives power loss too, not only the end of this process. `summary_prefix`: what the tags of
+    final values begin with.
+    """
 
     fsync: bool = False
+    summary_prefix: str = "summary/"
 
 
 class TensorBoardBackend(Backend):
@@ -142,7 +145,7 @@ class TensorBoardBackend(Backend):
     def _summary(self, values: Mapping[str, Scalar]) -> None:
         """Numbers as scalars `summary/<name>`, which the HParams tab offers as metrics; the rest as texts."""
         for name, value in values.items():
-            tag = f"summary/{name}"
+            tag = f"{self.config.summary_prefix}{name}"
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             self._event(0, _tfevents.scalar(tag, _float(value)) if number else text(tag, str(value)))
 

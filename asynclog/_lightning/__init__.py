@@ -1,0 +1,1 @@
+"""What asynclog/lightning.py is made of; nothing here is public."""

@@ -1,0 +1,40 @@
+"""What all ranks have to know alike: the version, so that they write to one directory, and the launch's id.
+
+Rank 0 decides. The others read its word from the key-value store of the process group: no collective, so a logger that is
+used on some ranks only can't hang the others, and no device is involved.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from typing import Any
+
+PATIENCE_S = 60.0
+"""How long a rank waits for rank 0's word."""
+
+
+def agree(topic: str, rank: int, proposal: dict[str, Any]) -> dict[str, Any]:
+    """Rank 0's proposal, on every rank. The n-th call for a topic on one rank meets the n-th one on the others.
+
+    Raises TimeoutError when rank 0 has not called within PATIENCE_S.
+    """
+    torch = sys.modules["torch"]
+    c10d = torch.distributed.distributed_c10d
+    if not hasattr(c10d, "_get_default_store"):  # private; a broadcast does the same where it is gone
+        words = [proposal]
+        torch.distributed.broadcast_object_list(words, src=0)
+        return words[0]
+    store = c10d._get_default_store()  # noqa: SLF001 - as above
+    count = store.add(f"asynclog/{topic}/asked-by-{rank}", 1)
+    key = f"asynclog/{topic}/{count}"
+    if rank == 0:
+        store.set(key, json.dumps(proposal))
+        return proposal
+    try:
+        store.wait([key], datetime.timedelta(seconds=PATIENCE_S))
+    except RuntimeError as error:  # torch's DistStoreError
+        raise TimeoutError(f"rank 0 has not used its logger within {PATIENCE_S:g} s") from error
+    word: dict[str, Any] = json.loads(store.get(key))
+    return word

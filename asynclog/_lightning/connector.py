@@ -1,0 +1,178 @@
+"""Lightning's logger connector without its device syncs: tensors reach AsyncLogger as tensors.
+
+`trainer._logger_connector` gets a subclass of its class. Its state stays, and so does every public behaviour; only
+two things change, which are where Lightning waits for the device: `log_metrics`, which turned each tensor into a number
+for all loggers, and `metrics`, which did so for the progress bar. No hook of Lightning's is public here, so the
+classes are looked at first; where they are not as they are known, they stay as they are, and a warning says so.
+
+Why not a callback of Lightning's entry point group: it would be loaded into every training on the machine.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+import sys
+import warnings
+from functools import cache
+from typing import Any, Protocol
+
+from asynclog._lightning.frameworks import PACKAGES, package_of
+from asynclog._lightning.progressbar import Readings
+from asynclog._lightning.reductions import Share, shares, track
+from asynclog.notices import AsynclogWarning
+
+_MODULE = "trainer.connectors.logger_connector"
+_READINGS = "_asynclog_readings"
+
+
+class TakesTensors(Protocol):
+    """What an AsyncLogger offers to its connector."""
+
+    def log_shares(self, some: list[Share], step: int | None) -> None:
+        """Log metrics of one call that are reduced in different ways."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log metrics, tensors among them."""
+
+
+def install(trainer: Any) -> bool:
+    """Make the trainer's connector an asynchronous one. False, with a warning, where Lightning has changed."""
+    connector = trainer._logger_connector  # noqa: SLF001 - see the module's docstring
+    kind = type(connector)
+    if hasattr(kind, "asynclog_base"):
+        _track(trainer)
+        return True
+    reason = _what_is_new(kind, trainer)
+    if reason:
+        text = f"{reason}: metrics go the way of Lightning's own loggers, which waits for the device"
+        warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
+        return False
+    connector.__class__ = _asynchronous(kind)
+    _track(trainer)
+    return True
+
+
+def _track(trainer: Any) -> None:
+    if trainer.world_size > 1:
+        loops = (trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop)
+        for loop in (*loops, trainer.validate_loop, trainer.test_loop):
+            track(loop._results)  # noqa: SLF001 - as above
+
+
+def _what_is_new(kind: type, trainer: Any) -> str:
+    """Why the connector is not the one that is known, "" when it is."""
+    package = package_of(trainer._logger_connector)  # noqa: SLF001 - as above
+    module = sys.modules.get(f"{package}.{_MODULE}.logger_connector")
+    results = sys.modules.get(f"{package}.{_MODULE}.result")
+    if package not in PACKAGES or module is None or kind is not getattr(module, "_LoggerConnector", None):
+        return (
+            f"the Trainer's logger connector is a {kind.__module__}.{kind.__qualname__}, which asynclog does not know"
+        )
+    collection = getattr(results, "_ResultCollection", object)
+    wanted = [
+        (kind, "log_metrics", ["self", "metrics", "step"]),
+        (collection, "_get_cache", ["result_metric", "on_step"]),
+        (collection, "_forked_name", ["self", "result_metric", "on_step"]),
+        (collection, "metrics", ["self", "on_step"]),
+        (collection, "valid_items", ["self"]),
+        (collection, "update_metrics", ["self", "key", "value", "batch_size"]),
+    ]
+    for owner, name, parameters in wanted:
+        method = getattr(owner, name, None)
+        if method is None or list(inspect.signature(method).parameters) != parameters:
+            return f"this Lightning has another {owner.__name__}.{name} than asynclog knows"
+    if not hasattr(module, "convert_tensors_to_scalars"):
+        return "this Lightning turns tensors into numbers elsewhere than asynclog knows"
+    if not isinstance(inspect.getattr_static(kind, "metrics", None), property):
+        return "this Lightning has another _LoggerConnector.metrics than asynclog knows"
+    return ""
+
+
+@cache
+def _asynchronous(base: Any) -> Any:
+    to_floats = sys.modules[base.__module__].convert_tensors_to_scalars  # type: ignore[attr-defined] - Lightning's
+
+    class AsyncConnector(base):  # type: ignore[misc] - Lightning's class, known when it is loaded
+        """See the module's docstring."""
+
+        asynclog_base = base
+
+        def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+            trainer = self.trainer
+            if not trainer.loggers or not metrics:
+                return
+            self._logged_metrics.update(metrics)
+            metrics = dict(metrics)
+            for value in metrics.values():
+                if hasattr(value, "numel") and value.numel() != 1:
+                    to_floats(metrics)  # raises what Lightning raises
+            if step is None:
+                given = metrics.pop("step", None)
+                if given is not None:
+                    step = int(given)
+                else:
+                    metrics.setdefault("epoch", trainer.current_epoch)
+                    step = trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - as in Lightning's
+            floats: dict[str, Any] | None = None
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_shares"):
+                    self._hand_over(logger, metrics, step)
+                elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own are rank 0's alone
+                    floats = to_floats(metrics) if floats is None else floats
+                    logger.log_metrics(metrics=floats, step=step)
+                logger.save()
+
+        def _hand_over(self, logger: TakesTensors, metrics: dict[str, Any], step: int) -> None:
+            trainer = self.trainer
+            if trainer.world_size == 1:
+                logger.log_metrics(metrics, step)
+                return
+            on_step = self._first_loop_iter is not None
+            logger.log_shares(shares(trainer._results, metrics, trainer.global_rank, on_step=on_step), step)  # noqa: SLF001 - as above
+
+        @property
+        def metrics(self) -> dict[str, dict[str, Any]]:
+            """Lightning's, with tensors for the progress bar too."""
+            results = self.trainer._results  # noqa: SLF001 - as above
+            assert results is not None
+            return _metrics(results, on_step=self._first_loop_iter is not None)
+
+        @property
+        def progress_bar_metrics(self) -> dict[str, float]:
+            """Floats, of the last copies that have arrived."""
+            if self.trainer._results:  # noqa: SLF001 - as above
+                self._progress_bar_metrics.update(self.metrics["pbar"])
+            readings = self.__dict__.setdefault(_READINGS, Readings())
+            return readings.read(self._progress_bar_metrics)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Pickled and copied as Lightning's own, which a class made here could not be.
+            state = {name: value for name, value in self.__dict__.items() if name != _READINGS}
+            return copyreg.__newobj__, (base,), state  # type: ignore[attr-defined]
+
+        def reset_metrics(self) -> None:
+            super().reset_metrics()
+            self.__dict__.pop(_READINGS, None)
+
+    return AsyncConnector
+
+
+def _metrics(results: Any, *, on_step: bool) -> dict[str, dict[str, Any]]:
+    """_ResultCollection.metrics, without turning what is for the progress bar into numbers."""
+    metrics: dict[str, dict[str, Any]] = {"callback": {}, "log": {}, "pbar": {}}
+    tensor = sys.modules["torch"].Tensor
+    for _, metric in results.valid_items():
+        value = results._get_cache(metric, on_step)  # noqa: SLF001 - as above
+        if not isinstance(value, tensor):
+            continue
+        name, forked = results._forked_name(metric, on_step)  # noqa: SLF001 - as above
+        meta = metric.meta
+        if meta.logger:
+            metrics["log"][forked] = value
+        if results.training or (meta.on_epoch and not on_step):
+            metrics["callback"][name] = value
+            metrics["callback"][forked] = value
+        if meta.prog_bar:
+            metrics["pbar"][forked] = value
+    return metrics

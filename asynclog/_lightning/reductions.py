@@ -1,0 +1,88 @@
+"""How a module's values are reduced over ranks, by what `self.log` was told: what sync_dist=True would have given.
+
+The reading of Lightning's _ResultCollection is here, and in no other file.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+_SEEN = "_asynclog_seen"
+
+
+class Share(NamedTuple):
+    """Metrics of one call that are reduced in one way, with this rank's weight in a mean."""
+
+    reduce: str
+    weight: float | None
+    metrics: dict[str, Any]
+
+
+def shares(results: Any, metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
+    """One call's metrics, sorted by reduction and weight. Names that no `self.log` made (epoch, say) are means.
+
+    `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
+    """
+    known = _by_name(results, on_step=on_step) if results is not None else {}
+    sorted_: dict[tuple[str, float | None], dict[str, Any]] = {}
+    for name, value in metrics.items():
+        metric = known.get(name)
+        if metric is not None and metric.meta.sync.rank_zero_only and rank != 0:
+            continue
+        key = ("mean", None) if metric is None else _way(metric, on_step=on_step)
+        sorted_.setdefault(key, {})[name] = value
+    return [Share(reduce, weight, some) for (reduce, weight), some in sorted_.items()]
+
+
+def track(results: Any) -> None:
+    """Count the samples of each of a collection's metrics in Python: Lightning's own count is on the device."""
+    base = type(results)
+    if base.__name__ == "_ResultCollection":
+        results.__class__ = _tracking(base)
+
+
+def _by_name(results: Any, *, on_step: bool) -> dict[str, Any]:
+    return {
+        results._forked_name(metric, on_step)[1]: metric  # noqa: SLF001 - the rule is Lightning's
+        for metric in results.values()
+        if metric.meta.logger and not metric.has_reset
+    }
+
+
+def _way(metric: Any, *, on_step: bool) -> tuple[str, float | None]:
+    meta = metric.meta
+    if not metric.is_tensor:
+        return "mean", None  # a torchmetrics object has reduced itself, or is a rank's view of a step
+    if meta.sync.should and not meta.sync.rank_zero_only:
+        return "first", None  # every rank has the reduced value already
+    reduce = str(meta.reduce_fx.__name__)
+    if reduce == "mean" and not on_step:
+        seen = getattr(metric, _SEEN, 0)
+        return reduce, float(seen) if seen else None
+    return reduce, None
+
+
+@cache
+def _tracking(base: Any) -> Any:
+    class TrackingResults(base):  # type: ignore[misc] - Lightning's class, known when it is loaded
+        """Lightning's collection; counts samples beside it."""
+
+        def update_metrics(self, key: str, value: Any, batch_size: int) -> None:
+            metric = self[key]
+            seen = 0 if metric.has_reset else getattr(metric, _SEEN, 0)
+            setattr(metric, _SEEN, seen + batch_size)
+            super().update_metrics(key, value, batch_size)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Pickled and copied as Lightning's own, which a class made here could not be.
+            return copyreg.__newobj__, (base,), self.__dict__, None, iter(self.items())  # type: ignore[attr-defined]
+
+    return TrackingResults
+
+
+def names_of(some: Iterable[Share]) -> list[str]:
+    """All names, in order."""
+    return [name for share in some for name in share.metrics]

@@ -1,0 +1,117 @@
+"""One process: what a fit leaves is what Lightning's own loggers leave."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, trainer
+
+pytestmark = MARKS
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_event_files_rows_and_hparams_equal_lightnings_own(package: str, tmp_path: Path) -> None:
+    loggers = importlib.import_module(package).loggers
+    board = fit(loggers.TensorBoardLogger(tmp_path / "board"), package)
+    table = fit(loggers.CSVLogger(tmp_path / "table"), package)
+    ours = fit(AsyncLogger(tmp_path / "ours"), package)
+    assert scalars(ours.log_dir) == scalars(board.log_dir)
+    for file, other in (("metrics.csv", table), ("hparams.yaml", table), ("hparams.yaml", board)):
+        assert Path(ours.log_dir, file).read_text() == Path(other.log_dir, file).read_text()
+    relative = [Path(each.checkpoint_callback.best_model_path).relative_to(each.log_dir) for each in (board, ours)]
+    assert relative[0] == relative[1]
+    assert Path(ours.checkpoint_callback.best_model_path).is_file()
+
+
+def test_several_loggers_at_once_get_the_same(tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    loggers = [TensorBoardLogger(tmp_path / "a"), AsyncLogger(tmp_path / "b"), CSVLogger(tmp_path / "c")]
+    made = fit(loggers)
+    assert scalars(loggers[1].log_dir) == scalars(loggers[0].log_dir)
+    by_row = [sorted(map(sorted, map(dict.items, rows(logger.log_dir)))) for logger in loggers[1:]]
+    assert by_row[0] == by_row[1]
+    assert all(isinstance(value, float) for value in made.progress_bar_metrics.values())
+    assert made.progress_bar_metrics["loss_step"] == pytest.approx(
+        rows(loggers[1].log_dir)[-1].get("loss_step", 0), abs=1
+    )
+
+
+def test_files_are_whole_when_fit_returns_and_logging_goes_on_after_it(tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path)
+    made = fit(logger)
+    before = rows(logger.log_dir)
+    assert before[-1]["epoch"] == 1
+    made.test(module_class()(), loader(), verbose=False)
+    made.validate(module_class()(), loader(), verbose=False)
+    made.predict(module_class()(), loader())
+    after = rows(logger.log_dir)
+    assert after[: len(before)] == before
+    assert "test_loss" in after[len(before)]
+    assert scalars(logger.log_dir)["test_loss"][0][0] == after[len(before)]["step"]
+    logger.log_metrics({"later": 1.0}, step=99)
+    logger.finalize("success")
+    assert rows(logger.log_dir)[-1] == {"later": 1.0, "step": 99}
+
+
+def test_callbacks_that_log_reach_the_files(tmp_path: Path) -> None:
+    from lightning.pytorch.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger
+
+    def callbacks():  # type: ignore[no-untyped-def] - a list of callbacks
+        stop = EarlyStopping("val_plain", min_delta=1e9, patience=0, mode="min")
+        return [LearningRateMonitor(), DeviceStatsMonitor(cpu_stats=True), ModelCheckpoint(monitor="val_plain"), stop]
+
+    one = fit(CSVLogger(tmp_path / "theirs"), callbacks=callbacks(), max_epochs=5)
+    other = fit(AsyncLogger(tmp_path / "ours"), callbacks=callbacks(), max_epochs=5)
+    assert other.current_epoch == one.current_epoch < 5
+    found = [[sorted(row) for row in rows(each.log_dir)] for each in (one, other)]
+    assert sorted(found[0]) == sorted(found[1])
+    assert {"lr-SGD", "step"} in map(set, found[1])
+    best = [each.checkpoint_callback.best_model_score for each in (one, other)]
+    assert best[0] == best[1]
+
+
+def test_reduce_on_plateau_sees_monitored_values(tmp_path: Path) -> None:
+    import torch
+
+    model = module_class()()
+
+    def configure() -> dict[str, object]:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1e9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "val_plain"}}
+
+    model.configure_optimizers = configure
+    made = trainer(AsyncLogger(tmp_path), max_epochs=3)
+    made.fit(model, loader(), loader(16))
+    assert made.optimizers[0].param_groups[0]["lr"] < 0.1
+
+
+def test_a_failed_fit_ends_the_run_as_failed_and_its_values_are_there(tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path, backends=["csv", "jsonl"])
+    model = module_class()()
+    model.on_train_epoch_end = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trainer(logger).fit(model, loader())
+    assert Path(logger.log_dir, "points.jsonl").read_text().splitlines()[-1] == '{"end":"failed"}'
+    assert rows(logger.log_dir)[-1]["step"] == 3
+
+
+def test_a_fast_dev_run_and_no_logger_leave_nothing(tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path / "logs")
+    fit(logger, fast_dev_run=True)
+    logger.finalize("failed")
+    assert not (tmp_path / "logs").exists()
+
+
+def test_metrics_csv_is_as_the_guides_read_it(tmp_path: Path) -> None:
+    made = fit(AsyncLogger(tmp_path))
+    with Path(made.log_dir, "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    by_epoch = {int(row["epoch"]): float(row["loss_epoch"]) for row in table if row["loss_epoch"]}
+    assert list(by_epoch) == [0, 1]

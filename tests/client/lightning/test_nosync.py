@@ -1,0 +1,131 @@
+"""No value is read on the training thread: a tensor that refuses to be read there takes the place of a GPU's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asynclog import AsynclogWarning
+from tests.client.lightning.modules import MARKS, AsyncLogger, loader, module_class, rows, scalars, torch, trainer
+
+pytestmark = MARKS
+
+READS = ("item", "cpu", "__float__", "__int__", "__bool__", "tolist", "numpy")
+TRAINING = threading.main_thread()
+reads: list[str] = []
+
+
+class Guarded(torch.Tensor):
+    """Fails when it is read on the training thread. What is computed with it is guarded too."""
+
+
+def _refusing(name: str) -> Any:
+    def read(self: Any, *arguments: Any, **named: Any) -> Any:
+        if threading.current_thread() is TRAINING:
+            reads.append(name)
+            raise AssertionError(f"{name} on the training thread")
+        return getattr(torch.Tensor, name)(self.as_subclass(torch.Tensor), *arguments, **named)
+
+    return read
+
+
+for _name in READS:
+    setattr(Guarded, _name, _refusing(_name))
+
+
+@pytest.fixture(autouse=True)
+def _no_reads() -> Iterator[None]:
+    reads.clear()
+    yield
+    assert reads == []
+
+
+def guarded_module(package: str = "lightning.pytorch") -> Any:
+    class Model(module_class(package)):  # type: ignore[misc] - made at run time
+        def training_step(self, batch: Any, index: int) -> Any:
+            loss = self.layer(batch[0]).square().mean()
+            kept = loss.detach().as_subclass(Guarded)
+            self.log("loss", kept, on_step=True, on_epoch=True, prog_bar=True)
+            self.log("train/max", kept, on_step=False, on_epoch=True, reduce_fx="max", prog_bar=True)
+            self.logger.log_metrics({"direct": kept, "plain": 1.0}, step=100 + self.global_step)
+            self.log("later", kept)
+            kept.zero_() if self.zeroed else None  # what was logged is what it was
+            return loss
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            kept = self.layer(batch[0]).square().mean().detach().as_subclass(Guarded)
+            self.log("val_loss", kept, on_step=True, on_epoch=True, prog_bar=True)
+
+        def on_after_backward(self) -> None:
+            pass
+
+    Model.zeroed = False
+    return Model()
+
+
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_whole_fit_reads_nothing_and_all_is_in_the_files(package: str, bar: bool, tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path)
+    made = trainer(logger, package, log_every_n_steps=1, enable_progress_bar=bar, enable_checkpointing=False)
+    model = guarded_module(package)
+    model.zeroed = True
+    made.fit(model, loader(), loader(16))
+    found = scalars(logger.log_dir)
+    assert [step for step, _ in found["loss_step"]] == [*range(10)]
+    assert [step for step, _ in found["direct"]] == [*range(100, 110)]
+    assert all(value > 0 for name in ("loss_step", "loss_epoch", "direct") for _, value in found[name])
+    whole = [row for row in rows(logger.log_dir) if "loss_step" in row]
+    assert all({"loss_step", "later", "epoch", "step"} == row.keys() for row in whole)
+    assert made.progress_bar_metrics["loss_step"] == pytest.approx(found["loss_step"][-1][1])
+    assert all(type(value) is float for value in made.progress_bar_metrics.values())
+
+
+def test_other_loggers_beside_it_get_floats_once(tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger
+
+    taken: list[dict[str, Any]] = []
+
+    class Watching(CSVLogger):
+        def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+            taken.append(dict(metrics))
+            super().log_metrics(metrics, step)
+
+    logger = AsyncLogger(tmp_path / "ours")
+    made = trainer([logger, Watching(tmp_path / "a"), Watching(tmp_path / "b")], enable_checkpointing=False)
+    made.fit(module_class()(), loader(), loader(16))
+    assert {type(value) for metrics in taken for value in metrics.values()} == {float, int}
+    assert taken[0] == taken[1]
+
+
+def test_a_lightning_that_has_changed_goes_its_own_way_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lightning.pytorch.trainer.connectors.logger_connector import result
+
+    old = result._ResultCollection._forked_name
+    monkeypatch.setattr(result._ResultCollection, "_forked_name", lambda self, metric, step: old(self, metric, step))
+    logger = AsyncLogger(tmp_path)
+    with pytest.warns(AsynclogWarning, match="another _ResultCollection._forked_name than asynclog knows") as told:
+        trainer(logger).fit(module_class()(), loader(), loader(16))
+    assert sum(warning.category is AsynclogWarning for warning in told) == 1
+    assert scalars(logger.log_dir)["loss_step"]
+
+
+def test_the_callback_attaches_where_the_trainer_does_not_tell(tmp_path: Path) -> None:
+    from asynclog.lightning import AsyncLogging
+
+    logger = AsyncLogger(tmp_path)
+    made = trainer(logger, enable_autolog_hparams=False, callbacks=[AsyncLogging()], enable_checkpointing=False)
+    made.fit(guarded_module(), loader(), loader(16))
+    assert scalars(logger.log_dir)["loss_step"]
+
+
+def test_a_guard_guards(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="item on the training thread"):
+        torch.tensor(1.0).as_subclass(Guarded).item()
+    reads.clear()

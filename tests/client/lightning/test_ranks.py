@@ -1,0 +1,64 @@
+"""Two ranks under real strategies: what the daemon reduces equals what sync_dist=True gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.client.lightning.modules import MARKS, close, rows, scalars
+
+pytestmark = [*MARKS, pytest.mark.timeout(240)]
+
+SCRIPT = Path(__file__).with_name("train_ranks.py")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
+    """What metrics.csv of each version has, by name: (step, value), sorted."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for version in sorted(directory.glob("lightning_logs/version_*")):
+        for row in rows(version):
+            for name, value in row.items():
+                found.setdefault(name, []).append((row["step"], value))
+    return {name: sorted(points) for name, points in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "options"),
+    [
+        ((sys.executable,), ("ddp_fork",)),
+        ((sys.executable,), ("ddp_spawn", "again")),
+        (TORCHRUN, ("ddp", "again")),
+    ],
+    ids=["fork", "spawn", "torchrun"],
+)
+def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
+    launcher: tuple[str, ...], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [*launcher, str(SCRIPT), str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "asynclog:" not in done.stderr
+    log_dir = tmp_path / "ours" / "lightning_logs" / "version_0"
+    ours, theirs, board = series(tmp_path / "ours"), series(tmp_path / "theirs"), scalars(log_dir)
+    reduced = [name for name in theirs if "_synced" in name]
+    assert len(reduced) == 10 + 1 * (len(options) > 1)
+    for name in reduced:
+        for twin in (name, name.replace("_synced", "")):
+            assert [step for step, _ in ours[twin]] == [step for step, _ in theirs[name]], twin
+            assert all(close(a, b) for (_, a), (_, b) in zip(ours[twin], theirs[name], strict=True)), twin
+            # An evaluation counts its batches from 0 again: a rank that comes later there revises a point.
+            last = sorted(dict(board[twin]).items())
+            assert all(close(a, b) for (_, a), (_, b) in zip(last, ours[twin], strict=True)), twin
+    assert ours["lead"] == theirs["lead"]
+    assert ours["lr-SGD"] == theirs["lr-SGD"]
+    assert "odd" not in theirs
+    assert [value for _, value in ours["odd"]] == [value for _, value in ours["mean_step/rank1"]]
+    assert {"mean_epoch/rank0", "mean_epoch/rank1"} <= ours.keys()
+    assert not {"sum_epoch/rank0"} & ours.keys()
+    assert set(dict(ours["epoch"])) >= set(dict(theirs["epoch"]))
+    assert (log_dir / "checkpoints").is_dir()
+    assert f"log_dir {log_dir}" in done.stdout or options == ("ddp_fork",)  # its parent learns of no version

@@ -1,0 +1,73 @@
+"""Two ranks train under Lightning, for the tests: every value twice, once reduced by Lightning (sync_dist), once by us.
+
+    train_ranks.py OUT STRATEGY [AGAIN]
+
+AGAIN: after the fit, a test with the same logger.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger
+
+from asynclog.lightning import AsyncLogger
+
+torch.set_num_threads(1)
+
+
+class RankModel(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def log_both(self, name: str, value: torch.Tensor, **options: Any) -> None:
+        self.log(name, value, **options)
+        self.log(f"{name}_synced", value, sync_dist=True, **options)
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        value = torch.tensor((self.global_rank + 1) * 0.7 + index / 3)
+        for reduce in ("mean", "sum", "max", "min"):
+            seen = 1 + index + 2 * self.global_rank
+            self.log_both(reduce, value, on_step=True, on_epoch=True, reduce_fx=reduce, batch_size=seen)
+        self.log("lead", value, rank_zero_only=True)
+        if self.global_rank == 1:
+            self.log("odd", value, on_step=True)
+        return self.layer(batch[0]).square().mean()
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        value = torch.tensor(float(index - self.global_rank))
+        self.log_both("val", value, on_step=True, on_epoch=True, batch_size=1 + self.global_rank)
+
+    def test_step(self, batch: Any, index: int) -> None:
+        self.log_both("test", torch.tensor(float(index - self.global_rank)))
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def loader() -> Any:
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(24, 2)), batch_size=2)
+
+
+def main() -> None:
+    out, strategy = sys.argv[1:3]
+    ours = AsyncLogger(f"{out}/ours", per_rank="mean_*", sigterm_check_every_n_steps=4)
+    trainer = pl.Trainer(
+        logger=[ours, CSVLogger(f"{out}/theirs")], strategy=strategy, devices=2, accelerator="cpu", max_epochs=2,
+        log_every_n_steps=2, callbacks=[LearningRateMonitor()], enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    model = RankModel()
+    trainer.fit(model, loader(), loader())
+    if len(sys.argv) > 3:
+        trainer.test(model, loader(), verbose=False)
+    print("log_dir", ours.log_dir, flush=True)
+
+
+if __name__ == "__main__":
+    main()
