@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments, set_seed
 
 from asynclog.transformers import AsyncLogCallback
 
@@ -34,9 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="updates of 32 digits each (default 200)")
     options = parser.parse_args()
+    set_seed(0)
     config = BertConfig(
         vocab_size=17, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=64, num_labels=10,
+        max_position_embeddings=64, num_labels=10, initializer_range=0.1,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     digits = sentences()
     trainer = Trainer(
@@ -52,8 +54,8 @@ def main() -> None:
         callbacks=[AsyncLogCallback(project="digits-bert")],
     )  # fmt: skip
     trainer.train()  # train/loss, train/learning_rate, eval/accuracy, ...: in the files when it returns
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    trainer.accelerator.wait_for_everyone()  # ranks leave together; gloo may hang otherwise
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

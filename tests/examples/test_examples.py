@@ -69,13 +69,13 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
 def test_transformers_trainer_learns_and_its_metrics_are_there(tmp_path: Path, environ: dict[str, str]):
     pytest.importorskip("sklearn")
     pytest.importorskip("transformers")
-    command = [sys.executable, str(EXAMPLES / "transformers_trainer.py"), "--steps", "50"]
+    command = [sys.executable, str(EXAMPLES / "transformers_trainer.py")]
     subprocess.run(command, cwd=tmp_path, env=environ, check=True)
     (run,) = (tmp_path / "asynclog" / "digits-bert").iterdir()
     found = columns(run)
-    assert len(found["train/loss"]) == 10
-    assert len(found["eval/accuracy"]) == 1
-    assert float(found["train/loss"][-1]) < float(found["train/loss"][0])
+    assert len(found["train/loss"]) == 40
+    assert len(found["eval/accuracy"]) == 4
+    assert float(found["train/loss"][-1]) < 0.8 * float(found["train/loss"][0])
 
 
 @pytest.mark.torch
