@@ -97,7 +97,8 @@ class Asks:
             if standing is None:
                 self._tell(each, None, "the run was started again since: another generation has superseded this one")
             elif standing.step is None:
-                self._tell(each, None, f"rank {each.session.stream.rank} has not logged {each.ask.name!r}")
+                rank = f"rank {each.session.stream.rank}"
+                self._tell(each, None, f"{rank} has not logged {each.ask.name!r}, or not for long: give the step")
             elif not standing.open:
                 each.busy = True
                 self._queue.append((each, standing))
