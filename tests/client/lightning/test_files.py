@@ -36,7 +36,9 @@ def test_several_loggers_at_once_get_the_same(tmp_path: Path) -> None:
     by_row = [sorted(map(sorted, map(dict.items, rows(logger.log_dir)))) for logger in loggers[1:]]
     assert by_row[0] == by_row[1]
     assert all(isinstance(value, float) for value in made.progress_bar_metrics.values())
-    assert made.progress_bar_metrics["loss_step"] == pytest.approx(rows(loggers[1].log_dir)[-1].get("loss_step", 0), abs=1)
+    assert made.progress_bar_metrics["loss_step"] == pytest.approx(
+        rows(loggers[1].log_dir)[-1].get("loss_step", 0), abs=1
+    )
 
 
 def test_files_are_whole_when_fit_returns_and_logging_goes_on_after_it(tmp_path: Path) -> None:
