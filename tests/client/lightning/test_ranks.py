@@ -30,7 +30,7 @@ def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
     ("launcher", "options"),
     [
         ((sys.executable,), ("ddp_fork",)),
-        ((sys.executable,), ("ddp_spawn", "again")),
+        ((sys.executable,), ("ddp_spawn",)),
         (TORCHRUN, ("ddp", "again")),
     ],
     ids=["fork", "spawn", "torchrun"],
