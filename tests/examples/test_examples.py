@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,19 @@ def test_the_plain_loop_leaves_every_point_on_disk(tmp_path: Path, environ: dict
     found = columns(run)
     assert len(found["loss"]) == len(found["lr"]) == 1_000
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_custom_backend_is_given_every_point_and_answers(tmp_path: Path, environ: dict[str, str]):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "custom_backend.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+    (run,) = (tmp_path / "asynclog" / "custom").iterdir()
+    losses = [float(cell) for cell in columns(run)["loss"]]
+    with sqlite3.connect(run / "table" / "digits.sqlite") as table:
+        rows = table.execute("SELECT value, ranks FROM points WHERE name = 'loss' ORDER BY step").fetchall()
+    table.close()
+    assert rows == [(loss, 1) for loss in losses]
+    assert len(rows) == 1_000
+    assert f"is {min(losses):.4f}, at step {losses.index(min(losses))}" in done.stdout
 
 
 @pytest.mark.torch
