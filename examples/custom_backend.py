@@ -50,7 +50,8 @@ class TableBackend(Backend):
         return {}  # where it stands: nothing to remember, since a row that comes again replaces itself
 
     def close(self, status: str) -> None:  # noqa: ARG002 - the run's, or "" while it goes on
-        self.table.close()
+        if "table" in vars(self):  # it may never have been opened
+            self.table.close()
 
 
 def main() -> None:
