@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asynclog.notices import AsynclogWarning
 from asynclog.process import RUNS
 from asynclog_proto._version import __version__
+from asynclog_proto.errors import NoValueError
 
 if TYPE_CHECKING:
     import os
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsynclogWarning",
     "Ledger",
+    "NoValueError",
     "Run",
     "Stats",
     "__version__",

@@ -9,6 +9,7 @@ from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from asynclog.asking import reduced
 from asynclog.flatten import encode_all, flatten
 from asynclog.flushing import flush
 from asynclog.ledger import Ledger
@@ -21,6 +22,8 @@ from asynclog.values import FLOATS, Problem
 from asynclog_proto.records import STATUSES, Params, Summary
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from typing_extensions import Self
 
     from asynclog.sender import Sender
@@ -176,6 +179,16 @@ class Run:
             if self._rows.deferred and not self._rows.busy and self._rows.closed is None:
                 self._take_deferred()
         return flush(self._rows, self._sender, self._notices, timeout)
+
+    def reduced(self, name: str, step: int | None = None) -> Future[float]:
+        """The value of a metric's reduced series at `step`, when the step is closed for it: the same for all ranks.
+
+        `step` None is the last one at which this process logged `name`. A future, that of the first value that the
+        step closed with; later revisions do not change it. It fails with NoValueError when no rank logged the name
+        there, when the run ends, is offline, disabled, refused or was started again before, and when 1000 are open.
+        The step closes when every rank has logged the name there or gone on: a rank that does neither calls `flush`.
+        """
+        return reduced(self._rows, self._sender, name, step)
 
     @property
     def stats(self) -> Stats:

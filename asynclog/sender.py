@@ -15,6 +15,7 @@ from asynclog.launcher import PATIENCE_S, Launcher
 from asynclog.ledger import Ledger, from_daemon
 from asynclog.link import Bell, Link
 from asynclog.notices import Notices
+from asynclog.questions import Questions
 from asynclog.ring import Ring
 from asynclog.ringplace import RingFile
 from asynclog.rows import Rows
@@ -63,10 +64,11 @@ class Sender(threading.Thread):
         self._acked_since: float | None = None
         rows.ring.wake = self.bell.ring
         self.barriers = Barriers()
+        self.questions = Questions()
         self.failed = False
         """a defect of ours has ended the thread"""
         self._backlog = Backlog(rows.ring, spool)
-        self._stream = Stream(hello, self._backlog.flow, self.barriers)
+        self._stream = Stream(hello, self._backlog.flow, self.barriers, self.questions)
         self._link: Link | None = None
         self._ending: Ending | None = None
         self._ended = False
@@ -87,6 +89,11 @@ class Sender(threading.Thread):
     @property
     def _succeeded(self) -> bool:
         return self._ending is not None and self._ending.status == "success"
+
+    @property
+    def online(self) -> bool:
+        """Whether there is, or will be, a daemon to speak to."""
+        return self._launcher is not None
 
     @property
     def refused(self) -> str | None:
@@ -122,6 +129,7 @@ class Sender(threading.Thread):
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
         self._rows.release_held()
         placed = self._place_barriers()
+        placed |= self.questions.place(self._rows.devices.left, self._ring.seq)
         if self._launcher is not None:
             (self._launcher.calm if self._nobody_waits else self._launcher.hurry)()
         if self._ending is not None:
@@ -149,7 +157,7 @@ class Sender(threading.Thread):
             self._backlog.forget(stream.receive(answer, now))
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
-            self.barriers.give_up(reached=False)
+            stream.give_up()
             return
         while (message := stream.due(now, self._rows.highest, self._ring)) is not None:
             if not link.send(message):
@@ -183,11 +191,11 @@ class Sender(threading.Thread):
             self._backlog.forget(flow.ack(flow.queue[0].next_seq, flow.credit))
         self._stream.lost(now)
 
-    # ---- flush --------------------------------------------------------------------------------------------------
+    # ---- who waits ----------------------------------------------------------------------------------------------
 
     @property
     def _nobody_waits(self) -> bool:
-        return self._ending is None and not self.barriers
+        return self._ending is None and not self.barriers and not self.questions
 
     def _place_barriers(self) -> bool:
         """Write the records of the barriers whose device rows have come. Whether there were any."""
@@ -276,6 +284,7 @@ class Sender(threading.Thread):
             self._rows.close(self._rows.closed or "after_finish")
             self._ring.close()
             self.barriers.give_up(reached=self._stream.finished)
+        self.questions.give_up("the run ended before its step was closed")
         self._file.unlock()
         self.bell.close()
 

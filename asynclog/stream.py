@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from asynclog.barriers import Barriers
+from asynclog.questions import Questions
 from asynclog_proto.flow import Pending, SendFlow
 from asynclog_proto.frames import (
     Ack,
+    Ask,
     Finish,
     Flush,
     Flushed,
@@ -18,6 +20,7 @@ from asynclog_proto.frames import (
     Message,
     Refused,
     Reset,
+    Value,
     Welcome,
 )
 
@@ -39,13 +42,14 @@ class Counts(Protocol):
 
 
 class Stream:
-    """`flow` holds the batches, `barriers` the calls that wait. Times are monotonic seconds; a message of `due` that
-    was sent is told to `sent`.
+    """`flow` holds the batches, `barriers` the calls that wait, `questions` the futures. Times are monotonic seconds; a
+    message of `due` that was sent is told to `sent`.
     """
 
-    def __init__(self, hello: Hello, flow: SendFlow, barriers: Barriers) -> None:
+    def __init__(self, hello: Hello, flow: SendFlow, barriers: Barriers, questions: Questions) -> None:
         self.flow = flow
         self.barriers = barriers
+        self.questions = questions
         self.refused: str | None = None
         self.ledger: Ledger | None = None
         self.finishing = False
@@ -64,6 +68,7 @@ class Stream:
             self._heartbeat_at = now
             self._finish_sent = False
             self.barriers.ask_again()
+            self.questions.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)
         if isinstance(message, Ack):
             return self.flow.ack(message.next_seq, message.credit)
@@ -72,12 +77,19 @@ class Stream:
         elif isinstance(message, Refused):
             self.flow.close()
             self.refused = message.reason
-            self.barriers.give_up(reached=False)
+            self.give_up()
         elif isinstance(message, Ledger):
             self.ledger = message
         elif isinstance(message, Flushed):
             self.barriers.answered(message.next_seq)
+        elif isinstance(message, Value):
+            self.questions.answered(message)
         return []
+
+    def give_up(self) -> None:
+        """The stream is refused: nobody answers any more."""
+        self.barriers.give_up(reached=False)
+        self.questions.give_up(f"the daemon refuses this run: {self.refused}")
 
     def lost(self, now: float) -> None:
         """The daemon is gone or does not know us: greet it, but not in a tight loop."""
@@ -99,7 +111,7 @@ class Stream:
             return Finish(counts.issued, counts.dropped)
         if now >= self._heartbeat_at:
             return Heartbeat(max(step, -1), counts.issued, counts.dropped)
-        return self.barriers.due(flow.acked_seq)
+        return self.barriers.due(flow.acked_seq) or self.questions.due(flow.acked_seq)
 
     def missing(self, next_seq: int, step: int) -> str:
         """Why the records before `next_seq`, of steps up to `step`, are not in the files, for a person."""
@@ -118,12 +130,15 @@ class Stream:
             self._hello_wait = min(2 * self._hello_wait, MOST_HELLO_S)
         elif isinstance(message, Finish):
             self._finish_sent = True
-        elif isinstance(message, Flush):
-            self.barriers.sent(message)
+        elif isinstance(message, (Flush, Ask)):
+            if isinstance(message, Flush):
+                self.barriers.sent(message)
+            else:
+                self.questions.sent()
             self._heartbeat_at = min(self._heartbeat_at, now + FINISHING_HEARTBEAT_S)
             return
         # Someone waits: a daemon that has forgotten us is to say so soon.
-        waits = self.finishing or self.barriers
+        waits = self.finishing or self.barriers or self.questions
         self._heartbeat_at = now + (FINISHING_HEARTBEAT_S if waits else HEARTBEAT_S)
 
     def sent_batch(self, now: float) -> None:

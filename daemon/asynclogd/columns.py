@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,16 @@ class Columns:
     def retired(self, table: Table) -> bool:
         """Whether the table opens no steps any more."""
         return self._where.get(table.names[0], (None, 0))[0] is not table
+
+    def places(self, name: str) -> Iterator[tuple[Table, int]]:
+        """The tables that hold steps of a metric and its column there, the newest first."""
+        found = self._where.get(name) or self.former.get(name)
+        while found is not None:
+            yield found
+            table, column = found
+            found = None
+            if table.elder is not None and table.elder_columns is not None:
+                found = table.elder, int(table.elder_columns[column])
 
     @property
     def retiring(self) -> bool:

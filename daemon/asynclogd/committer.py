@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from asynclogd.entries import Cause, Input
 from asynclogd.session import Session
-from asynclogd.store import Outcome, RunStore, Wanted, Work
+from asynclogd.store import Interest, Outcome, RunStore, Work
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ T = TypeVar("T")
 class Committer:
     """Owns the store, its thread and the work that waits, from `open` to `close`.
 
-    On the event loop it calls `committed(outcome, work)` after each commit, `waiting()` for whose open
-    values an outcome should tell, and `broken(reason)` when the store can't go on at all.
+    On the event loop it calls `committed(outcome, work)` after each commit, `interest()` for what
+    else an outcome should tell, and `broken(reason)` when the store can't go on at all.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Committer:
         name: str,
         interval: float,
         committed: Callable[[Outcome, Work], None],
-        waiting: Callable[[], list[Wanted]],
+        interest: Callable[[], Interest],
         broken: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,7 +47,7 @@ class Committer:
         """why the journal refuses data, "" while it does not"""
         self.next_deadline: float | None = None
         self._name, self._interval = name, interval
-        self._committed, self._waiting, self._broken = committed, waiting, broken
+        self._committed, self._interest, self._broken = committed, interest, broken
         self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
@@ -116,7 +116,7 @@ class Committer:
                 self._wake.clear()
                 if self._due():
                     self.work.inputs.append(Input(Cause.TICK))
-                if self.work or self._waiting():
+                if self.work or self._interest():
                     await self._commit(self._take())
                     await asyncio.sleep(self._interval)
         except Exception as error:  # a defect of ours: the clients keep their data, and are told
@@ -142,7 +142,7 @@ class Committer:
         # All inputs of one commit share one time, later than that of the one before: replay finds the groups by it.
         self._now = max(self._clock(), self._now + 1e-6)
         work.inputs = [replace(entry, now=self._now) for entry in work.inputs]
-        work.waiting = tuple(self._waiting())
+        work.interest = self._interest()
         return work
 
     async def _commit(self, work: Work) -> None:

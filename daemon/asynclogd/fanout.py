@@ -111,6 +111,11 @@ class TailLog:
                 return self._read_kept(after, max_bytes)
         return self._read_older(after, max_bytes)
 
+    def recent(self, after: int, max_bytes: int) -> list[tuple[int, Item]] | None:
+        """The same where they are in memory, else None; never blocks."""
+        with self._lock:
+            return self._read_kept(after, max_bytes) if self._first <= after + 1 <= self._last else None
+
     def _read_kept(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         taken: list[tuple[int, Item]] = []
         for offset in range(after + 1, self._last + 1):

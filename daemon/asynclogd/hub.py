@@ -13,7 +13,7 @@ from typing import Any
 
 from asynclog_proto import places, wire
 from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
-from asynclog_proto.frames import Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
+from asynclog_proto.frames import Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import recovery
 from asynclogd.config import Config
 from asynclogd.estate import Estate
@@ -94,6 +94,8 @@ class Hub:
             pipeline.finish(session, message)
         elif isinstance(message, Flush):
             pipeline.flush(session, message)
+        elif isinstance(message, Ask):
+            pipeline.ask(session, message)
 
     async def _hello(self, hello: Hello, peer: bytes) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from asynclog_proto.frames import (
     Ack,
+    Ask,
     Finish,
     Flush,
     Flushed,
@@ -27,16 +28,19 @@ from asynclog_proto.frames import (
 from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
 from asynclogd import ledger, waits
+from asynclogd.asks import FACT, Asks
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input
 from asynclogd.fanout import Fanout
+from asynclogd.lookup import Lookup
+from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import find
 from asynclogd.session import Session, new_stream
 from asynclogd.state import HOST_STREAM, join_payload
-from asynclogd.store import Outcome, RunStore, Wanted, Work
+from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +64,7 @@ class Pipeline:
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
-        self._commits = Committer(self.name, settings.commit_interval, self._committed, self._waiting, self._broken)
+        self._commits = Committer(self.name, settings.commit_interval, self._committed, self._interest, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -80,6 +84,8 @@ class Pipeline:
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
         )
+        self._lookup = Lookup(self._read_items, self.last_offset)
+        self._asks = Asks(self._lookup, self.facts.get(FACT), self._answer, self.set_fact, self._commits.wake)
         await self._commits.start()
 
     def _open_store(self) -> RunStore:
@@ -89,6 +95,7 @@ class Pipeline:
 
     async def close(self, timeout: float) -> None:
         """Commit what has come, let the sinks flush for at most `timeout` seconds, close everything."""
+        await self._asks.close()
         await self._settle_within(timeout)
         await asyncio.to_thread(self.fanout.stop, timeout)
         await asyncio.sleep(0)  # the sinks' last cursors are on their way through the loop
@@ -180,6 +187,11 @@ class Pipeline:
         waits.flush(session, flush.next_seq, flush.step)
         self._commits.wake()
 
+    def ask(self, session: Session, ask: Ask) -> None:
+        """The rank asks for a reduced value."""
+        session.heard = time.monotonic()
+        self._asks.put(session, ask)
+
     def host_rows(self, payload: bytes, count: int) -> None:
         """Records of the daemon itself: host metrics."""
         self._commits.put(Input(Cause.BATCH, HOST_STREAM, count=count, payload=payload))
@@ -225,8 +237,9 @@ class Pipeline:
 
     # -- commits ------------------------------------------------------------------------------------------------
 
-    def _waiting(self) -> list[Wanted]:
-        return [wanted for session in self.sessions.values() for wanted in waits.wanted(session)]
+    def _interest(self) -> Interest:
+        wanted = tuple(wanted for session in self.sessions.values() for wanted in waits.wanted(session))
+        return Interest(wanted, self._asks.asked())
 
     def _broken(self, reason: str) -> None:
         for session in self.sessions.values():
@@ -240,6 +253,7 @@ class Pipeline:
         if outcome.items:
             self.last_offset = outcome.items[-1][0]
             self.fanout.append(outcome.items)
+            self._lookup.append(outcome.items)
         by_id = {session.stream.id: session for session in self.sessions.values()}
         for number, row in outcome.streams.items():
             if number in by_id:
@@ -253,6 +267,8 @@ class Pipeline:
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
         self._advance_waits(outcome.open_values)
+        self._asks.committed(work.facts)
+        self._asks.advance(outcome.standings)
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
@@ -269,6 +285,13 @@ class Pipeline:
                 ends = wait.step is None
                 done = Ledger(complete=True, ledger=self.ledger()) if ends else Flushed(wait.next_seq)
                 self._answer(session, done)
+
+    async def _read_items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
+        """Items from memory, or from the journal without blocking the event loop."""
+        recent = self.fanout.items.recent(after, max_bytes)
+        if recent is not None:
+            return recent
+        return await self._commits.in_thread(lambda: self._store.items(after, max_bytes))
 
     def _places(self) -> waits.Places:
         return waits.Places(self.last_offset, self.fanout.local_offset())

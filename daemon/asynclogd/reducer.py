@@ -13,13 +13,14 @@ from typing import Any
 
 from asynclog_proto import records
 from asynclog_proto.messages import REJOINED
-from asynclogd import snapshots
+from asynclogd import snapshots, standing
 from asynclogd.caps import ReducerSettings
 from asynclogd.metrics import Metrics
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.progress import Progress
 from asynclogd.rows import Rows
 from asynclogd.snapshots import State
+from asynclogd.standing import Standing
 from asynclogd.tabulate import World, of_rank, plain
 from asynclogd.tally import Tally, changed
 from asynclogd.window import Window
@@ -143,6 +144,11 @@ class Reducer:
             return 0
         return sum(table.open_values(rank, up_to) for table in self._window.columns.tables.values())
 
+    def standing(self, rank: int, name: str, step: int | None) -> Standing:
+        """How a name stands at a step, None for the last one at which the rank logged it; ranks must have joined."""
+        assert self._progress is not None
+        return standing.of(self._progress, self._window, self._tally.top, rank, name, step)
+
     # -- generations --------------------------------------------------------------------------------------------
 
     def _generation(self, world: int, launch: str, now: float) -> Progress:
@@ -194,6 +200,7 @@ class Reducer:
                 self._put([of_rank(spec, metrics.rank_series(part.names, rank), part, window.world)])
             if spec.reductions and progress.world == 1:
                 self._put(plain(spec, part, rank, window.world))
+                window.latest.note(part.names, int(part.steps.max()))
             elif spec.reductions:
                 window.feed(spec, part, rank, now)
                 self._collect()

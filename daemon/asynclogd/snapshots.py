@@ -41,6 +41,7 @@ def pack(state: State) -> bytes:
         "progress": None if state.progress is None else _progress_fields(state.progress),
         "world": [window.world.size, window.world.generation],
         "window": [window.open, window.late, window.closed_early],
+        "latest": window.latest.fields(),
         "ticks": columns.ticks,
         "tables": [_table_fields(table, retired=columns.retired(table)) for table in columns.tables.values()],
         "former": [[name, table.number, column] for name, (table, column) in columns.former.items()],
@@ -71,6 +72,8 @@ def _state(fields: dict[str, Any], settings: ReducerSettings) -> State:
         metrics.define(Define(pattern, tuple(reduce), per_rank))
     window = Window(settings, World(*fields["world"]))
     window.open, window.late, window.closed_early = fields["window"]
+    for names, step in fields.get("latest", []):
+        window.latest.note(tuple(names), step)
     window.columns = _columns(fields, window.world.size)
     return State(tally, metrics, _progress(fields["progress"]), window)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,20 @@ from asynclogd.decode import Decoded, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.points import Item, Points
 from asynclogd.reducer import Reducer, ReducerSettings
+from asynclogd.standing import Standing
 
 HOST_STREAM = 0
 """The daemon's own stream: host metrics, one value each, never reduced."""
 
 MAX_STATE_BYTES = 1 << 30
+
+
+class Asked(NamedTuple):
+    """A stream asks for a series at a step, None for the last one at which it was logged."""
+
+    stream: int
+    name: str
+    step: int | None
 
 
 class RunState:
@@ -71,6 +80,13 @@ class RunState:
         if launch is None or launch != self.reducer.launch:
             return 0  # its generation is over, and everything of it is closed
         return self.reducer.open_values(rank, up_to)
+
+    def standing(self, asked: Asked) -> Standing | None:
+        """How what a stream asks for stands; None when its generation is over."""
+        rank, launch = self._ranks.get(asked.stream, (0, None))
+        if launch is None or launch != self.reducer.launch:
+            return None
+        return self.reducer.standing(rank, asked.name, asked.step)
 
     def snapshot(self) -> bytes:
         """All of it, for `restore`; only right after `drain`."""

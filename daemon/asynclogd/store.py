@@ -11,7 +11,8 @@ from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.journal import Journal
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
-from asynclogd.state import RunState
+from asynclogd.standing import Standing
+from asynclogd.state import Asked, RunState
 
 SNAPSHOT_BYTES = 32 << 20
 """A restart replays at most so much of the journal: about a second."""
@@ -19,6 +20,17 @@ SNAPSHOT_BYTES = 32 << 20
 
 Wanted = tuple[int, Union[int, None]]  # noqa: UP007 - evaluated at run time on 3.10
 """A stream, and the step up to which its values matter; None for all steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What an outcome should tell beside what has happened."""
+
+    open_values: tuple[Wanted, ...] = ()
+    standings: tuple[Asked, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.open_values or self.standings)
 
 
 @dataclass(slots=True)
@@ -30,8 +42,7 @@ class Work:
     cursors: dict[str, Cursor] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    waiting: tuple[Wanted, ...] = ()
-    """whose open values the outcome should tell"""
+    interest: Interest = field(default_factory=Interest)
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.streams or self.cursors or self.dead_letters or self.facts)
@@ -54,6 +65,7 @@ class Outcome:
     late: int
     closed_early: int
     open_values: dict[Wanted, int]
+    standings: dict[Asked, Standing | None]
     next_deadline: float | None
 
 
@@ -70,7 +82,7 @@ class RunStore:
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
-        self._unsaved: tuple[Commit, dict[int, str], tuple[Wanted, ...]] | None = None
+        self._unsaved: tuple[Commit, dict[int, str], Interest] | None = None
 
     def commit(self, work: Work) -> Outcome:
         """Apply `work` and journal it in one transaction. When the disk refuses, the error goes up, and `retry`
@@ -103,7 +115,7 @@ class RunStore:
             self._replayed += len(entry.payload)
             yield entry
 
-    def _apply(self, work: Work) -> tuple[Commit, dict[int, str], tuple[Wanted, ...]]:
+    def _apply(self, work: Work) -> tuple[Commit, dict[int, str], Interest]:
         commit = Commit(cursors=work.cursors, dead_letters=work.dead_letters, facts=work.facts)
         refused: dict[int, str] = {}
         next_seqs: dict[int, int] = {}
@@ -124,9 +136,9 @@ class RunStore:
         if self._since_snapshot >= SNAPSHOT_BYTES:
             commit.snapshot = self.state.snapshot()
             self._since_snapshot = 0
-        return commit, refused, work.waiting
+        return commit, refused, work.interest
 
-    def _save(self, commit: Commit, refused: dict[int, str], waiting: tuple[Wanted, ...]) -> Outcome:
+    def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
         offsets = self.journal.commit(commit)
         state = self.state
         return Outcome(
@@ -139,6 +151,7 @@ class RunStore:
             host_values=state.host_values,
             late=state.reducer.late,
             closed_early=state.reducer.closed_early,
-            open_values={wanted: state.open_values(*wanted) for wanted in waiting},
+            open_values={wanted: state.open_values(*wanted) for wanted in interest.open_values},
+            standings={asked: state.standing(asked) for asked in interest.standings},
             next_deadline=state.reducer.next_deadline(),
         )

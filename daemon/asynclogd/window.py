@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asynclogd import caps, ranksets
 from asynclogd.caps import ReducerSettings
 from asynclogd.columns import Columns
+from asynclogd.latest import Latest
 from asynclogd.metrics import Spec
 from asynclogd.partials import Entering
 from asynclogd.points import Points
@@ -25,6 +26,7 @@ class Window:
     def __init__(self, settings: ReducerSettings, world: World) -> None:
         self.world = world
         self.columns = Columns(world.size)
+        self.latest = Latest()
         self.out: list[Points] = []
         self.open = 0
         self.late = 0

@@ -4,6 +4,7 @@ AsynclogError
 ├── ProtocolError            a peer sent what the protocol does not allow
 │   ├── LimitError           ... more of it than a limit admits
 │   └── VersionError         ... in no version that both sides speak
+├── NoValueError             a reduced value that was asked for can't be had
 ├── ConfigError              a setting is wrong: names where, the key and what is allowed
 └── UnsafePathError          a directory or socket of ours belongs to someone else
 """
@@ -25,6 +26,10 @@ class LimitError(ProtocolError):
 
 class VersionError(ProtocolError):
     """No protocol version is spoken by both sides."""
+
+
+class NoValueError(AsynclogError):
+    """A reduced value that there is not, or that can't be told: the text says which and why."""
 
 
 class ConfigError(AsynclogError):

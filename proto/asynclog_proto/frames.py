@@ -23,6 +23,7 @@ from asynclog_proto.limits import (
 from asynclog_proto.messages import (
     VERSION,
     Ack,
+    Ask,
     Batch,
     Finish,
     Flush,
@@ -35,23 +36,25 @@ from asynclog_proto.messages import (
     Refused,
     Report,
     Reset,
+    Value,
     Welcome,
 )
 from asynclog_proto.places import check_component
+from asynclog_proto.records import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "VERSION", "Ack", "Batch", "Finish", "Flush", "Flushed", "Heartbeat", "Hello", "Ledger", "Message", "Query",
-    "Refused", "Report", "Reset", "Welcome", "decode", "encode",
+    "VERSION", "Ack", "Ask", "Batch", "Finish", "Flush", "Flushed", "Heartbeat", "Hello", "Ledger", "Message", "Query",
+    "Refused", "Report", "Reset", "Value", "Welcome", "decode", "encode",
 ]  # fmt: skip
 
 _TYPES: dict[int, Any] = {
     kind.TYPE: kind
     for kind in (
-        *(Hello, Batch, Heartbeat, Finish, Query, Flush),
-        *(Welcome, Ack, Reset, Refused, Ledger, Report, Flushed),
+        *(Hello, Batch, Heartbeat, Finish, Query, Flush, Ask),
+        *(Welcome, Ack, Reset, Refused, Ledger, Report, Flushed, Value),
     )
 }
 
@@ -143,11 +146,19 @@ def _check_batch(batch: Batch) -> None:
         raise ProtocolError("Batch.first_seq: a stream has fewer than 2**63 records")
 
 
-_MEANINGS: dict[Any, Callable[[Any], None]] = {Hello: _check_hello, Batch: _check_batch}
+def _check_ask(ask: Ask) -> None:
+    check_name(ask.name)
+
+
+_MEANINGS: dict[Any, Callable[[Any], None]] = {Hello: _check_hello, Batch: _check_batch, Ask: _check_ask}
 
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < SEQ_END
+
+
+def _is_step(value: object) -> bool:
+    return type(value) is int and -SEQ_END <= value < SEQ_END
 
 
 def _is_map(value: object) -> bool:
@@ -156,7 +167,9 @@ def _is_map(value: object) -> bool:
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "int": _is_count,
-    "Step": lambda value: type(value) is int and -SEQ_END <= value < SEQ_END,
+    "Step": _is_step,
+    "Step | None": lambda value: value is None or _is_step(value),
+    "float | None": lambda value: value is None or type(value) is float,
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
     "tuple[int, ...]": lambda value: isinstance(value, (list, tuple)) and all(map(_is_count, value)),

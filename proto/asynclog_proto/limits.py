@@ -29,6 +29,9 @@ MAX_REPORT_BYTES = 8 << 20
 MAX_PARTS = 4
 """Frames of one ZeroMQ message at the daemon, the identity included."""
 
+MAX_ASKS = 1000
+"""Questions of one stream that are open at once."""
+
 MAX_WORLD_SIZE = 1 << 16
 MAX_INCARNATION = 32
 """ASCII letters and digits of a stream's incarnation."""

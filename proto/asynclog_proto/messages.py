@@ -99,6 +99,20 @@ class Flush:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Asks for a Value: that of the series `name` at `step`, None for the last step at which this rank logged it, once
+    the records before `next_seq` are journaled and the step is closed. `number` names the question in its stream.
+    Client to daemon.
+    """
+
+    TYPE: ClassVar[int] = 7
+    number: int
+    next_seq: int
+    name: str
+    step: Step | None
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome:
     """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client."""
 
@@ -161,6 +175,18 @@ class Flushed:
     next_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The answer to the Ask of this number: the first value that the step closed with, the same for everyone who asks;
+    None when there is none, and `reason` says why, for a person. Daemon to client.
+    """
+
+    TYPE: ClassVar[int] = 23
+    number: int
+    value: float | None
+    reason: str = ""
+
+
 Message = Union[  # noqa: UP007 - evaluated at run time on 3.10
-    Hello, Batch, Heartbeat, Finish, Query, Flush, Welcome, Ack, Reset, Refused, Ledger, Report, Flushed
+    Hello, Batch, Heartbeat, Finish, Query, Flush, Ask, Welcome, Ack, Reset, Refused, Ledger, Report, Flushed, Value
 ]

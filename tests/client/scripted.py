@@ -13,6 +13,7 @@ from asynclog_proto.errors import ProtocolError
 from asynclog_proto.flow import ReceiveFlow
 from asynclog_proto.frames import (
     Ack,
+    Ask,
     Batch,
     Finish,
     Flush,
@@ -23,6 +24,7 @@ from asynclog_proto.frames import (
     Message,
     Refused,
     Reset,
+    Value,
     Welcome,
 )
 
@@ -40,6 +42,8 @@ class ScriptedDaemon:
         self.finishes: list[Finish] = []
         self.flushes: list[Flush] = []
         self.holds_flushes = False
+        self.asks: list[Ask] = []
+        self.answers: Callable[[Ask], Value | None] = lambda ask: Value(ask.number, float(ask.step or 0))
         self.refuses: str | None = None
         self.holds_acks = False
         self.lost = 0
@@ -112,6 +116,11 @@ class ScriptedDaemon:
             self.flushes.append(message)
             assert message.next_seq <= self._flows[incarnation].committed
             return [] if self.holds_flushes else [Flushed(message.next_seq)]
+        elif isinstance(message, Ask):
+            self.asks.append(message)
+            assert message.next_seq <= self._flows[incarnation].committed
+            answer = self.answers(message)
+            return [] if answer is None else [answer]
         elif isinstance(message, Finish):
             self.finishes.append(message)
             dropped = sum(message.dropped.values())

@@ -17,7 +17,7 @@ from asynclogd.points import Points
 from asynclogd.reducer import ReducerSettings
 from asynclogd.session import Session
 from asynclogd.state import join_payload
-from asynclogd.store import Outcome, RunStore, Work
+from asynclogd.store import Interest, Outcome, RunStore, Work
 
 STREAM = Stream(1, 0, 1, "inc", "launch", "host", 1, "", "")
 LAYOUT = records.encode(records.Layout(0, ("loss",)))
@@ -43,7 +43,7 @@ class Scene:
         self.outcomes: list[Outcome] = []
         self.broken: list[str] = []
         self.session = Session.of(STREAM)
-        self.commits = Committer("run", 0.0, self.took, list, self.broken.append, clock)
+        self.commits = Committer("run", 0.0, self.took, Interest, self.broken.append, clock)
 
     def took(self, outcome: Outcome, work: Work) -> None:  # noqa: ARG002 - as the pipeline has it
         self.outcomes.append(outcome)

@@ -1,20 +1,31 @@
 """A training process that does what it is told: a JSON command a line on stdin, a JSON answer a line on stdout.
 
-puppet.py OUT RANK WORLD MODE; commands are [method of the run, arguments, keywords], or ["reduced", key, ...] and so on
-as `do` has them.
+puppet.py OUT RANK WORLD MODE; commands are [method of the run, arguments, keywords]. A future is kept, and
+["result", [number], {}] waits for the one of that number: its value as float.hex, or its error.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import Future
 from typing import Any
 
 import asynclog
 
+futures: list[Future[float]] = []
+
 
 def do(run: asynclog.Run, method: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+    if method == "result":
+        try:
+            return futures[arguments[0]].result(60).hex()
+        except asynclog.NoValueError as error:
+            return str(error)
     answer = getattr(run, method)(*arguments, **keywords)
+    if method == "reduced":
+        futures.append(answer)
+        return len(futures) - 1
     return str(answer) if method == "finish" else answer
 
 

@@ -60,6 +60,8 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "finish": frames.Finish(1000, {"bad_value": 2}),
     "query": frames.Query("status"),
     "flush": frames.Flush(57, 41),
+    "ask": frames.Ask(3, 57, "val/loss", 41),
+    "ask for the last step": frames.Ask(4, 57, "val/loss", None),
     "welcome": frames.Welcome(0, 8 << 20),
     "ack": frames.Ack(2, 8 << 20),
     "reset": frames.Reset("unknown stream"),
@@ -67,6 +69,8 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "ledger": frames.Ledger(complete=True, ledger={"issued": 1000, "dropped": {"bad_value": 2}}),
     "report": frames.Report({"runs": []}),
     "flushed": frames.Flushed(57),
+    "value": frames.Value(3, 0.1),
+    "value that there is not": frames.Value(4, None, "no rank logged val/loss at step 41"),
 }
 REFUSED_RECORDS = {
     "no array": msgpack.packb({"kind": 6}),
@@ -93,6 +97,8 @@ REFUSED_FRAMES = {
     "another version": [msgpack.packb([2, 17, {"next_seq": 0, "credit": 0}])],
     "unknown type": [msgpack.packb([1, 99, {}])],
     "missing field": [msgpack.packb([1, 17, {"next_seq": 0}])],
+    "ask for no name": [msgpack.packb([1, 7, {"number": 0, "next_seq": 0, "name": "", "step": 1}])],
+    "value that is an integer": [msgpack.packb([1, 23, {"number": 0, "value": 1}])],
     "negative count": [msgpack.packb([1, 17, {"next_seq": -1, "credit": 0}])],
     "float for an integer": [msgpack.packb([1, 17, {"next_seq": 1.0, "credit": 0}])],
     "bool for an integer": [msgpack.packb([1, 17, {"next_seq": True, "credit": 0}])],

@@ -38,6 +38,8 @@ messages = st.one_of(
     st.builds(frames.Query, texts),
     st.builds(frames.Flush, counts, st.integers(-(1 << 63), (1 << 63) - 1)),
     st.builds(frames.Flushed, counts),
+    st.builds(frames.Ask, counts, counts, texts.filter(bool), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
+    st.builds(frames.Value, counts, st.none() | st.floats(allow_nan=False), texts),
     st.builds(frames.Welcome, counts, counts),
     st.builds(frames.Ack, counts, counts),
     st.builds(frames.Reset, texts),
