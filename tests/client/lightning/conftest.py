@@ -11,6 +11,6 @@ from asynclog.process import RUNS
 
 
 @pytest.fixture(autouse=True)
-def _ended(runtime_dir: Path) -> Iterator[None]:  # noqa: ARG001 - its daemon has to live longer
+def _ended(runtime_dir: Path) -> Iterator[None]:
     yield
     RUNS.finish_all("success", 10)
