@@ -20,13 +20,16 @@ from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import in_place
 from asynclog._lightning.lazyrun import Call, LazyRun, Settings, numbers_of
+from asynclog._lightning.readback import StepsOfEpochs
 from asynclog.notices import AsynclogWarning
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from asynclog._lightning.reductions import Share
     from asynclog.run import Run
 
-__all__ = ["AsyncLogger", "AsyncLogging"]
+__all__ = ["AsyncLogger", "AsyncLogging", "ReducedMetrics"]
 
 
 class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc]  # Lightning's, whichever is there
@@ -91,12 +94,13 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._lazy = LazyRun(self._settings)
         self._experiment: Experiment | None = None
         self._saved = False
+        self._epochs = StepsOfEpochs()
         frameworks.register(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on in the same directory, with a run object of its own."""
         state = {**self.__dict__, "_version": self.version}
-        for name in ("_lazy", "_experiment", "_saved"):
+        for name in ("_lazy", "_experiment", "_saved", "_epochs"):
             del state[name]
         return state
 
@@ -175,6 +179,17 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         connector.install(trainer)
         sigterm.throttle(trainer, self._sigterm_every)
 
+    def reduced(self, name: str, *, epoch: int | None = None, step: int | None = None) -> Future[float]:
+        """A metric's value over all ranks, once its step is closed: the same on every rank (see `Run.reduced`).
+
+        Without `epoch` or `step` it is of the step at which this process logged the name last. Raises KeyError when it
+        was not logged in that epoch.
+        """
+        if epoch is not None:
+            step = self._epochs.find(name, epoch)
+        (full,) = self._prefixed({name: None})
+        return self._open().reduced(full, step)
+
     # ---- life ---------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
@@ -228,6 +243,8 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     def _log(self, call: Call) -> None:
         run = self._current()
         numbers = numbers_of(call.metrics)
+        if "epoch" in numbers and call.step is not None:
+            self._epochs.note(tuple(numbers), numbers["epoch"], call.step)
         call = call._replace(metrics=self._prefixed(numbers) if self._prefix else numbers)
         if run is None:
             if not self._version_given and self._lazy.too_early(call):
@@ -254,3 +271,14 @@ class AsyncLogging(frameworks.callback_base()):  # type: ignore[misc]  # as abov
         for logger in trainer.loggers:
             if isinstance(logger, AsyncLogger):
                 logger.attach(trainer)
+
+
+class ReducedMetrics(AsyncLogging):
+    """Callbacks that monitor these validation metrics (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau) see the
+    daemon's reduced value, alike on all ranks, which each rank waits for after a validation. For sync_dist=True.
+    """
+
+    def __init__(self, *names: str, timeout: float = 60.0) -> None:
+        """Of `names`, as they are monitored; a value that does not come within `timeout` seconds is a RuntimeError."""
+        self.asynclog_names = names
+        self.timeout = timeout

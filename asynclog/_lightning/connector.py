@@ -19,11 +19,12 @@ from typing import Any
 
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
+from asynclog._lightning.readback import read_back
 from asynclog._lightning.reductions import shares, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
-_READINGS = "_asynclog_readings"
+_READINGS, _REDUCED = "_asynclog_readings", "_asynclog_reduced"
 
 
 def install(trainer: Any) -> bool:
@@ -80,7 +81,7 @@ def _what_is_new(kind: type, trainer: Any) -> str:
 
 
 @cache
-def _asynchronous(base: Any) -> Any:
+def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small methods
     to_floats = sys.modules[base.__module__].convert_tensors_to_scalars
 
     class AsyncConnector(base):  # type: ignore[misc]  # Lightning's class, known when it is loaded
@@ -116,14 +117,26 @@ def _asynchronous(base: Any) -> Any:
             readings: Readings = self.__dict__.setdefault(_READINGS, Readings())
             return readings.read(self._progress_bar_metrics)
 
+        def log_eval_end_metrics(self, metrics: dict[str, Any]) -> None:
+            super().log_eval_end_metrics(metrics)
+            if self.trainer.world_size > 1 and not self.trainer.sanity_checking:
+                self.__dict__.setdefault(_REDUCED, {}).update(read_back(self.trainer, metrics))
+
+        @property
+        def callback_metrics(self) -> dict[str, Any]:
+            metrics: dict[str, Any] = super().callback_metrics
+            metrics.update(self.__dict__.get(_REDUCED, {}))
+            return metrics
+
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            state = {name: value for name, value in self.__dict__.items() if name != _READINGS}
+            state = {name: value for name, value in self.__dict__.items() if name not in {_READINGS, _REDUCED}}
             return blank, (base,), state
 
         def reset_metrics(self) -> None:
             super().reset_metrics()
             self.__dict__.pop(_READINGS, None)
+            self.__dict__.pop(_REDUCED, None)
 
     return AsyncConnector
 

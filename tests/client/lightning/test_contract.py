@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from asynclog import AsynclogWarning
-from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, torch, trainer
+from tests.client.lightning.modules import MARKS, AsyncLogger, loader, module_class, rows, scalars, torch, trainer
 
 pytestmark = MARKS
 
@@ -107,7 +107,7 @@ def test_values_of_every_kind_are_taken_at_the_call(tmp_path: Path) -> None:
     found = {name: points[0] for name, points in scalars(logger.log_dir).items()}
     nan = found.pop("x-nan")
     assert nan[0] == 5
-    assert nan[1] != nan[1]  # noqa: PLR0124 - NaN
+    assert nan[1] != nan[1]
     assert found == {
         "x-float": (5, 0.5), "x-int": (5, 3.0), "x-bool": (5, 1.0), "x-np": (5, 0.25), "x-np64": (5, 7.0),
         "x-one": (5, 2.0), "x-bf16": (5, 1.5), "x-grad": (5, 4.0), "x-tensor": (5, 1.0), "x-inf": (5, float("-inf")),
@@ -187,7 +187,7 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     with pytest.warns(AsynclogWarning, match="'c' has shape \\(3,\\)"):
         logger.log_metrics({"c": torch.ones(3)}, 0)
     logger.close()
-    assert [name for name in scalars(logger.log_dir)] == ["b"]
+    assert list(scalars(logger.log_dir)) == ["b"]
     with pytest.raises(TypeError, match="hyperparameters are a mapping"):
         logger.log_hyperparams(["lr"])
     strict = AsyncLogger(tmp_path, strict=True)
@@ -196,7 +196,7 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
 
 
 def test_lightnings_own_errors_are_its_own(tmp_path: Path) -> None:
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     model = module_class()()
     for values, error in ((torch.ones(2), ValueError), (None, ValueError)):
@@ -225,3 +225,15 @@ def test_fabric(package: str, tmp_path: Path) -> None:
     found = scalars(logger.log_dir)
     assert found["loss"] == [(0, 0.0), (1, 0.5), (2, 1.0)]
     assert (found["a"], found["b"]) == ([(3, 1.0)], [(3, 2.0)])
+
+
+def test_a_reduced_value_is_asked_by_epoch(tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path, prefix="p")
+    for epoch in range(3):
+        for step in range(2):
+            logger.log_metrics({"val_loss": epoch + step / 2, "epoch": epoch}, 2 * epoch + step)
+    assert logger.reduced("val_loss").result(30) == 2.5
+    assert logger.reduced("val_loss", epoch=1).result(30) == 1.5
+    assert logger.reduced("val_loss", step=2).result(30) == 1.0
+    with pytest.raises(KeyError, match="'val_loss' was not logged in epoch 7"):
+        logger.reduced("val_loss", epoch=7)
