@@ -25,7 +25,11 @@ def environ() -> dict[str, str]:
 
 
 def columns(run: Path) -> dict[str, list[str]]:
-    with (run / "csv" / "metrics.csv").open(newline="") as file:
+    return cells(run / "csv" / "metrics.csv")
+
+
+def cells(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [row[name] for row in rows if row[name]] for name in rows[0]}
 
@@ -104,6 +108,36 @@ def test_accelerate_loop_reduces_two_processes(tmp_path: Path, environ: dict[str
     found = columns(run)
     assert len(found["train/loss"]) == len(found["train/accuracy"]) == 2 * 29  # 57 batches, shared by two
     assert float(found["train/loss"][-1]) < float(found["train/loss"][0])
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("start", ["alone", "devices", "torchrun"])
+def test_lightning_learns_on_one_process_and_on_two(start: str, tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("lightning")
+    script = [str(EXAMPLES / "lightning_digits.py"), "--epochs", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = {
+        "alone": [sys.executable, *script],
+        "devices": [sys.executable, *script, "--devices", "2"],
+        "torchrun": [sys.executable, "-m", "asynclogd", "run", "--", *torchrun, *script, "--devices", "2"],
+    }[start]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+    run = tmp_path / "logs" / "digits" / "version_0"
+    found = {name: [*map(float, column)] for name, column in cells(run / "metrics.csv").items()}
+    steps = 89 if start == "alone" else STEPS_AN_EPOCH
+    assert len(found["train/loss_step"]) == 2 * steps
+    assert found["train/samples"] == [16.0 * steps if start == "alone" else 32.0 * steps] * 2
+    assert found["train/loss_epoch"][1] < found["train/loss_epoch"][0]
+    assert len(found["val/loss"]) == len(found["val/accuracy"]) == 2
+    assert f"validation loss of all ranks: {found['val/loss'][-1]:.4f}" in done.stdout
+    assert f"tensorboard --logdir {Path('logs/digits')}" in done.stdout
+    assert "AsynclogWarning" not in done.stderr
+    assert list(run.glob("checkpoints/*.ckpt"))
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+    if start == "torchrun":
+        assert "values issued" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py"])
