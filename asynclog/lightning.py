@@ -10,38 +10,29 @@ the daemon reduces, and metrics on a GPU are read back without a synchronization
 from __future__ import annotations
 
 import os
-import sys
-import time
 import warnings
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asynclog._lightning import agreement, connector, frameworks, hparams, paths, sigterm
+from asynclog._lightning import connector, frameworks, hparams, paths, sigterm
+from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
+from asynclog._lightning.inplace import in_place
+from asynclog._lightning.lazyrun import Call, LazyRun, Settings, numbers_of
+from asynclog._lightning.readback import StepsOfEpochs
 from asynclog.notices import AsynclogWarning
-from asynclog.opening import open_run
-from asynclog.reduce import literal
-from asynclog_proto.messages import REJOINED
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from asynclog._lightning.reductions import Share
     from asynclog.run import Run
 
-__all__ = ["AsyncLogger", "AsyncLogging"]
-
-_IN_PLACE: dict[str, dict[str, Any]] = {
-    "tensorboard": {"subdir": ".", "summary_prefix": ""},
-    "csv": {"subdir": ".", "hparams": False},
-    "jsonl": {"subdir": "."},
-}
-"""Options that put files where Lightning's own loggers put theirs."""
-
-_MOST_EARLY = 1000
+__all__ = ["AsyncLogger", "AsyncLogging", "ReducedMetrics"]
 
 
-class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's, whichever is there
+class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc]  # Lightning's, whichever is there
     """Logs to `<save_dir>/<name>/version_<n>`, from every rank, in microseconds.
 
     Args:
@@ -87,82 +78,35 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
         strict: bool = False,
     ) -> None:
         super().__init__()
-        self._save_dir = os.fspath(save_dir)
-        paths.check_local(self._save_dir)
-        self._name = name or ""
-        self._version = version
-        self._version_given = version is not None
-        self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
+        self._place(save_dir, name, version, sub_dir)
         self._prefix = prefix
-        self._backends = _in_place(backends, prefix)
         self._log_graph = log_graph
         self._default_hp_metric = default_hp_metric
-        self._per_rank = (per_rank,) if isinstance(per_rank, str) else tuple(per_rank)
         self._sigterm_every = sigterm_check_every_n_steps
         self._finalize_timeout = finalize_timeout
-        self._options = {"endpoint": endpoint, "mode": mode, "strict": strict}
-        self._made = time.time()
-        self._launch = os.urandom(8).hex() + REJOINED
+        per_rank = (per_rank,) if isinstance(per_rank, str) else tuple(per_rank)
+        self._settings = Settings(in_place(backends, prefix), per_rank, endpoint, mode, strict)
         self._hparams: Any = {}
-        self._forget_run()
-        frameworks.register(type(self))
+        self._begin_anew()
 
-    def _forget_run(self) -> None:
+    def _begin_anew(self) -> None:
         """As if nothing had been logged: in a new object, a copy, or a forked child."""
-        self._run: Run | None = None
-        self._pid = os.getpid()
-        self._agreed = False
+        self._lazy = LazyRun(self._settings)
         self._experiment: Experiment | None = None
-        self._early: list[tuple[dict[str, Any], int | None, float | None, str]] = []
-        self._reduced: dict[str, str] = {}
         self._saved = False
+        self._epochs = StepsOfEpochs()
+        frameworks.register(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on in the same directory, with a run object of its own."""
         state = {**self.__dict__, "_version": self.version}
-        for name in ("_run", "_pid", "_agreed", "_experiment", "_early", "_reduced", "_saved"):
+        for name in ("_lazy", "_experiment", "_saved", "_epochs"):
             del state[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget_run()
-        frameworks.register(type(self))
-
-    # ---- where --------------------------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The experiment's name, "" for none."""
-        return self._name
-
-    @property
-    def version(self) -> int | str:
-        """The version given, else the next number: found at the first look, and rank 0's once ranks can talk."""
-        if self._version is None:
-            self._version = paths.next_version(self.root_dir)
-        return self._version
-
-    @property
-    def save_dir(self) -> str:
-        """The directory of all experiments, as given."""
-        return self._save_dir
-
-    @property
-    def root_dir(self) -> str:
-        """The directory of the experiment's versions."""
-        return os.path.join(self.save_dir, self.name)  # noqa: PTH118 - a str, as from Lightning's loggers
-
-    @property
-    def sub_dir(self) -> str | None:
-        """The directory below the version's, if any."""
-        return self._sub_dir
-
-    @property
-    def log_dir(self) -> str:
-        """The run's directory."""
-        parts = (self.root_dir, paths.version_dir(self.version), *([self._sub_dir] if self._sub_dir else []))
-        return paths.expanded(os.path.join(*parts))  # noqa: PTH118 - as above
+        self._begin_anew()
 
     # ---- what is logged -----------------------------------------------------------------------------------------
 
@@ -177,7 +121,8 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
         every call and does nothing. Raises OSError when the directory can't be made.
         """
         self._agree()
-        self._log_early()
+        for call in self._lazy.take_early():
+            self._lazy.log(self._open(), call)
         if frameworks.place().rank > 0:
             return Silent()
         if self._experiment is None:
@@ -190,12 +135,12 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
-        self._log(metrics, step, None, "mean")
+        self._log(Call(metrics, step))
 
     def log_shares(self, some: list[Share], step: int | None) -> None:
         """For asynclog itself: metrics of one call that are reduced in different ways."""
         for share in some:
-            self._log(share.metrics, step, share.weight, share.reduce)
+            self._log(Call(share.metrics, step, share.weight, share.reduce))
 
     def log_hyperparams(
         self, params: Any, metrics: Mapping[str, Any] | float | None = None, step: int | None = None
@@ -234,13 +179,24 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
         connector.install(trainer)
         sigterm.throttle(trainer, self._sigterm_every)
 
+    def reduced(self, name: str, *, epoch: int | None = None, step: int | None = None) -> Future[float]:
+        """A metric's value over all ranks, once its step is closed: the same on every rank (see `Run.reduced`).
+
+        Without `epoch` or `step` it is of the step at which this process logged the name last. Raises KeyError when it
+        was not logged in that epoch.
+        """
+        if epoch is not None:
+            step = self._epochs.find(name, epoch)
+        (full,) = self._prefixed({name: None})
+        return self._open().reduced(full, step)
+
     # ---- life ---------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Called after every `log_metrics`: what was logged is safe already."""
-        if not self._saved and self._run is not None:
+        if not self._saved and (run := self._lazy.run) is not None:
             self._saved = True
-            if self._run.rank == 0 and not Path(self.log_dir, hparams.FILE).exists():
+            if run.rank == 0 and not Path(self.log_dir, hparams.FILE).exists():
                 self._write_hparams()
 
     def finalize(self, status: str) -> None:
@@ -261,111 +217,51 @@ class AsyncLogger(frameworks.logger_base()):  # type: ignore[misc] - Lightning's
         """End the run, as the end of the process does. What is logged after that goes on in it."""
         run = self._current()
         if run is not None:
-            self._run = None
+            self._lazy.run = None
             run.finish(status, self._finalize_timeout)
 
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _current(self) -> Run | None:
-        if self._pid != os.getpid():
-            self._forget_run()
-        return self._run
+        if self._lazy.foreign:
+            self._begin_anew()
+        return self._lazy.run
 
-    def _log(self, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
-        run = self._run if self._pid == os.getpid() else self._current()
-        numbers = _numbers(metrics)
-        if self._prefix:
-            numbers = self._prefixed(numbers)
-        if run is None:
-            place = frameworks.place()
-            if place.rank > 0 and not place.distributed and not self._version_given:
-                # Which directory it is, rank 0 will say when the process group is up.
-                del self._early[:-_MOST_EARLY]
-                self._early.append((numbers, step, weight, reduce))
-                return
-            run = self._open()
-        if (reduce != "mean" or self._reduced or self._per_rank) and run.world_size > 1:
-            self._define(run, numbers, reduce)
-        run.log(numbers, step, weight=weight)
-
-    def _log_early(self) -> None:
-        early, self._early = self._early, []
-        for call in early:
-            self._log(*call)
-
-    def _define(self, run: Run, names: Iterable[str], reduce: str) -> None:
-        """Say once how names are reduced, where it is not the mean that is the default."""
-        for name in names:
-            if self._reduced.get(name) == reduce:
-                continue
-            per_rank = any(fnmatchcase(name, pattern) for pattern in self._per_rank)
-            if reduce != "mean" or per_rank or name in self._reduced:
-                run.define(literal(name), reduce=reduce, per_rank=per_rank)
-            self._reduced[name] = reduce
-
-    def _prefixed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        if not self._prefix:
-            return dict(metrics)
-        return {f"{self._prefix}{self.LOGGER_JOIN_CHAR}{name}": value for name, value in metrics.items()}
-
-    def _agree(self) -> frameworks.Place:
-        """Know what rank 0 knows, once ranks can talk."""
+    def _agree(self) -> None:
         self._current()
-        place = frameworks.place()
-        if self._agreed or not place.distributed or place.world_size == 1:
-            return place
-        self._agreed = True
-        own = {"launch": self._launch, "version": self.version}
-        try:
-            word = agreement.agree(paths.expanded(self.root_dir), place.rank, own)
-        except TimeoutError as error:
-            text = f"{error}; rank {place.rank} logs to {self.log_dir} as a run of its own"
-            warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=3)
-            return place
-        self._launch = word["launch"]
+        version = self._lazy.agree(paths.expanded(self.root_dir), self.version)
         if not self._version_given:
-            self._version = word["version"]
-        return place
+            self._version = version
 
     def _open(self) -> Run:
         run = self._current()
-        if run is not None:
-            return run
-        place = self._agree()
-        worker = sys.modules["torch"].utils.data.get_worker_info()
-        where = paths.run_place(self.log_dir)
-        if place.rank == 0 and worker is None:
-            self._tell_of_earlier_run()
-        run = open_run(
-            where.project,
-            where.name,
-            None,
-            where.dir,
-            self._backends,
-            place.rank,
-            place.world_size,
-            **self._options if worker is None else {**self._options, "mode": "disabled"},
-            launch_id=self._launch,
-        )
-        run.expect_steps_to_go_back()  # evaluation counts its own batches
-        self._run = run
+        if run is None:
+            self._agree()
+            run = self._lazy.open(self.log_dir)
         return run
 
-    def _tell_of_earlier_run(self) -> None:
-        try:
-            written = Path(self.log_dir, "journal.sqlite").stat().st_mtime
-        except OSError:
-            return
-        if written < self._made:
-            text = f"{self.log_dir} has a run already: it goes on, and steps that are logged again replace the old ones"
-            warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=4)
+    def _log(self, call: Call) -> None:
+        run = self._current()
+        numbers = numbers_of(call.metrics)
+        if "epoch" in numbers and call.step is not None:
+            self._epochs.note(tuple(numbers), numbers["epoch"], call.step)
+        call = call._replace(metrics=self._prefixed(numbers) if self._prefix else numbers)
+        if run is None:
+            if not self._version_given and self._lazy.too_early(call):
+                return
+            run = self._open()
+        self._lazy.log(run, call)
+
+    def _prefixed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        before = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
+        return {f"{before}{name}": value for name, value in metrics.items()}
 
     def _write_hparams(self) -> None:
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
         hparams.write(self.log_dir, self._hparams)
 
 
-class AsyncLogging(frameworks.callback_base()):  # type: ignore[misc] - as above
+class AsyncLogging(frameworks.callback_base()):  # type: ignore[misc]  # as above
     """A callback that attaches a trainer's AsyncLoggers to it: needed with Trainer(enable_autolog_hparams=False) alone,
     which does not tell its loggers of itself.
     """
@@ -377,24 +273,12 @@ class AsyncLogging(frameworks.callback_base()):  # type: ignore[misc] - as above
                 logger.attach(trainer)
 
 
-def _in_place(backends: Any, prefix: str) -> dict[str, dict[str, Any]] | None:
-    """Each backend's options, with those that put its files into the version's directory."""
-    from asynclog.backends import check_backends
+class ReducedMetrics(AsyncLogging):
+    """Callbacks that monitor these validation metrics (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau) see the
+    daemon's reduced value, alike on all ranks, which each rank waits for after a validation. For sync_dist=True.
+    """
 
-    asked = check_backends(backends)
-    if asked is None:
-        return None
-    epoch = f"{prefix}-epoch" if prefix else "epoch"
-    whole = {"csv": {"whole": [epoch]}}
-    return {name: {**_IN_PLACE.get(name, {}), **whole.get(name, {}), **options} for name, options in asked.items()}
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """`metrics` with those tensors read that are in this computer's memory: no device is waited for."""
-    tensor = sys.modules["torch"].Tensor
-    try:
-        return {
-            name: value.item() if type(value) is tensor and value.is_cpu else value for name, value in metrics.items()
-        }
-    except (RuntimeError, ValueError):  # more than one element: `Run.log` says which
-        return dict(metrics)
+    def __init__(self, *names: str, timeout: float = 60.0) -> None:
+        """Of `names`, as they are monitored; a value that does not come within `timeout` seconds is a RuntimeError."""
+        self.asynclog_names = names
+        self.timeout = timeout

@@ -1,14 +1,14 @@
 """What all ranks have to know alike: the version, so that they write to one directory, and the launch's id.
 
-Rank 0 decides. The others read its word from the key-value store of the process group: no collective, so a logger that is
-used on some ranks only can't hang the others, and no device is involved.
+Rank 0 decides. The others read its word from the key-value store of the process group: no collective, so a logger
+that is used on some ranks only can't hang the others, and no device is involved.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 PATIENCE_S = 60.0
@@ -33,7 +33,7 @@ def agree(topic: str, rank: int, proposal: dict[str, Any]) -> dict[str, Any]:
         store.set(key, json.dumps(proposal))
         return proposal
     try:
-        store.wait([key], datetime.timedelta(seconds=PATIENCE_S))
+        store.wait([key], timedelta(seconds=PATIENCE_S))
     except RuntimeError as error:  # torch's DistStoreError
         raise TimeoutError(f"rank 0 has not used its logger within {PATIENCE_S:g} s") from error
     word: dict[str, Any] = json.loads(store.get(key))

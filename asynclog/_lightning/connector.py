@@ -10,30 +10,21 @@ Why not a callback of Lightning's entry point group: it would be loaded into eve
 
 from __future__ import annotations
 
-import copyreg
 import inspect
 import sys
 import warnings
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any
 
-from asynclog._lightning.frameworks import PACKAGES, package_of
+from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
-from asynclog._lightning.reductions import Share, shares, track
+from asynclog._lightning.readback import read_back
+from asynclog._lightning.reductions import shares, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
-_READINGS = "_asynclog_readings"
-
-
-class TakesTensors(Protocol):
-    """What an AsyncLogger offers to its connector."""
-
-    def log_shares(self, some: list[Share], step: int | None) -> None:
-        """Log metrics of one call that are reduced in different ways."""
-
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log metrics, tensors among them."""
+_READINGS, _REDUCED = "_asynclog_readings", "_asynclog_reduced"
 
 
 def install(trainer: Any) -> bool:
@@ -48,7 +39,7 @@ def install(trainer: Any) -> bool:
         text = f"{reason}: metrics go the way of Lightning's own loggers, which waits for the device"
         warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
         return False
-    connector.__class__ = _asynchronous(kind)
+    connector.__class__ = _asynchronous(kind)  # type: ignore[arg-type]  # a class is hashable
     _track(trainer)
     return True
 
@@ -90,10 +81,10 @@ def _what_is_new(kind: type, trainer: Any) -> str:
 
 
 @cache
-def _asynchronous(base: Any) -> Any:
-    to_floats = sys.modules[base.__module__].convert_tensors_to_scalars  # type: ignore[attr-defined] - Lightning's
+def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small methods
+    to_floats = sys.modules[base.__module__].convert_tensors_to_scalars
 
-    class AsyncConnector(base):  # type: ignore[misc] - Lightning's class, known when it is loaded
+    class AsyncConnector(base):  # type: ignore[misc]  # Lightning's class, known when it is loaded
         """See the module's docstring."""
 
         asynclog_base = base
@@ -103,33 +94,13 @@ def _asynchronous(base: Any) -> Any:
             if not trainer.loggers or not metrics:
                 return
             self._logged_metrics.update(metrics)
-            metrics = dict(metrics)
-            for value in metrics.values():
-                if hasattr(value, "numel") and value.numel() != 1:
-                    to_floats(metrics)  # raises what Lightning raises
-            if step is None:
-                given = metrics.pop("step", None)
-                if given is not None:
-                    step = int(given)
-                else:
-                    metrics.setdefault("epoch", trainer.current_epoch)
-                    step = trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - as in Lightning's
-            floats: dict[str, Any] | None = None
+            if any(hasattr(value, "numel") and value.numel() != 1 for value in metrics.values()):
+                to_floats(metrics)  # raises what Lightning raises
+            metrics, step = _with_step(trainer, metrics, step)
+            floats = lru_cache(1)(lambda: to_floats(metrics))
             for logger in trainer.loggers:
-                if hasattr(logger, "log_shares"):
-                    self._hand_over(logger, metrics, step)
-                elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own are rank 0's alone
-                    floats = to_floats(metrics) if floats is None else floats
-                    logger.log_metrics(metrics=floats, step=step)
+                _hand_over(logger, trainer, metrics, floats, step, on_step=self._first_loop_iter is not None)
                 logger.save()
-
-        def _hand_over(self, logger: TakesTensors, metrics: dict[str, Any], step: int) -> None:
-            trainer = self.trainer
-            if trainer.world_size == 1:
-                logger.log_metrics(metrics, step)
-                return
-            on_step = self._first_loop_iter is not None
-            logger.log_shares(shares(trainer._results, metrics, trainer.global_rank, on_step=on_step), step)  # noqa: SLF001 - as above
 
         @property
         def metrics(self) -> dict[str, dict[str, Any]]:
@@ -143,19 +114,63 @@ def _asynchronous(base: Any) -> Any:
             """Floats, of the last copies that have arrived."""
             if self.trainer._results:  # noqa: SLF001 - as above
                 self._progress_bar_metrics.update(self.metrics["pbar"])
-            readings = self.__dict__.setdefault(_READINGS, Readings())
+            readings: Readings = self.__dict__.setdefault(_READINGS, Readings())
             return readings.read(self._progress_bar_metrics)
+
+        def log_eval_end_metrics(self, metrics: dict[str, Any]) -> None:
+            super().log_eval_end_metrics(metrics)
+            if self.trainer.world_size > 1 and not self.trainer.sanity_checking:
+                self.__dict__.setdefault(_REDUCED, {}).update(read_back(self.trainer, metrics))
+
+        @property
+        def callback_metrics(self) -> dict[str, Any]:
+            metrics: dict[str, Any] = super().callback_metrics
+            metrics.update(self.__dict__.get(_REDUCED, {}))
+            return metrics
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            state = {name: value for name, value in self.__dict__.items() if name != _READINGS}
-            return copyreg.__newobj__, (base,), state  # type: ignore[attr-defined]
+            state = {name: value for name, value in self.__dict__.items() if name not in {_READINGS, _REDUCED}}
+            return blank, (base,), state
 
         def reset_metrics(self) -> None:
             super().reset_metrics()
             self.__dict__.pop(_READINGS, None)
+            self.__dict__.pop(_REDUCED, None)
 
     return AsyncConnector
+
+
+def _with_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> tuple[dict[str, Any], int]:
+    """The metrics and the step as Lightning's own log_metrics makes them."""
+    metrics = dict(metrics)
+    if step is not None:
+        return metrics, step
+    given = metrics.pop("step", None)
+    if given is not None:
+        return metrics, int(given)
+    metrics.setdefault("epoch", trainer.current_epoch)
+    return metrics, trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - as in Lightning's
+
+
+def _hand_over(
+    logger: Any,
+    trainer: Any,
+    metrics: dict[str, Any],
+    floats: Callable[[], dict[str, Any]],
+    step: int,
+    *,
+    on_step: bool,
+) -> None:
+    """Give one call's metrics to one logger: as they are to an AsyncLogger, as `floats` to others."""
+    if not hasattr(logger, "log_shares"):
+        if trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
+            logger.log_metrics(metrics=floats(), step=step)
+    elif trainer.world_size == 1:
+        logger.log_metrics(metrics, step)
+    else:
+        results = trainer._results  # noqa: SLF001 - as above
+        logger.log_shares(shares(results, metrics, trainer.global_rank, on_step=on_step), step)
 
 
 def _metrics(results: Any, *, on_step: bool) -> dict[str, dict[str, Any]]:

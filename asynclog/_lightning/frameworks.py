@@ -1,4 +1,4 @@
-"""Which Lightning the user's Trainer comes from (`lightning` or `pytorch_lightning`), and this process's place in it."""
+"""Which Lightning the user's Trainer comes from, `lightning` or `pytorch_lightning`, and this process's place in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def callback_base() -> Any:
     """The class `Callback` of the Lightning that the logger is for; `object` for Fabric alone, which has none."""
     package = logger_base().__module__.rpartition(".loggers")[0]
     module = sys.modules.get(f"{package}.callbacks") if package in PACKAGES else None
-    return object if module is None else module.Callback  # type: ignore[attr-defined] - Lightning's
+    return object if module is None else module.Callback
 
 
 def register(logger: type) -> None:
@@ -74,3 +74,8 @@ def place() -> Place:
     except ranks.RankError:  # half of an environment: a launcher of Lightning's own is at work
         return Place(rank, rank + 1, False)
     return Place(rank, told.world_size if told.rank == rank else rank + 1, False)
+
+
+def blank(kind: Any) -> Any:
+    """An object of a class, not initialized: what pickle fills."""
+    return kind.__new__(kind)

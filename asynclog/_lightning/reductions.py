@@ -5,10 +5,11 @@ The reading of Lightning's _ResultCollection is here, and in no other file.
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
+
+from asynclog._lightning.frameworks import blank
 
 _SEEN = "_asynclog_seen"
 
@@ -41,7 +42,7 @@ def track(results: Any) -> None:
     """Count the samples of each of a collection's metrics in Python: Lightning's own count is on the device."""
     base = type(results)
     if base.__name__ == "_ResultCollection":
-        results.__class__ = _tracking(base)
+        results.__class__ = _tracking(base)  # type: ignore[arg-type]  # a class is hashable
 
 
 def _by_name(results: Any, *, on_step: bool) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _way(metric: Any, *, on_step: bool) -> tuple[str, float | None]:
 
 @cache
 def _tracking(base: Any) -> Any:
-    class TrackingResults(base):  # type: ignore[misc] - Lightning's class, known when it is loaded
+    class TrackingResults(base):  # type: ignore[misc]  # Lightning's class, known when it is loaded
         """Lightning's collection; counts samples beside it."""
 
         def update_metrics(self, key: str, value: Any, batch_size: int) -> None:
@@ -78,7 +79,7 @@ def _tracking(base: Any) -> Any:
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            return copyreg.__newobj__, (base,), self.__dict__, None, iter(self.items())  # type: ignore[attr-defined]
+            return blank, (base,), self.__dict__, None, iter(self.items())
 
     return TrackingResults
 

@@ -1,8 +1,8 @@
 """Lightning's SIGTERM check, made less often.
 
-Under DDP Lightning (2.5.2 and later) broadcasts before every batch whether rank 0 has got SIGTERM: an upload, a collective
-and a read of the device, which waits for all that was enqueued. Called each n-th batch instead, on the same
-schedule on all ranks, a SIGTERM is answered up to n batches later.
+Under DDP Lightning (2.5.2 and later) broadcasts before every batch whether rank 0 has got SIGTERM: an upload, a
+collective and a read of the device, which waits for all that was enqueued. Called each n-th batch instead, on the
+same schedule on all ranks, a SIGTERM is answered up to n batches later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def throttle(trainer: Any, every: int) -> None:
 
 
 class Seldom:
-    """A loop's check, made at the first of `every` calls. The count begins with the fit, so it is alike on all ranks."""
+    """A loop's check, made at the first of `every` calls. The count begins with the fit: it is alike on all ranks."""
 
     def __init__(self, loop: Any, every: int) -> None:
         self.loop = loop

@@ -1,9 +1,10 @@
 """From a batch's bytes to tables of numbers: what one stream said, in order.
 
 Rows of one layout have one length, so a run of them is a table that NumPy reads where it lies. Rows of several
-layouts that alternate (two `log()` calls a step) are sorted into one table a layout. The order between tables
-carries nothing then, because tables that come out side by side never share a name: names that several layouts
-have are taken out of them into a table of their own, in the order in which they were logged.
+layouts that alternate (two `log()` calls a step) are sorted into one table a layout. Where layouts have names in
+common, there is a table for each stretch of one layout instead, in order: a row stays whole (an epoch's number
+beside the values of each call, say). When such stretches are many, the names in common are taken out of the layouts
+into a table of their own, in the order in which they were logged. So a series always comes in its order.
 """
 
 from __future__ import annotations

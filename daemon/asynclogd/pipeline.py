@@ -37,7 +37,7 @@ from asynclogd.lookup import Lookup
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
-from asynclogd.registry import find
+from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
@@ -324,7 +324,7 @@ class Pipeline:
 
     def add_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
         """Start delivering to a backend, from where its cursor stands. Raises ConfigError for bad options."""
-        if self._settings.durability == "fsync" and "fsync" in find(name).Config.__struct_fields__:
+        if self._settings.durability == "fsync" and "fsync" in find(name, options.get(CLASS)).Config.__struct_fields__:
             # After a power loss no cursor may be ahead of its file.
             options = {"fsync": True, **options}
         self.fanout.add(name, options, world, self._cursors.get(name, Cursor()))

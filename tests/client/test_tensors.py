@@ -134,7 +134,8 @@ def test_rows_that_overtake_one_on_its_device_are_behind_a_hold_until_it_is_writ
 ) -> None:
     run = begin()
     for step in range(5, 8):
-        run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=step)
+        run.log({"lr": 0.1}, step=step)
+        run.log({"loss": torch.tensor(0.5)}, step=step)
     eventually(lambda: len(daemon.points()) == 3, what="the plain values have arrived")
     assert said(daemon) == ["lr 5", Hold(5), "lr 6", "lr 7"]
     device.snapshots[0].is_ready = True

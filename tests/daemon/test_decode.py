@@ -218,3 +218,18 @@ def test_layouts_that_alternate_without_end_cost_what_their_bytes_cost() -> None
     decoded = StreamDecoder().decode(payload(*said))
     assert len(decoded) == len(layouts)
     assert series(decoded) == expected(said)
+
+
+def test_rows_of_layouts_with_a_name_in_common_stay_whole_and_in_order() -> None:
+    said: list[Record] = [AB, CD, BC, *(row(AB, step) for step in range(3)), row(BC, 3), row(CD, 3), row(AB, 4)]
+    tables = [table for table in StreamDecoder().decode(payload(*said)) if isinstance(table, Rows)]
+    assert [(table.names, table.steps.tolist()) for table in tables] == [
+        (("a", "b"), [0, 1, 2]), (("b", "c"), [3]), (("c", "d"), [3]), (("a", "b"), [4]),
+    ]  # fmt: skip
+
+
+def test_layouts_that_alternate_too_often_share_a_table_of_their_common_names() -> None:
+    said: list[Record] = [AB, BC, *(row(layout, step) for step in range(500) for layout in (AB, BC))]
+    decoded = StreamDecoder().decode(payload(*said))
+    assert sorted(table.names for table in decoded if isinstance(table, Rows)) == [("a",), ("b",), ("c",)]
+    assert series(decoded) == expected(said)

@@ -120,6 +120,22 @@ def test_rate_limit_is_an_option_of_every_backend(made: Made, tmp_path: Path) ->
     assert made.cursors["file"].limited == 2 * 8
 
 
+def test_subdir_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:
+    made.fanout.add("file", {"subdir": "."}, world=1, cursor=Cursor())
+    made.fanout.add("other", {"subdir": "a/b"}, world=1, cursor=Cursor())
+    made.log(table(0))
+    assert made.fanout.stop(30) == []
+    assert {path.name for path in (tmp_path / "project" / "run").rglob("lines")} == {"lines"}
+    assert (tmp_path / "project" / "run" / "lines").exists()
+    assert (tmp_path / "project" / "run" / "a" / "b" / "lines").exists()
+
+
+@pytest.mark.parametrize("subdir", ["..", "a/../../b", "/tmp", "", 3, "a\nb"])
+def test_a_subdir_outside_of_the_run_is_refused(subdir: object) -> None:
+    with pytest.raises(ConfigError, match=r"backend 'file': option 'subdir': .* is outside of the run"):
+        choose("file", {"subdir": subdir}, lambda *_: FileBackend())
+
+
 @pytest.mark.parametrize("limits", [{"a": 0}, {"a": "fast"}, 3, {"a": None}])
 def test_a_wrong_rate_limit_is_named(limits: object) -> None:
     with pytest.raises(ConfigError, match="backend 'file': option 'rate_limit': "):

@@ -336,6 +336,19 @@ class TestGenerations:
 
 
 class TestTheEnd:
+    def test_ranks_that_all_ended_are_all_waited_for_when_they_rejoin_their_launch(self) -> None:
+        reducer = Reducer()
+        for life in range(2):
+            for rank in range(2):
+                reducer.join(rank, 2, "L+", 0.0)
+                # Another process of the rank may count from 0 again; nobody is past it.
+                assert values(feed(reducer, rank, rows("ab"[life], [0, 9 - life], float(rank)), launch="L+")) == (
+                    {} if rank == 0 else {("ab"[life], 0): 0.5, ("ab"[life], 9 - life): 0.5}
+                )
+            for rank in range(2):
+                feed(reducer, rank, End("success"), launch="L+")
+        assert not any(isinstance(item, Rewind) for item in reducer.drain())
+
     @pytest.mark.parametrize(
         ("statuses", "worst"),
         [

@@ -30,7 +30,8 @@ def test_a_step_waits_for_the_values_on_a_device_although_later_rows_have_overta
     monkeypatch.setattr("asynclog.sorting.is_device_tensor", lambda value: isinstance(value, torch.Tensor))
     ranks = [asynclog.init("p", "run", dir=str(tmp_path), rank=rank, world_size=2) for rank in range(2)]
     for step in range(10):
-        ranks[0].log({"loss": torch.tensor(float(step)), "lr": 0.5}, step=step)
+        ranks[0].log({"lr": 0.5}, step=step)
+        ranks[0].log({"loss": torch.tensor(float(step))}, step=step)
         ranks[1].log({"loss": step + 1.0, "lr": 0.5}, step=step)
 
     def records() -> list[int]:

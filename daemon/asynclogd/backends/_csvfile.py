@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -33,7 +34,7 @@ def header(columns: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def encode(points: Points, columns: Sequence[str], whole: Set[str] = frozenset()) -> bytes:
+def encode(points: Points, columns: Sequence[str], whole: AbstractSet[str] = frozenset()) -> bytes:
     """One line a step: numbers in their shortest form, `nan`, `inf`, and nothing where a series has no value.
 
     `columns` has all of the names' columns and `step`. Series of `whole` lose the `.0` of their integers.

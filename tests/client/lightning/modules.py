@@ -29,7 +29,7 @@ def module_class(package: str = "lightning.pytorch") -> Any:
     pl = importlib.import_module(package)
     torchmetrics = importlib.import_module("torchmetrics")
 
-    class Model(pl.LightningModule):  # type: ignore[misc,name-defined] - of a module that is chosen at run time
+    class Model(pl.LightningModule):  # type: ignore[misc,name-defined]  # chosen at run time
         def __init__(self, lr: float = 0.1, layers: tuple[int, ...] = (4, 1), optimizer: Any = None) -> None:
             super().__init__()
             self.save_hyperparameters()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_event_files_rows_and_hparams_equal_lightnings_own(package: str, tmp_pat
 def test_several_loggers_at_once_get_the_same(tmp_path: Path) -> None:
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    loggers = [TensorBoardLogger(tmp_path / "a"), AsyncLogger(tmp_path / "b"), CSVLogger(tmp_path / "c")]
+    loggers: list[Any] = [TensorBoardLogger(tmp_path / "a"), AsyncLogger(tmp_path / "b"), CSVLogger(tmp_path / "c")]
     made = fit(loggers)
     assert scalars(loggers[1].log_dir) == scalars(loggers[0].log_dir)
     by_row = [sorted(map(sorted, map(dict.items, rows(logger.log_dir)))) for logger in loggers[1:]]
@@ -62,7 +63,7 @@ def test_callbacks_that_log_reach_the_files(tmp_path: Path) -> None:
     from lightning.pytorch.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor, ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
 
-    def callbacks():  # type: ignore[no-untyped-def] - a list of callbacks
+    def callbacks() -> list[Any]:
         stop = EarlyStopping("val_plain", min_delta=1e9, patience=0, mode="min")
         return [LearningRateMonitor(), DeviceStatsMonitor(cpu_stats=True), ModelCheckpoint(monitor="val_plain"), stop]
 

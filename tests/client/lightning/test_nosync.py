@@ -19,7 +19,7 @@ TRAINING = threading.main_thread()
 reads: list[str] = []
 
 
-class Guarded(torch.Tensor):
+class Guarded(torch.Tensor):  # type: ignore[misc]  # torch is not followed
     """Fails when it is read on the training thread. What is computed with it is guarded too."""
 
 
@@ -45,7 +45,7 @@ def _no_reads() -> Iterator[None]:
 
 
 def guarded_module(package: str = "lightning.pytorch") -> Any:
-    class Model(module_class(package)):  # type: ignore[misc] - made at run time
+    class Model(module_class(package)):  # type: ignore[misc]  # made at run time
         def training_step(self, batch: Any, index: int) -> Any:
             loss = self.layer(batch[0]).square().mean()
             kept = loss.detach().as_subclass(Guarded)
@@ -107,8 +107,11 @@ def test_a_lightning_that_has_changed_goes_its_own_way_with_one_warning(
 ) -> None:
     from lightning.pytorch.trainer.connectors.logger_connector import result
 
+    def renamed(self: Any, metric: Any, step: bool) -> Any:
+        return old(self, metric, step)
+
     old = result._ResultCollection._forked_name
-    monkeypatch.setattr(result._ResultCollection, "_forked_name", lambda self, metric, step: old(self, metric, step))
+    monkeypatch.setattr(result._ResultCollection, "_forked_name", renamed)
     logger = AsyncLogger(tmp_path)
     with pytest.warns(AsynclogWarning, match="another _ResultCollection._forked_name than asynclog knows") as told:
         trainer(logger).fit(module_class()(), loader(), loader(16))

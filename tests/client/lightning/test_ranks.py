@@ -30,7 +30,7 @@ def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
     ("launcher", "options"),
     [
         ((sys.executable,), ("ddp_fork",)),
-        ((sys.executable,), ("ddp_spawn", "again")),
+        ((sys.executable,), ("ddp_spawn",)),
         (TORCHRUN, ("ddp", "again")),
     ],
     ids=["fork", "spawn", "torchrun"],
@@ -62,3 +62,14 @@ def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
     assert set(dict(ours["epoch"])) >= set(dict(theirs["epoch"]))
     assert (log_dir / "checkpoints").is_dir()
     assert f"log_dir {log_dir}" in done.stdout or options == ("ddp_fork",)  # its parent learns of no version
+
+
+def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT.with_name("train_reduced.py")), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = sorted(line for line in done.stdout.splitlines() if line.startswith("seen"))
+    # Rank 0 alone would have gone on; the mean gets worse from the first epoch on, which is the best.
+    wanted = [f"seen {rank} {epoch} {2.0 + epoch}" for rank in range(2) for epoch in range(3)]
+    assert seen == wanted
+    assert "epoch=0.ckpt" in done.stdout

@@ -192,3 +192,17 @@ def test_a_full_disk_is_retried_without_loss(tmp_path: Path):
     backend.flush()
     backend.close("")
     assert [line.split(",")[-1] for line in text(run).splitlines()[1:]] == [str(step) for step in range(200)]
+
+
+def test_options_leave_hparams_to_others_and_write_whole_numbers(tmp_path: Path):
+    run = info(tmp_path)
+    (run.own_dir / "hparams.yaml").write_text("theirs: 1\n")
+    backend = CsvBackend(CsvConfig(hparams=False, whole=("epoch",)))
+    backend.open(run, None)
+    backend.write([filled(["epoch", "a"], [0, 1, 2], np.array([[0.0, 1.0], [0.5, 2.0], [float("nan"), 3.0]]))])
+    backend.write([Params({"lr": 0.1}), Summary({"best": 1.0})])
+    backend.flush()
+    backend.close("")
+    assert text(run) == "a,epoch,step\r\n1.0,0,0\r\n2.0,0.5,1\r\n3.0,nan,2\r\n"
+    assert (run.own_dir / "hparams.yaml").read_text() == "theirs: 1\n"
+    assert not (run.own_dir / "summary.yaml").exists()

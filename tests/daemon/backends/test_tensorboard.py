@@ -206,3 +206,13 @@ def test_tables_of_different_series_keep_their_order(tmp_path: Path):
     items: list[Points] = [table([name], [step]) for step in range(5) for name in ("a", "b", "b")]
     written(run, *items)
     assert [event.step for event in accumulated(run).Scalars("b")] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_final_values_have_the_prefix_that_is_asked_for(tmp_path: Path):
+    run = info(tmp_path)
+    backend = TensorBoardBackend(TensorBoardConfig(summary_prefix=""))
+    backend.open(run, None)
+    backend.write([Summary({"hp_metric": -1.0})])
+    backend.flush()
+    backend.close("")
+    assert [(event.step, event.value) for event in accumulated(run).Scalars("hp_metric")] == [(0, -1.0)]
