@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
@@ -92,7 +93,7 @@ def test_several_loggers_and_monitors(page: Path) -> None:
     assert rows(version(page, "several"))[:8] == rows(version(page, "lightnings_own"))[:8]
     assert (version(page, "several") / "points.jsonl").is_file()
     monitored = scalars(version(page, "monitored"))
-    assert [step for step, _ in monitored["lr-SGD"]] == list(range(16))
+    assert [step for step, _ in monitored["lr-SGD"]] == [*range(16)]
     assert [rate for _, rate in monitored["lr-SGD"]] == pytest.approx([0.1] * 16)
     assert any(name.startswith("DeviceStatsMonitor.") for name in monitored)
     assert list(version(page, "monitored").glob("checkpoints/*.ckpt"))
@@ -134,3 +135,35 @@ def test_what_was_logged_offline_is_delivered_by_sync(page: Path) -> None:
     subprocess.run(command, cwd=page, check=True, capture_output=True, timeout=100)
     assert len(scalars(run)["train/loss_step"]) == 8
     assert [row for row in rows(run) if "train/loss_step" in row]
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, ".")
+from custom_backend import TableBackend
+
+class Interrupted(Model):
+    def training_step(self, batch, index):
+        if index == 3:
+            raise KeyboardInterrupt
+        return super().training_step(batch, index)
+
+logger = AsyncLogger("logs", name="interrupted", backends=["jsonl", TableBackend()])
+pl.Trainer(logger=logger, max_epochs=1, log_every_n_steps=1).fit(Interrupted(), train)
+"""
+
+
+def test_ctrl_c_ends_the_run_as_failed_and_the_files_are_whole(page: Path) -> None:
+    """With the page's model, and a backend that is given as an instance."""
+    code = "\n".join([*BLOCKS[:2], INTERRUPTED])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=page, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1, done.stderr
+    assert "graceful shutdown" in done.stderr
+    run = version(page, "interrupted")
+    lines = [json.loads(line) for line in (run / "points.jsonl").read_text().splitlines()]
+    assert [line["end"] for line in lines if "end" in line] == ["failed"]
+    assert len([line for line in lines if "train/loss_step" in line.get("metrics", {})]) == 3
+    with closing(sqlite3.connect(run / "TableBackend" / "points.sqlite")) as table:
+        assert table.execute("SELECT count(*) FROM points WHERE name = 'train/loss_step'").fetchone() == (3,)
