@@ -2,8 +2,8 @@
 
 The same small model trains under each logger in turn, several times over, so that the machine's moods hit all alike.
 The number is the step's time above that with logger=False (the trimmed mean of the steps, the median of the turns).
-With 2 ranks (gloo) `synced` is Lightning's reduction, sync_dist=True on each metric and no logger; our own reduction is what
-AsyncLogger adds there, where every rank logs.
+With 2 ranks (gloo) `synced` is Lightning's reduction, sync_dist=True on each metric and no logger; our own reduction is
+what AsyncLogger adds there, where every rank logs.
 
     python bench/lightning.py              a minute
     python bench/lightning.py --json -     as JSON
@@ -17,16 +17,17 @@ from pathlib import Path
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 # This directory is the first place of imports, and this file's name is Lightning's: it would be found in its stead.
 
-import argparse
-import json
-import logging
-import os
-import statistics
-import subprocess
-import tempfile
-import time
-import warnings
-from typing import Any
+import argparse  # noqa: E402 - see above
+import json  # noqa: E402 - see above
+import logging  # noqa: E402 - see above
+import os  # noqa: E402 - see above
+import statistics  # noqa: E402 - see above
+import subprocess  # noqa: E402 - see above
+import tempfile  # noqa: E402 - see above
+import time  # noqa: E402 - see above
+import warnings  # noqa: E402 - see above
+from itertools import pairwise  # noqa: E402 - see above
+from typing import Any  # noqa: E402 - see above
 
 METRICS = 20
 LOGGERS = ("none", "csv", "tensorboard", "asynclog")
@@ -43,7 +44,7 @@ def measure(which: str, ranks: int, steps: int, out: str) -> float:
     torch.set_num_threads(1)
     stamps: list[float] = []
 
-    class Model(pl.LightningModule):  # type: ignore[misc]  # Lightning carries no types here
+    class Model(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(32, 1)
@@ -64,15 +65,16 @@ def measure(which: str, ranks: int, steps: int, out: str) -> float:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    logger: Any = {
+    made: dict[str, Any] = {
         "csv": lambda: CSVLogger(out),
         "tensorboard": lambda: TensorBoardLogger(out),
         "asynclog": lambda: AsyncLogger(out),
-    }.get(which, lambda: False)()
-    strategy = {} if ranks == 1 else {"strategy": "ddp_fork"}
+    }
+    logger: Any = made[which]() if which in made else False
+    strategy: dict[str, Any] = {} if ranks == 1 else {"strategy": "ddp_fork"}
     trainer = pl.Trainer(
-        logger=logger, max_steps=steps, log_every_n_steps=1, accelerator="cpu", devices=ranks, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, **strategy,
+        logger=logger, max_steps=steps, log_every_n_steps=1, accelerator="cpu", devices=ranks,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **strategy,
     )  # fmt: skip
     trainer.fit(Model(), torch.utils.data.DataLoader(torch.ones(steps * ranks, 32)))
     if which == "asynclog" and ranks == 1:
@@ -82,7 +84,7 @@ def measure(which: str, ranks: int, steps: int, out: str) -> float:
 
 def _trimmed(stamps: list[float]) -> float:
     """The mean of the middle 80 % of the steps after the first tenth."""
-    took = sorted(after - before for before, after in zip(stamps, stamps[1:], strict=False))[: -len(stamps) // 10]
+    took = sorted(after - before for before, after in pairwise(stamps))[: -len(stamps) // 10]
     return statistics.fmean(took[len(took) // 10 :])
 
 
