@@ -122,7 +122,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         """
         self._agree()
         for call in self._lazy.take_early():
-            self._lazy.log(self._open(), call)
+            self._lazy.log(self._open(), *call)
         if frameworks.place().rank > 0:
             return Silent()
         if self._experiment is None:
@@ -135,12 +135,12 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
-        self._log(Call(metrics, step))
+        self._log(metrics, step, None, "mean")
 
     def log_shares(self, some: list[Share], step: int | None) -> None:
         """For asynclog itself: metrics of one call that are reduced in different ways."""
         for share in some:
-            self._log(Call(share.metrics, step, share.weight, share.reduce))
+            self._log(share.metrics, step, share.weight, share.reduce)
 
     def log_hyperparams(
         self, params: Any, metrics: Mapping[str, Any] | float | None = None, step: int | None = None
@@ -240,17 +240,20 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
             run = self._lazy.open(self.log_dir)
         return run
 
-    def _log(self, call: Call) -> None:
+    def _log(self, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
         run = self._current()
-        numbers = numbers_of(call.metrics)
-        if "epoch" in numbers and call.step is not None:
-            self._epochs.note(tuple(numbers), numbers["epoch"], call.step)
-        call = call._replace(metrics=self._prefixed(numbers) if self._prefix else numbers)
+        numbers = numbers_of(metrics)
+        epoch = numbers.get("epoch")
+        if type(epoch) is int and step is not None:
+            self._epochs.note(tuple(numbers), epoch, step)
+            numbers["epoch"] = float(epoch)  # `Run.log` has a faster way for floats alone
+        if self._prefix:
+            numbers = self._prefixed(numbers)
         if run is None:
-            if not self._version_given and self._lazy.too_early(call):
+            if not self._version_given and self._lazy.too_early(Call(numbers, step, weight, reduce)):
                 return
             run = self._open()
-        self._lazy.log(run, call)
+        self._lazy.log(run, numbers, step, weight, reduce)
 
     def _prefixed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         before = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""

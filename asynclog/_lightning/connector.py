@@ -13,8 +13,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
@@ -94,12 +93,17 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             if not trainer.loggers or not metrics:
                 return
             self._logged_metrics.update(metrics)
-            if any(hasattr(value, "numel") and value.numel() != 1 for value in metrics.values()):
+            if not _are_single(metrics):
                 to_floats(metrics)  # raises what Lightning raises
             metrics, step = _with_step(trainer, metrics, step)
-            floats = lru_cache(1)(lambda: to_floats(metrics))
+            on_step = self._first_loop_iter is not None
+            floats: dict[str, Any] | None = None
             for logger in trainer.loggers:
-                _hand_over(logger, trainer, metrics, floats, step, on_step=self._first_loop_iter is not None)
+                if hasattr(logger, "log_shares"):
+                    _hand_over(logger, trainer, metrics, step, on_step=on_step)
+                elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
+                    floats = to_floats(metrics) if floats is None else floats
+                    logger.log_metrics(metrics=floats, step=step)
                 logger.save()
 
         @property
@@ -141,6 +145,14 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
     return AsyncConnector
 
 
+def _are_single(metrics: dict[str, Any]) -> bool:
+    """Whether each tensor of `metrics` has one element."""
+    try:
+        return all(value.numel() == 1 for value in metrics.values())
+    except AttributeError:  # numbers are among them: a callback's
+        return all(not hasattr(value, "numel") or value.numel() == 1 for value in metrics.values())
+
+
 def _with_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> tuple[dict[str, Any], int]:
     """The metrics and the step as Lightning's own log_metrics makes them."""
     metrics = dict(metrics)
@@ -153,20 +165,9 @@ def _with_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> tuple
     return metrics, trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - as in Lightning's
 
 
-def _hand_over(
-    logger: Any,
-    trainer: Any,
-    metrics: dict[str, Any],
-    floats: Callable[[], dict[str, Any]],
-    step: int,
-    *,
-    on_step: bool,
-) -> None:
-    """Give one call's metrics to one logger: as they are to an AsyncLogger, as `floats` to others."""
-    if not hasattr(logger, "log_shares"):
-        if trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
-            logger.log_metrics(metrics=floats(), step=step)
-    elif trainer.world_size == 1:
+def _hand_over(logger: Any, trainer: Any, metrics: dict[str, Any], step: int, *, on_step: bool) -> None:
+    """Give one call's metrics to an AsyncLogger, as they are."""
+    if trainer.world_size == 1:
         logger.log_metrics(metrics, step)
     else:
         results = trainer._results  # noqa: SLF001 - as above

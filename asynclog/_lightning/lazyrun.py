@@ -29,8 +29,8 @@ class Call(NamedTuple):
 
     metrics: Mapping[str, Any]
     step: int | None
-    weight: float | None = None
-    reduce: str = "mean"
+    weight: float | None
+    reduce: str
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ class LazyRun:
         early, self._early = self._early, []
         return early
 
-    def log(self, run: Run, call: Call) -> None:
+    def log(self, run: Run, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
         """Log to `run`, with the reduction said before where it is not the mean that is the default."""
-        if run.world_size > 1 and (call.reduce != "mean" or self._reduced or self._settings.per_rank):
-            self._define(run, call.metrics, call.reduce)
-        run.log(call.metrics, call.step, weight=call.weight)
+        if run.world_size > 1 and (reduce != "mean" or self._reduced or self._settings.per_rank):
+            self._define(run, metrics, reduce)
+        run.log(metrics, step, weight=weight)
 
     def _define(self, run: Run, names: Iterable[str], reduce: str) -> None:
         for name in names:

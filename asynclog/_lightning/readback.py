@@ -17,9 +17,9 @@ class StepsOfEpochs:
     def __init__(self) -> None:
         self._steps: dict[tuple[tuple[str, ...], int], int] = {}
 
-    def note(self, names: tuple[str, ...], epoch: Any, step: int) -> None:
+    def note(self, names: tuple[str, ...], epoch: int, step: int) -> None:
         """`names` were logged together at `step`."""
-        self._steps[names, int(epoch)] = step
+        self._steps[names, epoch] = step
         if len(self._steps) > MOST_STEPS:
             del self._steps[next(iter(self._steps))]
 

@@ -5,13 +5,13 @@ The reading of Lightning's _ResultCollection is here, and in no other file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from asynclog._lightning.frameworks import blank
 
-_SEEN = "_asynclog_seen"
+_SEEN, _PLANS = "_asynclog_seen", "_asynclog_plans"
 
 
 class Share(NamedTuple):
@@ -27,7 +27,21 @@ def shares(results: Any, metrics: Mapping[str, Any], rank: int, *, on_step: bool
 
     `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
     """
-    known = _by_name(results, on_step=on_step) if results is not None else {}
+    if results is None:
+        return [Share("mean", None, dict(metrics))]
+    if not on_step:
+        return _sorted(_by_name(results, on_step=False), metrics, rank, on_step=False)
+    # A step's values have no weight: which names go together is the same at each step.
+    plans = results.__dict__.setdefault(_PLANS, {})
+    key = len(results), *metrics
+    plan = plans.get(key)
+    if plan is None:
+        some = _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
+        plan = plans[key] = [(share.reduce, tuple(share.metrics)) for share in some]
+    return [Share(reduce, None, {name: metrics[name] for name in names}) for reduce, names in plan]
+
+
+def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
     sorted_: dict[tuple[str, float | None], dict[str, Any]] = {}
     for name, value in metrics.items():
         metric = known.get(name)
@@ -82,8 +96,3 @@ def _tracking(base: Any) -> Any:
             return blank, (base,), self.__dict__, None, iter(self.items())
 
     return TrackingResults
-
-
-def names_of(some: Iterable[Share]) -> list[str]:
-    """All names, in order."""
-    return [name for share in some for name in share.metrics]
