@@ -49,8 +49,9 @@ format: install ## let ruff mend what it can
 	ruff check --fix
 	ruff format
 
+# Two at a time: most tests wait for processes. A file's tests stay together, for they share fixtures.
 pytest: install ## the tests alone; ARGS='-k ring -x' goes to pytest
-	pytest $(ARGS)
+	pytest -n 2 --dist loadfile $(ARGS)
 
 other-pythons: install ## tests that need no torch, on each other Python that this machine has
 	.ci/other-pythons
