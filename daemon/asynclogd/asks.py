@@ -83,6 +83,10 @@ class Asks:
             self._open[key] = Open(session, ask)
         self._wake()
 
+    def forget(self, session: Session) -> None:
+        """Its process is gone; one that was only silent asks again."""
+        self._open = {key: each for key, each in self._open.items() if each.session is not session}
+
     def asked(self) -> tuple[Asked, ...]:
         """Whose standing has to be known for the questions to go on."""
         return tuple(dict.fromkeys(each.asked for each in self._open.values() if not each.busy))

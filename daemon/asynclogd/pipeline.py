@@ -231,6 +231,8 @@ class Pipeline:
             if session.live:
                 session.stream.state = "dead"
             session.peer = None
+            session.waits.clear()
+            self._asks.forget(session)
             self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
         await self._commits.settle()
 

@@ -188,6 +188,20 @@ def test_all_ranks_are_told_the_same_by_any_daemon_whatever_is_revised(tmp_path:
     assert len(told) > 15
 
 
+def test_the_questions_of_the_dead_are_forgotten_and_those_of_the_living_go_on(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        scene.join(0)
+        scene.join(1)
+        scene.log(0, 5, 1.0)
+        scene.ask(0, 0, "a", 5)
+        scene.ask(1, 0, "a", 99)
+        await scene.pipeline.leave([scene.pipeline.sessions["L1"]])
+        assert (await scene.answer(0, 0)).value == 1.0
+        assert scene.pipeline._asks.asked() == ()
+
+    play(tmp_path / "p" / "run", act)
+
+
 def test_open_questions_of_a_stream_are_bounded(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("asynclogd.asks.MAX_ASKS", 3)
 
