@@ -64,6 +64,22 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
     assert "mlflow ui --backend-store-uri" in shown
 
 
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+def test_lightning_learns_the_digits_and_logs_every_step(tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("lightning")
+    command = [sys.executable, EXAMPLES / "lightning_digits.py", "--epochs", "3", "--out", tmp_path]
+    shown = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True).stdout
+    version = tmp_path / "digits" / "version_0"
+    assert f"in {version}" in shown
+    with (version / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len([row for row in rows if row["train/loss_step"]]) == 3 * 45
+    assert float([row["val/accuracy"] for row in rows if row["val/accuracy"]][-1]) > 0.8
+    assert list(version.glob("checkpoints/*.ckpt"))
+
+
 @pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py"])
 def test_help_teaches(script: str, environ: dict[str, str]):
     if script == "digits_ddp.py":
