@@ -69,7 +69,7 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
 def test_lightning_learns_the_digits_and_logs_every_step(tmp_path: Path, environ: dict[str, str]):
     pytest.importorskip("sklearn")
     pytest.importorskip("lightning")
-    command = [sys.executable, EXAMPLES / "lightning_digits.py", "--epochs", "3", "--out", tmp_path]
+    command = [sys.executable, str(EXAMPLES / "lightning_digits.py"), "--epochs", "3", "--out", str(tmp_path)]
     shown = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True).stdout
     version = tmp_path / "digits" / "version_0"
     assert f"in {version}" in shown
