@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
-BENCH  := hot_path ingest tensorboard import_time
+BENCH  := hot_path ingest tensorboard lightning import_time
 ARGS   ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -22,7 +22,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # PyTorch by a call of its own and first: a range in a larger call would fetch the newest build with gigabytes of CUDA.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py asynclog/_writer.c | $(BIN)/python
 	@echo "== 1/2 PyTorch ($(TORCH))"
 	$(PIP) install "$(TORCH)"
 	@echo "== 2/2 asynclogd, editable, with what development needs"

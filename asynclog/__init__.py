@@ -60,7 +60,7 @@ def init(
     name: str | None = None,
     config: Any = None,
     dir: str | os.PathLike[str] = "asynclog",  # noqa: A002 - the word that every peer uses
-    backends: Iterable[str] | Mapping[str, Mapping[str, Any] | None] | None = None,
+    backends: Iterable[object] | Mapping[str, object] | None = None,
     rank: int | None = None,
     world_size: int | None = None,
     endpoint: str | None = None,
@@ -74,7 +74,8 @@ def init(
         name: The run's name, the same on all ranks: $ASYNCLOG_NAME, else made of the launch's time.
         config: Hyperparameters, as for `Run.params`.
         dir: Directory of all projects; $ASYNCLOG_DIR in place of the default.
-        backends: Names, or names with options; None takes the daemon's choice (TensorBoard and CSV).
+        backends: Names, or names with options, or instances of your own (docs/backends.md); None takes the daemon's
+            choice (TensorBoard and CSV).
         rank: Of this process; with `world_size` from torchrun, MPI or SLURM, else 0 of 1.
         world_size: How many ranks log to this run.
         endpoint: A daemon's address, `ipc://` and an absolute path; $ASYNCLOG_ENDPOINT, else this node's own.

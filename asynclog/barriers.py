@@ -57,7 +57,9 @@ class Barriers:
 
     def due(self, acked_seq: int) -> Flush | None:
         """The next question, when everything before it is journaled."""
-        self._waiting = [each for each in self._waiting if each.next_seq is None or not each.given_up]
+        # In place, for another thread may add one meanwhile.
+        for over in [each for each in self._waiting if each.given_up and each.next_seq is not None]:
+            self._waiting.remove(over)
         asked = sum(each.asked for each in self._waiting)
         for barrier in self._waiting:
             placed = barrier.next_seq is not None and barrier.next_seq <= acked_seq

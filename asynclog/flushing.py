@@ -37,11 +37,11 @@ def _begin(rows: Rows, sender: Sender | None, notices: Notices) -> Barrier | boo
     if rows.closed == "after_fork":
         notices.add(("flush()", "after_fork"), "flush() after fork() has no effect")
         return False
-    if rows.busy:
+    if rows.writer.busy:
         notices.add("flush()", "flush() inside a call of log() (from a signal handler?) has no effect")
         return False
     if rows.closed is not None or sender is None:
         return sender is None or not sender.failed
-    barrier = Barrier(rows.highest, rows.devices.entered)
+    barrier = Barrier(rows.writer.highest, rows.devices.entered)
     sender.barriers.add(barrier)
     return barrier

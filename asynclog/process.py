@@ -29,6 +29,7 @@ class Process:
     def __init__(self) -> None:
         self.current: Run | None = None
         self._open: list[Run] = []
+        self._expected: dict[Run, str] = {}
         self._names: Counter[tuple[str, str]] = Counter()
         self._status = "success"
         self._installed = False
@@ -51,6 +52,14 @@ class Process:
         """A run is finished."""
         if run in self._open:
             self._open.remove(run)
+        self._expected.pop(run, None)
+
+    def expect(self, run: Run, status: str) -> None:
+        """The status of `run` if the process returns while it is open; "success" where nothing is said.
+
+        Frameworks tell of a training's end, but seldom of an exception, which their caller may have caught.
+        """
+        self._expected[run] = status
 
     def unique(self, project: str, name: str) -> str:
         """A default name, with -2, -3 and so on when this process has used it already."""
@@ -63,9 +72,12 @@ class Process:
         runs = list(self._open)
         deadline = time.monotonic() + timeout
         for run in runs:
-            run.begin_finish(status, timeout, quietly=True)
+            run.begin_finish(self._status_of(run, status), timeout, quietly=True)
         for run in runs:
-            run.finish(status, max(0.0, deadline - time.monotonic()))
+            run.finish(self._status_of(run, status), max(0.0, deadline - time.monotonic()))
+
+    def _status_of(self, run: Run, status: str) -> str:
+        return self._expected.get(run, status) if status == "success" else status
 
     # ---- the ways out -------------------------------------------------------------------------------------------
 
@@ -103,6 +115,7 @@ class Process:
         for run in self._open:
             run.after_fork()
         self._open.clear()
+        self._expected.clear()
         self._status = "success"
 
 

@@ -1,7 +1,7 @@
 """The crash-safe buffer between `log()` and the sender: one writer at a time (the run's lock), one taker.
 
-The format is asynclog_proto.ringfile's. The hot path in run.py writes a row at `place` when it ends by `limit`, then
-publishes it; whatever else there is to do (a mark, the lap's end, waiting for room) begins where `limit` ends, so
+The format is asynclog_proto.ringfile's. The hot path in writer.py writes a row at `place` when it ends by `limit`,
+then publishes it; whatever else there is to do (a mark, the lap's end, waiting for room) begins where `limit` ends, so
 that a row costs one comparison. The taker never takes the run's lock: it reads (base, place, seq) and the writer
 stores them with no call in between, where CPython neither switches threads nor runs signal handlers.
 """
@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from asynclog.writer import Writer
 from asynclog_proto.flow import Pending
 from asynclog_proto.records import PAD
 from asynclog_proto.ringfile import DROPPED, DROPS, HEAD, HEADER, ISSUED, SELECTOR, TAILS
@@ -37,8 +38,8 @@ class Ring:
     """A ring over `file`, a fresh mapping that begins with the header."""
 
     __slots__ = (
-        "_file", "_lap", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
-        "base", "capacity", "data", "issued", "limit", "place", "seq", "waits", "wake", "words",
+        "_counting", "_file", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
+        "capacity", "data", "waits", "wake", "words", "writer",
     )  # fmt: skip
 
     def __init__(self, file: mmap.mmap, wake: Callable[[], None] = lambda: None) -> None:
@@ -47,11 +48,7 @@ class Ring:
         self.words: memoryview | array[int] = self.data[:HEADER].cast("Q")
         self.capacity = len(file) - HEADER
         self.wake = wake
-        self.base = -HEADER
-        self.place = HEADER
-        self.limit = HEADER
-        self.seq = 0
-        self.issued = 0
+        self.writer = Writer(file, HEADER)
         self.waits = 0
         self._mark_bytes = min(MARK_BYTES, self.capacity // 8)
         self._marked = HEADER
@@ -61,52 +58,58 @@ class Ring:
         self._patience = PATIENCE_S
         self._waiting = False
         self._room = threading.Event()
+        self._counting = threading.RLock()
 
     # ---- the writer ---------------------------------------------------------------------------------------------
 
     def append(self, record: bytes, *, wait: bool = True) -> bool:
         """Write and publish one record; False when there is no room for it."""
         size = len(record)
-        if self.place + size > self.limit and not self.reserve(size, wait=wait):
+        writer = self.writer
+        if writer.place + size > writer.limit and not self.reserve(size, wait=wait):
             return False
-        place = self.place
+        place = writer.place
         self.data[place : place + size] = record
         self.publish(place + size)
         return True
 
     def publish(self, place: int) -> None:
         """The record that ends at `place` is whole."""
-        self.place = place
-        self.seq += 1
-        self.words[HEAD_WORD] = self.base + place
+        writer = self.writer
+        writer.place = place
+        writer.seq += 1
+        self.words[HEAD_WORD] = writer.base + place
 
     def reserve(self, size: int, *, wait: bool = True) -> bool:
         """Let a record of `size` bytes fit between `place` and `limit`; False when there is no room."""
+        writer = self.writer
         lap_end = HEADER + self.capacity
-        wraps = self.place + size > lap_end
-        needed = size + (lap_end - self.place if wraps else 0)
+        wraps = writer.place + size > lap_end
+        needed = size + (lap_end - writer.place if wraps else 0)
         if self.used + needed > self.capacity and not (wait and self._wait_for(needed)):
             return False
         if wraps:
             self._begin_lap(lap_end)
-        elif self.place > self._marked:
-            self._mark(self.base + self.place)
+        elif writer.place > self._marked:
+            self._mark(writer.base + writer.place)
         free = self.capacity - self.used
-        self.limit = min(lap_end, self.place + free, max(self._marked + self._mark_bytes, self.place + size))
+        writer.limit = min(lap_end, writer.place + free, max(self._marked + self._mark_bytes, writer.place + size))
         if self.used > self.capacity // 2:
             self.wake()
         return True
 
     def _mark(self, next_start: int) -> None:
-        self._marks.append((self.base + self.place, self.seq, next_start))
-        self._marked = self.place
+        writer = self.writer
+        self._marks.append((writer.base + writer.place, writer.seq, next_start))
+        self._marked = writer.place
 
     def _begin_lap(self, lap_end: int) -> None:
-        if self.place < lap_end:
-            self.data[self.place] = PAD
-        self._mark(self.base + lap_end)
+        writer = self.writer
+        if writer.place < lap_end:
+            self.data[writer.place] = PAD
+        self._mark(writer.base + lap_end)
         self._marked = HEADER
-        self.base, self.place = self.base + self.capacity, HEADER
+        writer.base, writer.place = writer.base + self.capacity, HEADER
 
     def _wait_for(self, needed: int) -> bool:
         """Wait for room; all calls together no longer than PATIENCE_S until some comes: a full ring costs once."""
@@ -131,11 +134,12 @@ class Ring:
     @property
     def used(self) -> int:
         """Bytes that are not free, padding included."""
-        return self.base + self.place - self._tail
+        return self.writer.base + self.writer.place - self._tail
 
     def take(self) -> list[Pending]:
         """The records since the last call, in batches that no lap's end divides."""
-        base, place, seq = self.base, self.place, self.seq
+        writer = self.writer
+        base, place, seq = writer.base, writer.place, writer.seq
         head = base + place
         batches: list[Pending] = []
         while self._marks and self._marks[0][0] <= head:
@@ -168,29 +172,36 @@ class Ring:
     # ---- counters and the end -----------------------------------------------------------------------------------
 
     @property
+    def issued(self) -> int:
+        """Values that were given to `log()`."""
+        return self.writer.issued
+
+    @property
     def dropped(self) -> dict[str, int]:
         """Values that never became a record, by cause."""
         return {cause: self.words[DROPPED_WORD + i] for i, cause in enumerate(DROPS)}
 
     def issue(self, count: int) -> None:
         """Count `count` values as given."""
-        self.issued += count
+        self.writer.issued += count
         self.tell_issued()
 
     def tell_issued(self) -> None:
         """Put the count into the header. The hot path leaves that to the sender: should the process die before, the
         ledger takes the records themselves for it.
         """
-        self.words[ISSUED_WORD] = self.issued
+        self.words[ISSUED_WORD] = self.writer.issued
 
     def drop(self, cause: str, count: int) -> None:
-        """Count `count` of the given values as lost to `cause`, one of DROPS."""
-        self.words[DROPPED_WORD + DROPS.index(cause)] += count
+        """Count `count` of the given values as lost to `cause`, one of DROPS; from any thread."""
+        with self._counting:
+            self.words[DROPPED_WORD + DROPS.index(cause)] += count
 
     def detach(self) -> None:
         """Count privately from here on: in a forked child, and before `close`."""
         self.words, shared = array("Q", bytes(self.words)), self.words
         self._room = threading.Event()
+        self._counting = threading.RLock()
         self._waiting = False
         if isinstance(shared, memoryview):
             shared.release()
@@ -198,5 +209,6 @@ class Ring:
     def close(self) -> None:
         """Unmap the file; the counters can still be read. Raises BufferError while a view is out."""
         self.detach()
+        self.writer.release()
         self.data.release()
         self._file.close()

@@ -1,12 +1,12 @@
-"""Calls of `log()` made into records of the ring: everything that the hot path in run.py leaves to care.
+"""Calls of `log()` made into records of the ring: everything that the hot path in writer.py leaves to care.
 
-`Rows` is the state behind a run's lock. Only `write_device_row` is called from the sender's thread, and it takes the
-lock only when it is free: a caller that waits for room holds it, and waits for that very thread.
+`Rows` is the state behind a run's lock. Who writes anything is between `begin` and `end`: the lock keeps the others of
+us out, and `Writer.busy` the compiled `log()`, which takes no lock. The sender's thread begins only when the lock is
+free: a caller that waits for room holds it, and waits for that very thread.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,6 @@ from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
 from asynclog_proto.records import Hold, encode
 
-MAX_FLOAT = sys.float_info.max
-
 
 class Rows:
     """Rows, steps and layouts of a stream. `closed` is why nothing is taken any more: "after_finish", "after_fork"
@@ -32,55 +30,42 @@ class Rows:
 
     def __init__(self, ring: Ring, notices: Notices, *, strict: bool) -> None:
         self.ring = ring
-        self.lock = threading.RLock()
-        self.busy = False
-        """a call of `log()` holds the lock"""
-        self.deferred: list[tuple[Any, Any, Any, Any]] = []
-        """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
+        self.writer = ring.writer
+        self.writer.lock = threading.RLock()
         self.devices = DeviceQueue()
         self.held: int | None = None
         """the step of the last HOLD record: rows of steps from there on wait for their device"""
         self.layouts = Layouts(ring.append, ring.capacity // 4)
-        self.packed: dict[tuple[str, ...], Packed] = self.layouts.ready
-        self.step = -1
-        self.highest = -1
-        self.backward = 0
+        self.writer.layouts = self.layouts.ready
         self.closed: str | None = None
         self._notices = notices
         self._strict = strict
         self._reductions = Reductions(self.append)
 
-    def log_numbers(self, metrics: Any, step: Any, weight: Any) -> bool:
-        """The common call beyond the hot path: ints among the floats, a weight, the end of a mark or lap.
+    @property
+    def lock(self) -> threading.RLock:
+        """What a writer of more than a plain row holds, see Writer."""
+        return self.writer.lock
 
-        With the lock held; False, and nothing written, for any other.
+    def begin(self, *, wait: bool = True) -> bool:
+        """Become the only writer, until `end`. False when this very thread is one already (a signal handler came in
+        between), or without `wait` when another thread holds the lock.
         """
-        packed = self.packed.get(tuple(metrics))
-        if packed is None:
+        if not self.lock.acquire(blocking=wait):
             return False
-        values = metrics.values()
-        # With NaN or inf in it the comparison may say no, and the careful way is taken: slower, and as right.
-        if not PLAIN.issuperset(map(type, values)) or not max(map(abs, values)) <= EXACT:
+        if self.writer.busy:
+            self.lock.release()
             return False
-        step = self.step + 1 if step is None else step
-        if type(step) is not int or step < self.highest:
-            return False
-        pack_into, head, tail, size, width = packed
-        if weight is not None:
-            if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
-                return False
-            tail = tail_for(weight, width)
-        ring = self.ring
-        if ring.place + size > ring.limit and not ring.reserve(size):
-            return False
-        pack_into(ring.data, ring.place, head, step, b"\xcb", time.time(), tail, *values)
-        ring.publish(ring.place + size)
-        ring.issue(width)
-        self.step = self.highest = step
+        self.writer.busy = True
         return True
 
+    def end(self) -> None:
+        """Others may write."""
+        self.writer.busy = False
+        self.lock.release()
+
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        """One call, with the lock held. Raises only when strict, and then before anything is written."""
+        """One call, between `begin` and `end`. Raises only when strict, and then before anything is written."""
         now = time.time()
         if self.closed is not None:
             self._refuse(self.closed, metrics)
@@ -91,8 +76,8 @@ class Rows:
         else:
             sorted_ = self._plain(metrics) or sort(metrics)
         problems = sorted_.problems
-        step = steps.next_step(step, self, problems)
-        if backward := steps.backward_problem(step, self):
+        step = steps.next_step(step, self.writer, problems)
+        if backward := steps.backward_problem(step, self.writer):
             problems.append(backward)
         weight = steps.check_weight(weight, problems)
         reduce = self._reductions.check(reduce, problems)
@@ -101,7 +86,7 @@ class Rows:
         self.ring.issue(sorted_.issued)
         self.tell(problems)
         if sorted_.issued:
-            steps.advance(step, self)
+            steps.advance(step, self.writer)
         if reduce:
             self._reductions.define((*sorted_.plain, *sorted_.device), reduce)
         if sorted_.plain:
@@ -110,12 +95,12 @@ class Rows:
             self._snapshot(sorted_.device, step, now, weight)
 
     def append(self, record: bytes) -> bool:
-        """Any record but a row, with the lock held; False when the ring is full."""
+        """Any record but a row, between `begin` and `end`; False when the ring is full."""
         return len(record) <= self.ring.capacity // 2 and self.ring.append(record)
 
     def write_device_row(self, row: DeviceRow, values: list[float]) -> bool:
         """Write a row that has arrived, from the sender's thread; False when that has to wait."""
-        if not self.lock.acquire(blocking=False):
+        if not self.begin(wait=False):
             return False
         try:
             room = 2 * (len(values) * 8 + 64) + sum(len(name) * 4 + 5 for name in row.names)
@@ -123,21 +108,21 @@ class Rows:
                 return False
             self._write(row.names, values, row.step, row.time, row.weight)
         finally:
-            self.lock.release()
+            self.end()
         return True
 
     def release_held(self) -> None:
         """Say what still waits for its device after rows were written, from the sender's thread; later when the lock
         or the ring is taken.
         """
-        if self.held is None or not self.lock.acquire(blocking=False):
+        if self.held is None or not self.begin(wait=False):
             return
         try:
             lowest = self.devices.lowest
             if lowest != self.held:
                 self._hold(lowest, wait=False)
         finally:
-            self.lock.release()
+            self.end()
 
     def lose_device_row(self, row: DeviceRow, error: Exception | str) -> None:
         """Count a row whose device broke or never answered."""
@@ -147,13 +132,12 @@ class Rows:
     def close(self, cause: str) -> None:
         """Take nothing any more, for `cause`; with the lock held. The hot path finds no layout from here on."""
         self.closed = cause
-        self.packed = {}
+        self.writer.layouts = {}
 
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: fresh locks, private counters, and nothing is taken any more."""
-        self.lock = threading.RLock()
-        self.busy = False
-        self.deferred = []
+        self.writer.lock = threading.RLock()
+        self.writer.busy = self.writer.held = False
         self.close("after_fork")
         self.ring.detach()
         self._notices = notices
@@ -189,20 +173,24 @@ class Rows:
     def _write_part(
         self, names: tuple[str, ...], values: Sequence[float], step: int, now: float, weight: float
     ) -> None:
-        if names not in self.packed and self.layouts.full:
+        if names not in self.writer.layouts and self.layouts.full:
             text = "too many different sets of names were logged together: log the same names in each call"
             self.tell([Problem("bad_name", "", text, len(names))])
             return
         packed = self.layouts.find(names)
-        ring = self.ring
-        if packed is None or (ring.place + packed[3] > ring.limit and not ring.reserve(packed[3])):
+        if packed is None or not self._fits(packed):
             text = "the ring is full, for the daemon and the spool are behind: rows are dropped and counted"
             self.tell([Problem("ring_full", "", text, len(names))])
             return
         pack_into, head, tail, size, width = packed
         tail = tail if weight == 1.0 else tail_for(weight, width)
-        pack_into(ring.data, ring.place, head, step, b"\xcb", now, tail, *values)
-        ring.publish(ring.place + size)
+        place = self.writer.place
+        pack_into(self.ring.data, place, head, step, b"\xcb", now, tail, *values)
+        self.ring.publish(place + size)
+
+    def _fits(self, packed: Packed) -> bool:
+        writer, size = self.writer, packed[3]
+        return writer.place + size <= writer.limit or self.ring.reserve(size)
 
     def _snapshot(self, tensors: dict[str, Any], step: int, now: float, weight: float) -> None:
         names = tuple(tensors)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from asynclog.asking import reduced
+from asynclog.calls import Calls
 from asynclog.flatten import encode_all, flatten
 from asynclog.flushing import flush
 from asynclog.ledger import Ledger
 from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
-from asynclog.ring import HEAD_WORD
 from asynclog.rows import Rows
-from asynclog.values import FLOATS, Problem
 from asynclog_proto.records import STATUSES, Params, Summary
 
 if TYPE_CHECKING:
@@ -72,9 +70,12 @@ class Run:
         self.rank = rank
         self.world_size = world_size
         self.mode = mode
-        self._strict = strict
         self._rows = rows
         self._notices = notices
+        self._calls = Calls(rows, notices, strict=strict)
+        rows.writer.slow = self._calls.take
+        if type(self).log is Run.log:
+            self.log = rows.writer.log  # type: ignore[method-assign]  # the bare call: a frame less
         self._sender = sender
         self._ledger: Ledger | None = None
 
@@ -94,40 +95,7 @@ class Run:
         above 0, is this rank's in a mean. Never raises unless the run is strict: what can't be logged is told once
         as an AsynclogWarning and counted in the ledger.
         """
-        rows = self._rows
-        with rows.lock:
-            if (rows.busy or rows.deferred) and self._came_from_inside(metrics, step, reduce, weight):
-                return
-            rows.busy = True
-            try:
-                try:
-                    packed = rows.packed.get(tuple(metrics))
-                    if packed is not None and weight is None and reduce is None:
-                        values = metrics.values()
-                        if step is None:
-                            step = rows.step + 1
-                        if FLOATS.issuperset(map(type, values)) and type(step) is int and step >= rows.highest:
-                            ring = rows.ring
-                            pack_into, head, tail, size, width = packed
-                            place = ring.place
-                            end = place + size
-                            if end <= ring.limit:
-                                pack_into(ring.data, place, head, step, b"\xcb", time(), tail, *values)
-                                # No call from here on: neither a signal nor another thread comes between.
-                                rows.step = rows.highest = step
-                                ring.place = end
-                                ring.seq += 1
-                                ring.issued += width
-                                ring.words[HEAD_WORD] = ring.base + end
-                                return
-                    if reduce is None and rows.log_numbers(metrics, step, weight):
-                        return
-                except Exception:
-                    pass  # the careful way tells what is wrong
-                self._log_with_care(metrics, step, reduce, weight)
-            finally:
-                rows.busy = False
-        self._notices.say()
+        self._rows.writer.log(metrics, step, reduce=reduce, weight=weight)
 
     def define(self, pattern: str, *, reduce: Any, per_rank: bool = False) -> None:
         """Say how the names that match `pattern` (as in fnmatch) are reduced, the first under the plain name.
@@ -175,9 +143,7 @@ class Run:
         far close as if this rank had gone past them, so call it on every rank, equally often, or on one alone, which
         then waits for the others to come as far. Offline: everything is in the spool file. Disabled or finished: True.
         """
-        with self._rows.lock:
-            if self._rows.deferred and not self._rows.busy and self._rows.closed is None:
-                self._take_deferred()
+        self._calls.take_held()
         return flush(self._rows, self._sender, self._notices, timeout)
 
     def reduced(self, name: str, step: int | None = None) -> Future[float]:
@@ -197,8 +163,8 @@ class Run:
         return Stats(
             issued=ring.issued,
             dropped=ring.dropped,
-            step=rows.step,
-            backward_steps=rows.backward,
+            step=rows.writer.step,
+            backward_steps=rows.writer.backward,
             waits=ring.waits,
             ring_used=ring.used,
             ring_capacity=ring.capacity,
@@ -233,8 +199,7 @@ class Run:
         if quietly:
             self._notices.mute(("after_finish", ""))
         with self._rows.lock:
-            if self._rows.deferred and not self._rows.busy:
-                self._take_deferred()
+            self._calls.take_held()
             if self._rows.closed is None:
                 self._rows.close("after_finish")
         if self._sender is not None and self._rows.closed != "after_fork":
@@ -243,52 +208,25 @@ class Run:
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is touched from here on."""
         self._notices = Notices()
+        self._calls.after_fork(self._notices)
         self._rows.after_fork(self._notices)
-
-    def _came_from_inside(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> bool:
-        """With the lock held. A call that came while this very thread was inside another one is kept for later;
-        calls that were kept so are taken now.
-        """
-        rows = self._rows
-        if rows.busy:
-            # Mappings change; values are what they were at the call.
-            rows.deferred.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
-            return True
-        self._take_deferred()
-        return False
-
-    def _take_deferred(self) -> None:
-        rows = self._rows
-        rows.busy = True
-        try:
-            while rows.deferred:
-                self._log_with_care(*rows.deferred.pop(0))
-        finally:
-            rows.busy = False
-
-    def _log_with_care(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        try:
-            self._rows.log(metrics, step, reduce, weight)
-        except Exception as error:
-            if self._strict:
-                raise
-            text = f"log() failed, its values are dropped: {type(error).__name__}: {error}"
-            self._rows.ring.issue(1)
-            self._rows.tell([Problem("bad_value", type(error).__name__, text)])
 
     def _append_flat(self, kind: type[Params | Summary], values: Any, what: str) -> None:
         flat = flatten(values, lambda text: self._notices.add(text, text))
         self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
 
     def _append(self, records: Any, what: str) -> None:
-        with self._rows.lock:
+        if not self._rows.begin():
+            self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+            return
+        try:
             closed = self._rows.closed
-            if self._rows.busy:
-                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
-            elif closed is None:
+            if closed is None:
                 written = [self._rows.append(record) for record in records]
                 if not all(written):
                     self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
             elif closed != "disabled":
                 self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
+        finally:
+            self._rows.end()
         self._notices.say()

@@ -129,7 +129,7 @@ class Sender(threading.Thread):
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
         self._rows.release_held()
         placed = self._place_barriers()
-        placed |= self.questions.place(self._rows.devices.left, self._ring.seq)
+        placed |= self.questions.place(self._rows.devices.left, self._ring.writer.seq)
         if self._launcher is not None:
             (self._launcher.calm if self._nobody_waits else self._launcher.hurry)()
         if self._ending is not None:
@@ -155,11 +155,13 @@ class Sender(threading.Thread):
         stream = self._stream
         for answer in link.receive():
             self._backlog.forget(stream.receive(answer, now))
+        if stream.notice:
+            self._notices.add(stream.notice, stream.notice)
         if stream.refused is not None:
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
             stream.give_up()
             return
-        while (message := stream.due(now, self._rows.highest, self._ring)) is not None:
+        while (message := stream.due(now, self._rows.writer.highest, self._ring)) is not None:
             if not link.send(message):
                 stream.lost(now)
                 break
@@ -201,20 +203,23 @@ class Sender(threading.Thread):
         """Write the records of the barriers whose device rows have come. Whether there were any."""
         placed = False
         while (barrier := self.barriers.unplaced(self._rows.devices.left)) is not None:
-            if self._ended or not self._append(records.Pass(barrier.step)):
+            if self._ended or (next_seq := self._append(records.Pass(barrier.step))) is None:
                 break
-            barrier.next_seq = self._ring.seq
+            barrier.next_seq = next_seq
             placed = True
         return placed
 
-    def _append(self, record: records.Record) -> bool:
-        """Write a record from this thread, which never waits for the run's lock: who holds it may wait for us."""
-        if not self._rows.lock.acquire(blocking=False):
-            return False
+    def _append(self, record: records.Record) -> int | None:
+        """Write a record from this thread, which never waits for the run's lock: who holds it may wait for us.
+
+        The number of the next record; None when it could not be written now.
+        """
+        if not self._rows.begin(wait=False):
+            return None
         try:
-            return self._ring.append(records.encode(record), wait=False)
+            return self._ring.writer.seq if self._ring.append(records.encode(record), wait=False) else None
         finally:
-            self._rows.lock.release()
+            self._rows.end()
 
     def missing(self, barrier: Barrier) -> str:
         """Why a barrier is not reached yet, for a person; from any thread."""
@@ -235,7 +240,7 @@ class Sender(threading.Thread):
             return
         for row in self._rows.devices.abandon():
             self._rows.lose_device_row(row, "it did not answer before the end")
-        self._ended = self._append(records.End(ending.status))
+        self._ended = self._append(records.End(ending.status)) is not None
         self._stream.finishing = self._ended
         self._ended = self._ended or now >= ending.deadline
 

@@ -51,6 +51,7 @@ class Stream:
         self.barriers = barriers
         self.questions = questions
         self.refused: str | None = None
+        self.notice = ""
         self.ledger: Ledger | None = None
         self.finishing = False
         self._hello = hello
@@ -67,6 +68,7 @@ class Stream:
             self._hello_wait = HELLO_S
             self._heartbeat_at = now
             self._finish_sent = False
+            self.notice = message.notice
             self.barriers.ask_again()
             self.questions.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)

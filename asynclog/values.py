@@ -14,6 +14,7 @@ from asynclog_proto.limits import MAX_NAME_BYTES
 
 FLOATS = frozenset((float,))
 PLAIN = frozenset((float, int, bool))
+MAX_FLOAT = sys.float_info.max
 EXACT = 1 << 53
 """Integers beyond +-EXACT are not all float64 numbers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,9 @@ class Asynclog(Contender):
         self._run = asynclog.init(project="bench", dir=str(directory), backends=["tensorboard"], rank=0, world_size=1)
         self.log = self._run.log  # type: ignore[method-assign, assignment]  # the bare call: no frame of ours around it
         self._finished = False
+        self._run.log({"warm": 0.0})
+        while self._run.stats.ring_used:  # nor is the daemon's start: until it has acked
+            time.sleep(0.01)
 
     def drain_until_durable(self) -> None:
         self._finished = True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from asynclog.writer import COMPILED
 from contenders import CONTENDERS
 from harness import Check, Row, against, machine_line, markdown, short, table, versions_line
 
@@ -26,7 +27,8 @@ GROWTH = 1.25
 def footnote() -> str:
     """Machine and versions, under the table."""
     peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
-    return f"{machine_line()}; {versions_line(peers)}"
+    how = "compiled" if COMPILED else "in Python, not compiled"
+    return f"{machine_line()}; {versions_line(peers)}; log() is {how}"
 
 
 def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:

@@ -83,6 +83,10 @@ class Asks:
             self._open[key] = Open(session, ask)
         self._wake()
 
+    def forget(self, session: Session) -> None:
+        """Its process is gone; one that was only silent asks again."""
+        self._open = {key: each for key, each in self._open.items() if each.session is not session}
+
     def asked(self) -> tuple[Asked, ...]:
         """Whose standing has to be known for the questions to go on."""
         return tuple(dict.fromkeys(each.asked for each in self._open.values() if not each.busy))
@@ -97,7 +101,8 @@ class Asks:
             if standing is None:
                 self._tell(each, None, "the run was started again since: another generation has superseded this one")
             elif standing.step is None:
-                self._tell(each, None, f"rank {each.session.stream.rank} has not logged {each.ask.name!r}")
+                rank = f"rank {each.session.stream.rank}"
+                self._tell(each, None, f"{rank} has not logged {each.ask.name!r}, or not for long: give the step")
             elif not standing.open:
                 each.busy = True
                 self._queue.append((each, standing))

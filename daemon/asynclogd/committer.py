@@ -51,7 +51,9 @@ class Committer:
         self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._committing = False
+        self._round = asyncio.Event()
+        """set, and replaced, when the work that was there has been seen to"""
 
     async def open(self, make: Callable[[], RunStore]) -> RunStore:
         """Make the store in its thread. Raises what `make` raises."""
@@ -85,19 +87,18 @@ class Committer:
 
     def wake(self) -> None:
         """There is work, or someone waits for what an outcome tells."""
-        self._idle.clear()
         self._wake.set()
 
     @property
     def settled(self) -> bool:
         """Whether everything that has come in is committed."""
-        return not self.work and self._idle.is_set()
+        return not self.work and not self._committing
 
     async def settle(self) -> None:
-        """Wait until it is."""
+        """Wait until it is; not for those who wait themselves for what an outcome tells."""
         while not self.settled:
             self.wake()
-            await self._idle.wait()
+            await self._round.wait()
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run something in the store's thread, between commits."""
@@ -110,15 +111,16 @@ class Committer:
     async def _run(self) -> None:
         try:
             while True:
-                self._idle.set()
                 await self._wait_for_work()
-                self._idle.clear()
                 self._wake.clear()
                 if self._due():
                     self.work.inputs.append(Input(Cause.TICK))
                 if self.work or self._interest():
                     await self._commit(self._take())
-                    await asyncio.sleep(self._interval)
+                # Whoever settles goes on during the sleep, before the next commit begins.
+                done, self._round = self._round, asyncio.Event()
+                done.set()
+                await asyncio.sleep(self._interval)
         except Exception as error:  # a defect of ours: the clients keep their data, and are told
             log.exception("run %s: its commits have failed", self._name)
             self.error = f"{type(error).__name__}: {error}"
@@ -146,7 +148,9 @@ class Committer:
         return work
 
     async def _commit(self, work: Work) -> None:
+        self._committing = True
         outcome = await self._until_taken(lambda: self._store.commit(work))
+        self._committing = False
         self.next_deadline = outcome.next_deadline
         self._committed(outcome, work)
 

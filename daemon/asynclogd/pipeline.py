@@ -31,13 +31,13 @@ from asynclogd import ledger, waits
 from asynclogd.asks import FACT, Asks
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
-from asynclogd.entries import Cause, Cursor, DeadLetter, Input
+from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
 from asynclogd.lookup import Lookup
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
-from asynclogd.registry import find
+from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
@@ -124,8 +124,21 @@ class Pipeline:
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq)
         if peer is not None:
-            self._send(peer, Welcome(session.flow.committed, self.credit()))
+            self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
         return session
+
+    def _odd_world(self, stream: Stream) -> str:
+        """A notice when ranks of one launch tell different world sizes, else ""."""
+        others = [other.stream for other in self.sessions.values() if other.stream.launch == stream.launch]
+        odd = next((other for other in others if other.world_size != stream.world_size), None)
+        if odd is None:
+            return ""
+        text = (
+            f"rank {stream.rank} says world_size={stream.world_size}, but rank {odd.rank} of the same launch says "
+            f"{odd.world_size}: the larger one counts, and steps wait for ranks that may not exist"
+        )
+        log.warning("run %s: %s", self.name, text)
+        return text
 
     def _launch(self, hello: Hello) -> str:
         """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
@@ -218,6 +231,8 @@ class Pipeline:
             if session.live:
                 session.stream.state = "dead"
             session.peer = None
+            session.waits.clear()
+            self._asks.forget(session)
             self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
         await self._commits.settle()
 
@@ -311,7 +326,7 @@ class Pipeline:
 
     def add_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
         """Start delivering to a backend, from where its cursor stands. Raises ConfigError for bad options."""
-        if self._settings.durability == "fsync" and "fsync" in find(name).Config.__struct_fields__:
+        if self._settings.durability == "fsync" and "fsync" in find(name, options.get(CLASS)).Config.__struct_fields__:
             # After a power loss no cursor may be ahead of its file.
             options = {"fsync": True, **options}
         self.fanout.add(name, options, world, self._cursors.get(name, Cursor()))

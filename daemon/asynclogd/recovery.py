@@ -67,15 +67,16 @@ def read_ring(path: Path) -> LeftRing | None:
         return None
     with os.fdopen(fd, "rb") as file:
         data = memoryview(file.read())
+        owner = os.fstat(fd).st_uid
     state = ringfile.read_state(data)
-    return LeftRing(_hello(state.hello), _ring_batches(data, state), state.issued, state.dropped)
+    return LeftRing(_hello(state.hello, owner), _ring_batches(data, state), state.issued, state.dropped)
 
 
 def spool_hello(directory: Path) -> frames.Hello | None:
     """Whose spool it is: by the first segment that tells."""
     for segment in _segments(directory):
         try:
-            return _hello(spoolfile.read_hello(memoryview(segment.read_bytes())))
+            return _hello(spoolfile.read_hello(memoryview(segment.read_bytes())), segment.stat().st_uid)
         except ProtocolError as error:
             log.error("%s does not tell whose it is: %s", segment, error)
     return None
@@ -125,10 +126,12 @@ def _segments(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*{spoolfile.SUFFIX}"))
 
 
-def _hello(data: bytes) -> frames.Hello:
+def _hello(data: bytes, owner: int) -> frames.Hello:
     message, _ = frames.decode([data])
     if not isinstance(message, frames.Hello):
         raise ProtocolError(f"a hello was expected, not {type(message).__name__}")
+    if owner != os.getuid() and any("class" in (options or {}) for options in (message.backends or {}).values()):
+        raise ProtocolError("a file of another user names a backend's class: code of their choice is not loaded")
     return message
 
 

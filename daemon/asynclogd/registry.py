@@ -3,6 +3,8 @@
     [project.entry-points."asynclog.backends"]
     print = "my_package:PrintBackend"
 
+A backend that is not installed has the option `class`, which says where its class is (see loading.py).
+
 Options are checked before anything is opened; each error names the backend, the key and what is allowed.
 """
 
@@ -18,8 +20,10 @@ import msgspec
 
 from asynclog_proto.errors import ConfigError
 from asynclogd.backends.base import Backend, BackendConfig
+from asynclogd.loading import GROUP, load
 
-GROUP = "asynclog.backends"
+CLASS = "class"
+"""The option that says where a backend's class is."""
 
 
 def names() -> list[str]:
@@ -27,24 +31,27 @@ def names() -> list[str]:
     return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
 
 
-def find(name: str) -> type[Backend]:
-    """The class that is registered under `name`. Raises ConfigError when there is none or it can't be loaded."""
+def find(name: str, where: Any = None) -> type[Backend]:
+    """The class that is registered under `name`, or the one at `where`. Raises ConfigError when there is none or it
+    can't be loaded.
+    """
     found = [point for point in importlib.metadata.entry_points(group=GROUP) if point.name == name]
-    if not found:
-        raise ConfigError(f"backend {name!r}: there is none of that name{_instead(name, names())}")
-    try:
-        loaded = found[0].load()
-    except Exception as error:  # whatever a foreign module raises when it is imported
-        raise ConfigError(f"backend {name!r}: {found[0].value} can't be loaded: {error!r}") from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
-        raise ConfigError(f"backend {name!r}: {found[0].value} is not a subclass of asynclogd.backends.base.Backend")
-    return loaded
+    if where is None:
+        if not found:
+            raise ConfigError(f"backend {name!r}: there is none of that name{_instead(name, names())}")
+        return load(name, found[0].value)
+    if found:
+        raise ConfigError(f"backend {name!r}: {found[0].value} has that name; give the one at {where!r} another")
+    if not isinstance(where, str):
+        raise ConfigError(f"backend {name!r}: option 'class': expected str; got {where!r}")
+    return load(name, where)
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     """A backend, not opened, with its options. Raises ConfigError."""
-    backend = find(name)
-    return backend(configure(name, backend.Config, options or {}))
+    own = dict(options or {})
+    backend = find(name, own.pop(CLASS, None))
+    return backend(configure(name, backend.Config, own))
 
 
 def configure(name: str, config: type[BackendConfig], options: Mapping[str, Any]) -> BackendConfig:

@@ -114,11 +114,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client."""
+    """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client.
+
+    `notice` is something about the stream that a person should know, "" when there is nothing.
+    """
 
     TYPE: ClassVar[int] = 16
     next_seq: int
     credit: int
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

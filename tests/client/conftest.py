@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import asynclog
+from asynclog import pywriter, ring
 from asynclog.process import RUNS
+from asynclog.writer import Writer
 from tests.client.scripted import ScriptedDaemon
 
 
@@ -43,3 +45,11 @@ def begin(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for run in begun:
         run._notices.say = lambda: None  # type: ignore[method-assign]
         run.finish("killed", timeout=0)
+
+
+@pytest.fixture(params=["compiled", "python"])
+def each_writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[pywriter.Writer]:
+    """The test runs twice: `log()` compiled, and in Python."""
+    kind = Writer if request.param == "compiled" else pywriter.Writer
+    monkeypatch.setattr(ring, "Writer", kind)
+    return kind

@@ -112,14 +112,9 @@ class ScriptedDaemon:
             return self._batch(incarnation, message, payload)
         if isinstance(message, Heartbeat):
             self.heartbeats.append(message)
-        elif isinstance(message, Flush):
-            self.flushes.append(message)
+        elif isinstance(message, (Flush, Ask)):
             assert message.next_seq <= self._flows[incarnation].committed
-            return [] if self.holds_flushes else [Flushed(message.next_seq)]
-        elif isinstance(message, Ask):
-            self.asks.append(message)
-            assert message.next_seq <= self._flows[incarnation].committed
-            answer = self.answers(message)
+            answer = self._flush(message) if isinstance(message, Flush) else self._ask(message)
             return [] if answer is None else [answer]
         elif isinstance(message, Finish):
             self.finishes.append(message)
@@ -129,6 +124,14 @@ class ScriptedDaemon:
             csv = {"delivered": journaled, "limited": 0, "dead": 0, "pending": 0}
             return [Ledger(complete=True, ledger={**counts, "backends": {"csv": csv}})]
         return []
+
+    def _flush(self, flush: Flush) -> Flushed | None:
+        self.flushes.append(flush)
+        return None if self.holds_flushes else Flushed(flush.next_seq)
+
+    def _ask(self, ask: Ask) -> Value | None:
+        self.asks.append(ask)
+        return self.answers(ask)
 
     def _hello(self, peer: bytes, hello: Hello) -> Message:
         self.hellos.append(hello)

@@ -24,6 +24,8 @@ from asynclog_proto import records
 from asynclog_proto.limits import MAX_NAMES_PER_ROW
 from tests.client.scripted import ScriptedDaemon
 
+pytestmark = pytest.mark.usefixtures("each_writer")
+
 Begin = Callable[..., asynclog.Run]
 Point = tuple[int, str, float]
 

@@ -155,5 +155,5 @@ def test_a_record_that_was_not_published_is_not_read(kill_after: int) -> None:
         ring.append(record(number, 2))
     before = held(file)
     ring.reserve(100)
-    struct.pack_into("8s", ring.data, ring.place, record(9, 2)[:8])
+    struct.pack_into("8s", ring.data, ring.writer.place, record(9, 2)[:8])
     assert held(file) == before

@@ -193,6 +193,19 @@ def test_flush_waits_for_the_device_rows_of_before_and_for_no_other(
     assert daemon.points() == [(0, "loss", 0.5), (1, "loss", 1.5)]
 
 
+def test_a_question_waits_for_the_device_rows_of_before(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    run = begin()
+    run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=3)
+    future = run.reduced("loss", step=3)
+    eventually(lambda: len(daemon.points()) == 1, what="the plain value has arrived")
+    assert daemon.asks == []
+    device.snapshots[0].is_ready = True
+    assert future.result(30) == 3.0
+    assert len(daemon.points()) == 2
+
+
 def test_a_device_that_never_answers_is_counted_at_the_end(
     device: Device, daemon: ScriptedDaemon, begin: Begin
 ) -> None:

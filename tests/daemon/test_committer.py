@@ -170,3 +170,19 @@ def test_the_runs_clock_stands_still_while_no_daemon_has_it(tmp_path: Path) -> N
         assert before < last.now < before + 10
 
     run(again, look)
+
+
+def test_settling_does_not_wait_for_those_who_wait(tmp_path: Path) -> None:
+    """A dead rank is buried, and with it goes what a living one waits for."""
+    scene = Scene(tmp_path / "j.sqlite")
+    scene.commits._interest = lambda: Interest(open_values=((1, None),))
+
+    async def play(_: RunStore) -> None:
+        scene.commits.put(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
+        scene.commits.wake()
+        await scene.commits.settle()
+        scene.commits.put(batch(0, 10, first=True), scene.session)
+        await scene.commits.settle()
+        assert len(scene.values) == 10
+
+    run(scene, play)

@@ -12,6 +12,7 @@ from asynclog_proto.records import Summary as SaidSummary
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.rows import Rows
+from asynclogd.standing import Standing
 
 
 def rows(names: str, steps: list[int] | range, *values: float, time: float = 0.0, weight: float = 1.0) -> Rows:
@@ -537,3 +538,52 @@ class TestHolds:
         reducer.join(0, 2, "L", 0.0)
         feed(reducer, 0, rows("a", [2], 1.0))
         assert values(feed(reducer, 1, rows("a", [2], 1.0))) == {("a", 2): 1.0, ("b", 1): 1.0}
+
+
+class TestStandings:
+    def test_a_step_is_open_until_it_closes_for_the_name(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("ab", [5], 1.0, 2.0))
+        assert reducer.standing(0, "a", 5) == Standing(0, 5, open=True, past=False)
+        feed(reducer, 1, rows("a", [5], 1.0))
+        assert reducer.standing(0, "a", 5) == Standing(0, 5, open=False, past=False)
+        assert reducer.standing(0, "b", 5) == Standing(0, 5, open=True, past=False)
+        feed(reducer, 0, rows("a", [6], 1.0))
+        feed(reducer, 1, rows("a", [6], 1.0))
+        assert reducer.standing(1, "b", 5) == Standing(0, 5, open=False, past=True)
+        assert reducer.standing(1, "c", 6) == Standing(0, 6, open=False, past=False)
+
+    def test_the_last_step_of_a_name_is_each_ranks_own(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("ab", range(600), 1.0, 2.0))
+        feed(reducer, 1, rows("ab", range(400), 1.0, 2.0), rows("a", range(400, 500), 1.0))
+        last = [reducer.standing(rank, name, None).step for rank in range(2) for name in "abc"]
+        assert last == [599, 599, None, 499, 399, None]
+
+    def test_steps_from_before_a_define_stand_where_they_are(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("a", [3], 1.0), Define("a", ("sum",)))
+        assert reducer.standing(0, "a", None) == Standing(0, 3, open=True, past=False)
+        feed(reducer, 0, rows("a", [4], 1.0))
+        assert reducer.standing(0, "a", 3) == Standing(0, 3, open=True, past=False)
+        assert reducer.standing(0, "a", None) == Standing(0, 4, open=True, past=False)
+        feed(reducer, 1, rows("a", [4], 1.0))
+        assert reducer.standing(0, "a", 3) == Standing(0, 3, open=False, past=True)
+
+    def test_the_last_step_is_known_in_a_world_of_one(self) -> None:
+        alone = joined(1)
+        feed(alone, 0, rows("ab", [3, 9, 4], 1.0, 2.0))
+        feed(alone, 0, rows("a", [10], 1.0))
+        alone = Reducer.restore(ReducerSettings(), alone.snapshot())
+        assert [alone.standing(0, name, None).step for name in "abc"] == [10, 9, None]
+
+    def test_the_silent_may_go_on_and_the_ended_do_not(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("a", [0], 1.0))
+        feed(reducer, 1, rows("a", [1], 1.0))
+        reducer.advance(31.0)
+        feed(reducer, 1, End("success"), now=31.0)
+        assert reducer.standing(0, "b", 1).past
+        assert not reducer.standing(0, "b", 2).past
+        feed(reducer, 0, End("success"), now=31.0)
+        assert reducer.standing(0, "b", 2).past

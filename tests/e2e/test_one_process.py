@@ -150,3 +150,18 @@ def test_a_ring_that_fell_back_to_disk_is_found(tmp_path: Path, runtime_dir: Pat
     sync = synced(tmp_path)
     assert sync.returncode == 0, sync.stdout + sync.stderr
     assert csv_series(tmp_path / "p" / "r", "loss") == {0: [1.5]}
+
+
+def test_ranks_that_disagree_on_the_world_size_are_told(worker, output, tmp_path: Path, status, eventually) -> None:
+    """Nothing is lost: the larger world counts, and the rank that does not exist costs its deadline."""
+    environ = {
+        "ASYNCLOG_DAEMON_JOIN_DEADLINE": "0.5",
+        "ASYNCLOG_DAEMON_STEP_DEADLINE": "0.5",
+        "ASYNCLOG_HOST_METRICS_ENABLED": "false",  # their values are in the run's ledger too
+    }
+    first = worker("--rank", 0, "--world", 2, "--steps", 50, "--period", 0.05, **environ)
+    eventually(lambda: status() and status()[0]["runs"], 30, "the first rank is there")
+    second = worker("--rank", 1, "--world", 3, "--steps", 50, **environ)
+    assert [first.wait(60), second.wait(60)] == [0, 0]
+    assert "rank 1 says world_size=3, but rank 0 of the same launch says 2" in output()
+    assert "100 values: 100 journaled, 0 pending" in output()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,11 @@ def environ() -> dict[str, str]:
 
 
 def columns(run: Path) -> dict[str, list[str]]:
-    with (run / "csv" / "metrics.csv").open(newline="") as file:
+    return cells(run / "csv" / "metrics.csv")
+
+
+def cells(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [row[name] for row in rows if row[name]] for name in rows[0]}
 
@@ -35,6 +40,19 @@ def test_the_plain_loop_leaves_every_point_on_disk(tmp_path: Path, environ: dict
     found = columns(run)
     assert len(found["loss"]) == len(found["lr"]) == 1_000
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_custom_backend_is_given_every_point_and_answers(tmp_path: Path, environ: dict[str, str]):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "custom_backend.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+    (run,) = (tmp_path / "asynclog" / "custom").iterdir()
+    losses = [float(cell) for cell in columns(run)["loss"]]
+    with sqlite3.connect(run / "table" / "digits.sqlite") as table:
+        rows = table.execute("SELECT value, ranks FROM points WHERE name = 'loss' ORDER BY step").fetchall()
+    table.close()
+    assert rows == [(loss, 1) for loss in losses]
+    assert len(rows) == 1_000
+    assert f"is {min(losses):.4f}, at step {losses.index(min(losses))}" in done.stdout
 
 
 @pytest.mark.torch
@@ -66,18 +84,60 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
 
 @pytest.mark.torch
 @pytest.mark.timeout(180)
-def test_lightning_learns_the_digits_and_logs_every_step(tmp_path: Path, environ: dict[str, str]):
+def test_transformers_trainer_learns_and_its_metrics_are_there(tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("transformers")
+    command = [sys.executable, str(EXAMPLES / "transformers_trainer.py")]
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True)
+    (run,) = (tmp_path / "asynclog" / "digits-bert").iterdir()
+    found = columns(run)
+    assert len(found["train/loss"]) == 40
+    assert len(found["eval/accuracy"]) == 4
+    assert float(found["train/loss"][-1]) < 0.8 * float(found["train/loss"][0])
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+def test_accelerate_loop_reduces_two_processes(tmp_path: Path, environ: dict[str, str]):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("accelerate")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(EXAMPLES / "accelerate_loop.py"), "--epochs", "2"]
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True)
+    (run,) = (tmp_path / "asynclog" / "digits-accelerate").iterdir()
+    found = columns(run)
+    assert len(found["train/loss"]) == len(found["train/accuracy"]) == 2 * 29  # 57 batches, shared by two
+    assert float(found["train/loss"][-1]) < float(found["train/loss"][0])
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("start", ["alone", "devices", "torchrun"])
+def test_lightning_learns_on_one_process_and_on_two(start: str, tmp_path: Path, environ: dict[str, str]):
     pytest.importorskip("sklearn")
     pytest.importorskip("lightning")
-    command = [sys.executable, str(EXAMPLES / "lightning_digits.py"), "--epochs", "3", "--out", str(tmp_path)]
-    shown = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True).stdout
-    version = tmp_path / "digits" / "version_0"
-    assert f"in {version}" in shown
-    with (version / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len([row for row in rows if row["train/loss_step"]]) == 3 * 45
-    assert float([row["val/accuracy"] for row in rows if row["val/accuracy"]][-1]) > 0.8
-    assert list(version.glob("checkpoints/*.ckpt"))
+    script = [str(EXAMPLES / "lightning_digits.py"), "--epochs", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = {
+        "alone": [sys.executable, *script],
+        "devices": [sys.executable, *script, "--devices", "2"],
+        "torchrun": [sys.executable, "-m", "asynclogd", "run", "--", *torchrun, *script, "--devices", "2"],
+    }[start]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+    run = tmp_path / "logs" / "digits" / "version_0"
+    found = {name: [*map(float, column)] for name, column in cells(run / "metrics.csv").items()}
+    steps = 89 if start == "alone" else STEPS_AN_EPOCH
+    assert len(found["train/loss_step"]) == 2 * steps
+    assert found["train/samples"] == [16.0 * steps if start == "alone" else 32.0 * steps] * 2
+    assert found["train/loss_epoch"][1] < found["train/loss_epoch"][0]
+    assert len(found["val/loss"]) == len(found["val/accuracy"]) == 2
+    assert f"validation loss of all ranks: {found['val/loss'][-1]:.4f}" in done.stdout
+    assert f"tensorboard --logdir {Path('logs/digits')}" in done.stdout
+    assert "AsynclogWarning" not in done.stderr
+    assert list(run.glob("checkpoints/*.ckpt"))
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+    if start == "torchrun":
+        assert "values issued" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py"])

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from asynclog_proto._version import __version__
-from tests.packaging.conftest import clean_environment
+from tests.packaging.conftest import build_wheel, clean_environment
 
 PACKAGES = {"asynclog", "asynclogd", "asynclog_proto"}
 
@@ -32,6 +33,26 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> Non
 
 def test_each_package_says_that_it_is_typed(wheel: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_log_is_compiled_in_a_wheel_for_this_python(wheel: Path, empty_environment: Path, tmp_path: Path) -> None:
+    assert wheel.name.split("-")[2] == f"cp{sys.version_info.major}{sys.version_info.minor}"
+    said = run_in(empty_environment, tmp_path, "python", "-c", "from asynclog.writer import Writer; print(Writer)")
+    assert said.strip() == "<class 'asynclog._writer.Writer'>"
+
+
+def test_without_a_c_compiler_there_is_a_wheel_in_python_alone(tmp_path: Path) -> None:
+    """CC names a program that is not there, as on a machine without one."""
+    path = build_wheel(tmp_path, {"CC": "no-such-compiler", "ASYNCLOG_COMPILE": ""})
+    assert path.name.endswith("-py3-none-any.whl")
+    zipfile.ZipFile(path).extractall(tmp_path / "site")
+    script = (
+        "import sys; sys.path.insert(0, 'site'); from asynclog.writer import COMPILED, Writer; print(COMPILED, Writer)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "False <class 'asynclog.pywriter.Writer'>", done.stderr
 
 
 def test_the_licence_comes_along(wheel: Path) -> None:

@@ -40,7 +40,7 @@ messages = st.one_of(
     st.builds(frames.Flushed, counts),
     st.builds(frames.Ask, counts, counts, texts.filter(bool), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
     st.builds(frames.Value, counts, st.none() | st.floats(allow_nan=False), texts),
-    st.builds(frames.Welcome, counts, counts),
+    st.builds(frames.Welcome, counts, counts, st.text(max_size=20)),
     st.builds(frames.Ack, counts, counts),
     st.builds(frames.Reset, texts),
     st.builds(frames.Refused, texts, st.lists(counts, max_size=3).map(tuple)),

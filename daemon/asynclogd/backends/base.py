@@ -84,9 +84,9 @@ class Backend(ABC):
 
     Config: ClassVar[type[BackendConfig]] = BackendConfig
 
-    def __init__(self, config: BackendConfig) -> None:
-        """Keep the options; touch nothing yet."""
-        self.config = config
+    def __init__(self, config: BackendConfig | None = None) -> None:
+        """Keep the options, by default those of an empty Config; touch nothing yet."""
+        self.config = self.Config() if config is None else config
 
     @abstractmethod
     def open(self, run: RunInfo, position: Position | None) -> None:

@@ -7,8 +7,10 @@ import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from asynclogd.backends._mlflownames import meant
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.samples import batch
 from asynclogd.testing import BackendContract, Content
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "custom_backend.py"
 
 CHILD = """
 import json, sys
@@ -109,6 +113,21 @@ class TestJsonl(FileContract):
                 found = [point for point in found if point[1] < entry["rewind"]]
             found.extend((name, entry["step"], float(value)) for name, value in entry.get("metrics", {}).items())
         return found
+
+
+class TestTheExampleOfAnOwnOne(BackendContract):
+    """examples/custom_backend.py, loaded as a daemon does."""
+
+    def make(self) -> Backend:
+        return registry.build("table", {"class": f"{EXAMPLE}:TableBackend"})
+
+    def read(self, run: RunInfo) -> Content:
+        with closing(sqlite3.connect(run.own_dir / "points.sqlite")) as table:
+            found = table.execute("SELECT name, step, value FROM points ORDER BY name, rowid").fetchall()
+        return [(name, step, math.nan if value is None else value) for name, step, value in found]
+
+    def stored(self, value: float) -> float:
+        return value + 0.0  # SQLite has no -0.0
 
 
 @pytest.mark.mlflow

@@ -1,0 +1,1 @@
+from asynclog.pywriter import Writer as Writer

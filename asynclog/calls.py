@@ -1,0 +1,67 @@
+"""Calls of `log()` that the writer does not take by itself: new names, other values, no room, anything wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asynclog.notices import Notices
+from asynclog.rows import Rows
+from asynclog.values import Problem
+
+
+class Calls:
+    """Takes them one at a time, under the lock of `rows`. Raises nothing unless `strict`."""
+
+    def __init__(self, rows: Rows, notices: Notices, *, strict: bool) -> None:
+        self.notices = notices
+        self._rows = rows
+        self._writer = rows.writer
+        self._strict = strict
+        self._held: list[tuple[Any, Any, Any, Any]] = []
+        """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
+
+    def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        """One call."""
+        if not self._rows.begin():
+            # Mappings change; values are what they were at the call.
+            self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+            self._writer.held = True
+            return
+        try:
+            self._take_held()
+            self._take(metrics, step, reduce, weight)
+        finally:
+            self._rows.end()
+        self.notices.say()
+
+    def take_held(self) -> None:
+        """Take the calls that wait, unless one is under way."""
+        if self._rows.begin():
+            try:
+                self._take_held()
+            finally:
+                self._rows.end()
+
+    def after_fork(self, notices: Notices) -> None:
+        """In a forked child: what waited is the parent's."""
+        self.notices = notices
+        self._held.clear()
+
+    def _take_held(self) -> None:
+        while self._held:
+            self._take(*self._held.pop(0))
+        self._writer.held = False
+
+    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        rows, wanted = self._rows, self._writer.wanted
+        if reduce is None and wanted and rows.ring.reserve(wanted) and self._writer.write(metrics, step, weight):
+            return  # of all calls that are not taken at once, these are the common ones
+        try:
+            rows.log(metrics, step, reduce, weight)
+        except Exception as error:
+            if self._strict:
+                raise
+            text = f"log() failed, its values are dropped: {type(error).__name__}: {error}"
+            rows.ring.issue(1)
+            rows.tell([Problem("bad_value", type(error).__name__, text)])

@@ -1,0 +1,113 @@
+"""The writing end of a ring, in Python: what `_writer.c` does where it could not be compiled, at ten times its cost.
+
+A row here is made under the run's lock, for Python may switch threads and run signal handlers anywhere.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from asynclog.layouts import Packed, tail_for
+from asynclog.values import EXACT, FLOATS, MAX_FLOAT, PLAIN
+from asynclog_proto.ringfile import HEAD
+
+_HEAD_WORD = HEAD // 8
+_MOST_STEP = (1 << 63) - 1
+
+
+class Writer:
+    """Positions in the ring and steps of its rows, and `log`, the call of `Run.log` that has to be fast.
+
+    `file` is the whole ring, writable, and `start` the size of its header. A row goes to `place` when it ends
+    by `limit`; `base + place` is the position of the head, `seq` the number of the next record. `wanted` is the size of
+    the last row if only room was missing, else 0. Whoever writes in another way holds `lock` and is `busy`
+    meanwhile; `held` says that calls wait which came from inside another. `layouts` are Layouts.ready;
+    `slow(metrics, step, reduce, weight)` takes the calls that are not for here.
+    """
+
+    def __init__(self, file: mmap.mmap, start: int) -> None:
+        self.base = -start
+        self.place = start
+        self.limit = start
+        self.seq = 0
+        self.issued = 0
+        self.step = -1
+        self.highest = -1
+        self.backward = 0
+        self.wanted = 0
+        self.busy = False
+        self.held = False
+        self.layouts: dict[tuple[str, ...], Packed] = {}
+        self.slow: Callable[[Any, Any, Any, Any], None] = _no_way
+        self.lock = threading.RLock()
+        self._data = memoryview(file)
+        self._words = self._data[:start].cast("Q")
+
+    def log(
+        self, metrics: Mapping[str, Any], step: int | None = None, *, reduce: Any = None, weight: float | None = None
+    ) -> None:
+        """`Run.log`."""
+        if reduce is None:
+            with self.lock:
+                if not self.busy and not self.held:
+                    self.busy = True
+                    try:
+                        if self.write(metrics, step, weight):
+                            return
+                    finally:
+                        self.busy = False
+        self.slow(metrics, step, reduce, weight)
+
+    def write(self, metrics: Any, step: Any, weight: Any) -> bool:
+        """Write a row of plain numbers by names that have a layout, where there is room; False, and nothing done,
+        otherwise. The caller is the only writer.
+        """
+        self.wanted = 0
+        try:
+            packed = self.layouts.get(tuple(metrics))
+            values = metrics.values()
+            if packed is None or not _are_plain(values):
+                return False
+        except Exception:
+            return False  # the careful way tells what is wrong
+        if step is None:
+            step = self.step + 1
+        if type(step) is not int or not self.highest <= step <= _MOST_STEP:
+            return False
+        pack_into, head, tail, size, width = packed
+        if weight is not None:
+            if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
+                return False
+            tail = tail_for(weight, width)
+        end = self.place + size
+        if end > self.limit:
+            self.wanted = size
+            return False
+        pack_into(self._data, self.place, head, step, b"\xcb", time(), tail, *values)
+        # No call from here on: neither a signal nor another thread comes between.
+        self.step = self.highest = step
+        self.place = end
+        self.seq += 1
+        self.issued += width
+        self._words[_HEAD_WORD] = self.base + end
+        return True
+
+    def release(self) -> None:
+        """Let go of `file`."""
+        self._words.release()
+        self._data.release()
+
+
+def _are_plain(values: Any) -> bool:
+    """Floats, and integers that are float64 numbers. Beside NaN or inf these may be refused: slower, and as right."""
+    if FLOATS.issuperset(map(type, values)):
+        return True
+    return PLAIN.issuperset(map(type, values)) and max(map(abs, values)) <= EXACT
+
+
+def _no_way(metrics: Any, step: Any, reduce: Any, weight: Any) -> None:  # noqa: ARG001 - the signature is `slow`'s
+    raise RuntimeError("this writer has no slow way yet")

@@ -1,0 +1,156 @@
+"""What a logger adds to a step of Lightning's Trainer: asynclog beside Lightning's own loggers, and beside sync_dist.
+
+The same small model, 20 metrics logged at every step, `log_every_n_steps=1`, on one rank and on two (DDP over gloo).
+Each process trains with all contenders in turn, again and again, so that the machine's moods hit all alike; what is
+shown is the median over the repeats of a step's time, less the step without a logger of the same repeat.
+
+    python bench/lightning.py                    a few minutes
+    python bench/lightning.py --quick --json -   a look, as JSON
+    python bench/lightning.py --ranks 1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+import harness
+from contenders import QUIET
+from harness import Check, Row
+
+TITLE = "What a logger adds to a step of Lightning's Trainer"
+PROCESS = Path(__file__).with_name("trainer_process.py")
+HEADER = ("20 metrics at every step", "ranks", "sync_dist", "step us", "added us", "added, by asynclog's")
+LABELS = {
+    "none": "no logger",
+    "csv": "CSVLogger",
+    "tensorboard": "TensorBoardLogger",
+    "asynclog": "AsyncLogger (TensorBoard + CSV + journal)",
+}
+
+
+def measure(ranks: int, repeats: int, steps: int, folder: Path) -> list[Row]:
+    """Train in `ranks` processes; one row a repeat, contender and sync_dist. RuntimeError when they fail."""
+    answer = folder / f"ranks-{ranks}.json"
+    environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1", "ASYNCLOG_RUNTIME_DIR": str(folder / "run")}
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    command = [sys.executable, *launcher, str(PROCESS), str(folder / str(ranks)), str(answer), str(repeats), str(steps)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+    if done.returncode != 0:
+        raise RuntimeError(f"training on {ranks} ranks failed:\n{done.stderr[-3000:]}")
+    rows: list[Row] = json.loads(answer.read_text())
+    return rows
+
+
+def summarized(rows: Sequence[Row]) -> list[Row]:
+    """One row a contender: medians over the repeats of a step's time, and of what it adds to the step without."""
+    made = []
+    for key in dict.fromkeys((row["ranks"], row["contender"], row["sync_dist"]) for row in rows):
+        ranks, contender, sync_dist = key
+        steps, added = [], []
+        for row in rows:
+            if (row["ranks"], row["contender"], row["sync_dist"]) == key:
+                steps.append(row["step_us"])
+                added.append(row["step_us"] - _without(rows, ranks, row["repeat"]))
+        made.append(
+            {
+                "ranks": ranks,
+                "contender": contender,
+                "label": LABELS[contender],
+                "sync_dist": sync_dist,
+                "step_us": statistics.median(steps),
+                "added_us": statistics.median(added),
+                "repeats": len(steps),
+            }
+        )
+    return made
+
+
+def _without(rows: Sequence[Row], ranks: int, repeat: int) -> float:
+    found: float = next(
+        row["step_us"]
+        for row in rows
+        if (row["ranks"], row["repeat"], row["contender"], row["sync_dist"]) == (ranks, repeat, "none", False)
+    )
+    return found
+
+
+def added(rows: Sequence[Row], ranks: int, contender: str, *, sync_dist: bool = False) -> float | None:
+    """Microseconds that a contender adds to a step; None when it was not measured."""
+    for row in rows:
+        if (row["ranks"], row["contender"], row["sync_dist"]) == (ranks, contender, sync_dist):
+            value: float = row["added_us"]
+            return value
+    return None
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The table's cells; in the last column how many times what asynclog adds on as many ranks."""
+    made = []
+    for row in rows:
+        ours = added(rows, row["ranks"], "asynclog")
+        times = "" if row["added_us"] == 0 or not ours else f"{row['added_us'] / ours:.1f}x"
+        sync = "yes" if row["sync_dist"] else "no"
+        numbers = [harness.short(row["step_us"]), harness.short(row["added_us"])]
+        made.append([row["label"], str(row["ranks"]), sync, *numbers, times])
+    return made
+
+
+def checks(rows: Sequence[Row]) -> list[Check]:
+    """The promises, as far as what they compare was measured."""
+    made = []
+    for ranks in sorted({row["ranks"] for row in rows}):
+        ours = added(rows, ranks, "asynclog")
+        theirs = [cost for name in ("csv", "tensorboard") if (cost := added(rows, ranks, name)) is not None]
+        if ours is not None and theirs:
+            made.append(Check(f"added over the cheapest of Lightning's, {ranks} ranks", ours / min(theirs), 1 / 5))
+    ours, sync = added(rows, 2, "asynclog"), added(rows, 2, "none", sync_dist=True)
+    if ours is not None and sync is not None:
+        made.append(Check("reduced by the daemon over what sync_dist=True adds", ours / sync, 1 / 20))
+    return made
+
+
+def footnote() -> str:
+    """Machine and versions, under the table."""
+    return f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch', 'lightning', 'tensorboard'])}"
+
+
+def printed(rows: Sequence[Row]) -> Table:
+    """The table for a terminal."""
+    return harness.table(TITLE, HEADER, cells(rows))
+
+
+def main() -> int:
+    parser = harness.parser(__doc__ or "")
+    parser.add_argument("--ranks", type=int, action="append", choices=[1, 2], help="only on so many; may be repeated")
+    parser.add_argument("--repeats", type=int, help="trainings with each contender (default 7; quick 2)")
+    parser.add_argument("--steps", type=int, help="steps of a training (default 300; quick 100)")
+    options = parser.parse_args()
+    repeats = options.repeats or (2 if options.quick else 7)
+    steps = options.steps or (100 if options.quick else 300)
+    out = harness.console(options.json)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder:
+        for ranks in options.ranks or (1, 2):
+            with out.status(f"training on {ranks} ranks, {repeats} times with each logger"):
+                rows += measure(ranks, repeats, steps, Path(folder))
+    rows = summarized(rows)
+    out.print(printed(rows))
+    out.print(footnote())
+    held = harness.print_checks(out, checks(rows))
+    harness.write_json(options.json, rows)
+    if options.readme:
+        harness.write_readme("lightning", harness.markdown(HEADER, cells(rows), footnote()))
+    return 1 if options.check and not held else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

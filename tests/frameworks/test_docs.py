@@ -1,0 +1,34 @@
+"""The code of docs/frameworks.md runs as it stands, the blocks of a section one after another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.frameworks.conftest import HERE
+
+pytest.importorskip("transformers")
+
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(180)]
+
+PAGE = HERE.parents[1] / "docs" / "frameworks.md"
+SECTIONS = {
+    text.partition(":")[0]: re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    for text in PAGE.read_text().split("\n## ")[1:]
+}
+
+
+def test_each_framework_has_its_code() -> None:
+    assert {name: len(blocks) for name, blocks in SECTIONS.items()} == {"transformers": 2, "accelerate": 3}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_sections_code_runs_without_a_warning_and_leaves_its_files(section: str, script, tmp_path: Path) -> None:
+    told = script("-W", "error", "-c", "\n".join(SECTIONS[section]))
+    ours = [line for line in told.splitlines() if "asynclog" in line]
+    assert all(line.startswith("asynclog: logging to ") for line in ours)
+    runs = list((tmp_path / "asynclog" / "demo").iterdir())
+    assert len(runs) == {"transformers": 1, "accelerate": 3}[section]
+    assert all((run / "csv" / "metrics.csv").read_text().count("\n") > 1 for run in runs)
