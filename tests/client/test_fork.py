@@ -163,3 +163,20 @@ def test_a_data_loader_works_beside_a_run(method: str, daemon: ScriptedDaemon, b
             run.log({"mean": batch.mean()})
     assert run.finish().complete
     assert [value for _, _, value in daemon.points()] == [3.5 + 8 * i for i in range(8)] * 2
+
+
+@pytest.mark.parametrize(("fails", "status"), [(False, "success"), (True, "failed")])
+def test_a_forked_child_of_multiprocessing_ends_the_run_that_it_began(
+    fails: bool, status: str, daemon: ScriptedDaemon, endpoint: str, tmp_path: Path
+) -> None:
+    def work() -> None:
+        asynclog.init("p", "child", dir=str(tmp_path), endpoint=endpoint).log({"a": 1.0})
+        if fails:
+            raise ZeroDivisionError
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(60)
+    assert child.exitcode == int(fails)
+    assert daemon.points() == [(0, "a", 1.0)]
+    assert daemon.records()[-1] == records.End(status)

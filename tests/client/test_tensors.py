@@ -166,8 +166,7 @@ def test_finish_waits_for_the_device(
     run = begin()
     run.log({"loss": torch.tensor(0.5)})
     run.begin_finish("success", 30)
-    eventually(lambda: len(daemon.hellos) == 1)
-    assert said(daemon) == [Hold(0)]
+    eventually(lambda: said(daemon) == [Hold(0)], what="a hold is there, and nothing else")
     device.snapshots[0].is_ready = True
     assert run.finish().complete
     assert daemon.points() == [(0, "loss", 0.5)]
