@@ -197,7 +197,8 @@ def test_a_question_waits_for_the_device_rows_of_before(
     device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
 ) -> None:
     run = begin()
-    run.log({"loss": torch.tensor(0.5), "lr": 0.1}, step=3)
+    run.log({"lr": 0.1}, step=3)
+    run.log({"loss": torch.tensor(0.5)}, step=3)
     future = run.reduced("loss", step=3)
     eventually(lambda: len(daemon.points()) == 1, what="the plain value has arrived")
     assert daemon.asks == []

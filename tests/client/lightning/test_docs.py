@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from tests.client.lightning.modules import MARKS, rows, scalars
+from tests.conftest import end_processes_of
 
 pytestmark = [*MARKS, pytest.mark.timeout(180)]
 
@@ -27,7 +30,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The directory in which all blocks have run, beside the file that one of them names."""
-    folder = tmp_path_factory.mktemp("page")
+    folder, runtime = tmp_path_factory.mktemp("page"), Path(tempfile.mkdtemp(prefix="al-"))
     shutil.copy(ROOT / "examples" / "custom_backend.py", folder)
     result = subprocess.run(
         [sys.executable, "-c", "\n".join([*BLOCKS, "print('reduced', first, last)"])],
@@ -36,7 +39,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         text=True,
         check=False,
         timeout=150,
+        env={**os.environ, "ASYNCLOG_RUNTIME_DIR": str(runtime)},
     )
+    end_processes_of(runtime)
+    shutil.rmtree(runtime)
     assert result.returncode == 0, result.stderr
     assert "asynclog" not in result.stderr, "the page's code is warned of"
     (folder / "stdout").write_text(result.stdout)
