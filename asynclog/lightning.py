@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asynclog._lightning import connector, frameworks, hparams, paths, sigterm
+from asynclog._lightning import connector, frameworks, hparams, numbers, paths, sigterm
 from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import in_place
-from asynclog._lightning.lazyrun import Call, LazyRun, Settings, numbers_of
+from asynclog._lightning.lazyrun import Call, LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
 from asynclog.notices import AsynclogWarning
 
@@ -135,10 +135,14 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
-        self._log(metrics, step, None, "mean")
+        try:
+            read = numbers.read(metrics)
+        except (RuntimeError, ValueError):  # more than one element: `Run.log` says which
+            read = dict(metrics)
+        self._log(read, step, None, "mean")
 
-    def log_shares(self, some: list[Share], step: int | None) -> None:
-        """For asynclog itself: metrics of one call that are reduced in different ways."""
+    def log_shares(self, some: Iterable[Share], step: int | None) -> None:
+        """For asynclog itself: metrics of one call, read as far as they can be, that are reduced in different ways."""
         for share in some:
             self._log(share.metrics, step, share.weight, share.reduce)
 
@@ -242,18 +246,16 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
     def _log(self, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
         run = self._current()
-        numbers = numbers_of(metrics)
-        epoch = numbers.get("epoch")
+        epoch = metrics.get("epoch")
         if type(epoch) is int and step is not None:
-            self._epochs.note(tuple(numbers), epoch, step)
-            numbers["epoch"] = float(epoch)  # `Run.log` has a faster way for floats alone
+            self._epochs.note(tuple(metrics), epoch, step)
         if self._prefix:
-            numbers = self._prefixed(numbers)
+            metrics = self._prefixed(metrics)
         if run is None:
-            if not self._version_given and self._lazy.too_early(Call(numbers, step, weight, reduce)):
+            if not self._version_given and self._lazy.too_early(Call(metrics, step, weight, reduce)):
                 return
             run = self._open()
-        self._lazy.log(run, numbers, step, weight, reduce)
+        self._lazy.log(run, metrics, step, weight, reduce)
 
     def _prefixed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         before = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""

@@ -157,6 +157,11 @@ class Run:
         return reduced(self._rows, self._sender, name, step)
 
     @property
+    def is_forked(self) -> bool:
+        """Whether this process is a forked child of the one that began the run, which takes nothing here."""
+        return self._rows.closed == "after_fork"
+
+    @property
     def stats(self) -> Stats:
         """This rank's counters, now."""
         rows, ring = self._rows, self._rows.ring

@@ -1,8 +1,9 @@
 """What a logger adds to a step of Lightning's Trainer: asynclog beside Lightning's own loggers, and beside sync_dist.
 
 The same small model, 20 metrics logged at every step, `log_every_n_steps=1`, on one rank and on two (DDP over gloo).
-Each process trains with all contenders in turn, again and again, so that the machine's moods hit all alike; what is
-shown is the median over the repeats of a step's time, less the step without a logger of the same repeat.
+Each process trains with all contenders in turn, again and again, so that the machine's moods hit all alike. What a
+logger adds is measured within its trainings, where blocks of steps with and without it take turns; what sync_dist adds,
+against the trainings without. Shown are medians over the repeats.
 
     python bench/lightning.py                    a few minutes
     python bench/lightning.py --quick --json -   a look, as JSON
@@ -51,36 +52,25 @@ def measure(ranks: int, repeats: int, steps: int, folder: Path) -> list[Row]:
 
 
 def summarized(rows: Sequence[Row]) -> list[Row]:
-    """One row a contender: medians over the repeats of a step's time, and of what it adds to the step without."""
+    """One row a contender: medians over the repeats of a step's time, and of what it adds to a step without."""
     made = []
-    for key in dict.fromkeys((row["ranks"], row["contender"], row["sync_dist"]) for row in rows):
-        ranks, contender, sync_dist = key
-        steps, added = [], []
-        for row in rows:
-            if (row["ranks"], row["contender"], row["sync_dist"]) == key:
-                steps.append(row["step_us"])
-                added.append(row["step_us"] - _without(rows, ranks, row["repeat"]))
-        made.append(
-            {
-                "ranks": ranks,
-                "contender": contender,
-                "label": LABELS[contender],
-                "sync_dist": sync_dist,
-                "step_us": statistics.median(steps),
-                "added_us": statistics.median(added),
-                "repeats": len(steps),
-            }
-        )
+    for ranks in dict.fromkeys(row["ranks"] for row in rows):
+        some = [row for row in rows if row["ranks"] == ranks]
+        without = statistics.median(row["without_us"] for row in some if not row["sync_dist"])
+        made.append(_row(ranks, "none", without, 0.0))
+        for contender in dict.fromkeys(row["contender"] for row in some if not row["sync_dist"]):
+            own = [row for row in some if row["contender"] == contender and not row["sync_dist"]]
+            added_us = statistics.median(row["step_us"] - row["without_us"] for row in own)
+            made.append(_row(ranks, contender, statistics.median(row["step_us"] for row in own), added_us))
+        synced = [row["step_us"] for row in some if row["sync_dist"]]
+        if synced:  # in every step of its trainings: compared with those of the others
+            made.append(_row(ranks, "none", statistics.median(synced), statistics.median(synced) - without, sync=True))
     return made
 
 
-def _without(rows: Sequence[Row], ranks: int, repeat: int) -> float:
-    found: float = next(
-        row["step_us"]
-        for row in rows
-        if (row["ranks"], row["repeat"], row["contender"], row["sync_dist"]) == (ranks, repeat, "none", False)
-    )
-    return found
+def _row(ranks: int, contender: str, step_us: float, added_us: float, *, sync: bool = False) -> Row:
+    numbers = {"step_us": step_us, "added_us": added_us}
+    return {"ranks": ranks, "contender": contender, "label": LABELS[contender], "sync_dist": sync, **numbers}
 
 
 def added(rows: Sequence[Row], ranks: int, contender: str, *, sync_dist: bool = False) -> float | None:

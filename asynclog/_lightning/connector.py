@@ -13,13 +13,15 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from asynclog._lightning import numbers
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
 from asynclog._lightning.readback import read_back
-from asynclog._lightning.reductions import shares, track
+from asynclog._lightning.reductions import Share, shares, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
@@ -93,16 +95,17 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             if not trainer.loggers or not metrics:
                 return
             self._logged_metrics.update(metrics)
-            if not _are_single(metrics):
+            read = _read(metrics)
+            if read is None:
                 to_floats(metrics)  # raises what Lightning raises
-            metrics, step = _with_step(trainer, metrics, step)
-            on_step = self._first_loop_iter is not None
+                return
+            step = _take_step(trainer, read, step)
             floats: dict[str, Any] | None = None
             for logger in trainer.loggers:
                 if hasattr(logger, "log_shares"):
-                    _hand_over(logger, trainer, metrics, step, on_step=on_step)
+                    logger.log_shares(_shares(trainer, read, on_step=self._first_loop_iter is not None), step)
                 elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
-                    floats = to_floats(metrics) if floats is None else floats
+                    floats = to_floats(read) if floats is None else floats
                     logger.log_metrics(metrics=floats, step=step)
                 logger.save()
 
@@ -145,33 +148,31 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
     return AsyncConnector
 
 
-def _are_single(metrics: dict[str, Any]) -> bool:
-    """Whether each tensor of `metrics` has one element."""
+def _read(metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """A copy of the metrics, read as far as no device is waited for; None when one has several elements."""
     try:
-        return all(value.numel() == 1 for value in metrics.values())
-    except AttributeError:  # numbers are among them: a callback's
-        return all(not hasattr(value, "numel") or value.numel() == 1 for value in metrics.values())
+        read = numbers.read(metrics)
+    except (RuntimeError, ValueError):
+        return None
+    return read if numbers.are_single(read) else None
 
 
-def _with_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> tuple[dict[str, Any], int]:
-    """The metrics and the step as Lightning's own log_metrics makes them."""
-    metrics = dict(metrics)
+def _take_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> int:
+    """The step as Lightning's own log_metrics makes it; like that, it leaves the metrics with an epoch."""
     if step is not None:
-        return metrics, step
+        return step
     given = metrics.pop("step", None)
     if given is not None:
-        return metrics, int(given)
+        return int(given)
     metrics.setdefault("epoch", trainer.current_epoch)
-    return metrics, trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - as in Lightning's
+    return trainer.fit_loop.epoch_loop._batches_that_stepped  # type: ignore[no-any-return]  # noqa: SLF001 - as in Lightning's
 
 
-def _hand_over(logger: Any, trainer: Any, metrics: dict[str, Any], step: int, *, on_step: bool) -> None:
-    """Give one call's metrics to an AsyncLogger, as they are."""
+def _shares(trainer: Any, metrics: dict[str, Any], *, on_step: bool) -> Iterable[Share]:
+    """One call's metrics by their reductions: with one rank there is none, and one call stays one row."""
     if trainer.world_size == 1:
-        logger.log_metrics(metrics, step)
-    else:
-        results = trainer._results  # noqa: SLF001 - as above
-        logger.log_shares(shares(results, metrics, trainer.global_rank, on_step=on_step), step)
+        return (Share("mean", None, metrics),)
+    return shares(trainer._results, metrics, trainer.global_rank, on_step=on_step)  # noqa: SLF001 - as above
 
 
 def _metrics(results: Any, *, on_step: bool) -> dict[str, dict[str, Any]]:

@@ -53,7 +53,6 @@ class LazyRun:
         self.run: Run | None = None
         self._settings = settings
         self._launch = settings.launch
-        self._pid = os.getpid()
         self._agreed = False
         self._early: list[Call] = []
         self._reduced: dict[str, str] = {}
@@ -61,7 +60,7 @@ class LazyRun:
     @property
     def foreign(self) -> bool:
         """Whether this process is a forked child of the one that it was made in."""
-        return self._pid != os.getpid()
+        return self.run is not None and self.run.is_forked
 
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
@@ -139,14 +138,3 @@ class LazyRun:
         if written < self._settings.made:
             text = f"{log_dir} has a run already: it goes on, and steps that are logged again replace the old ones"
             warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=5)
-
-
-def numbers_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """`metrics` with those tensors read that are in this computer's memory: no device is waited for."""
-    tensor = sys.modules["torch"].Tensor
-    try:
-        return {
-            name: value.item() if type(value) is tensor and value.is_cpu else value for name, value in metrics.items()
-        }
-    except (RuntimeError, ValueError):  # more than one element: `Run.log` says which
-        return dict(metrics)
