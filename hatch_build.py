@@ -32,6 +32,7 @@ class ExtensionHook(BuildHookInterface[Any]):
             return
         if version == "editable":
             shutil.copy2(built, Path(self.root, "asynclog", built.name))
+            return
         build_data["force_include"][str(built)] = f"asynclog/{built.name}"
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
