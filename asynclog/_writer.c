@@ -14,6 +14,7 @@
 #include <time.h>
 
 enum {
+    VERSION = 1,                     /* writer.py's: one more with each change that the Python around it relies on */
     HEAD_AT = 16,                    /* where ringfile.py has the head's position */
     HEAD = 8, TAIL = 14,             /* a row's constants: ahead of the step, after the time (records.py) */
     START = HEAD + 8 + 1 + 8 + TAIL, /* where a row's values begin */
@@ -73,7 +74,8 @@ numpy_number(PyObject *value, double *out)
     static const char *const names[] = {"float64", "float32", "float16", "int64", "int32", "uint8",  "int8",
                                         "int16",   "uint16",  "uint32",  "uint64", "bool", "bool_"};
     const char *name = Py_TYPE(value)->tp_name;
-    if (strncmp(name, "numpy.", 6) != 0) {
+    /* NumPy's own types are static; a class statement's may have any name, and code of its own. */
+    if (PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE) || strncmp(name, "numpy.", 6) != 0) {
         return 0;
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -152,11 +154,12 @@ write_row(Writer *self, const Layout *layout, PyObject *metrics, PyObject *given
     }
     unsigned char *const row = (unsigned char *)self->memory.buf + place;
     unsigned char *values = row + START;
+    const unsigned char *const row_end = row + layout->size;
     PyObject *name, *value, **names = &PyTuple_GET_ITEM(layout->names, 0);
     double as_double;
     Py_ssize_t at = 0;
     while (PyDict_Next(metrics, &at, &name, &value)) {
-        if (name != *names++) {
+        if (values == row_end || name != *names++) {
             return OTHER_NAMES;
         }
         if (!number(value, &as_double)) {
@@ -165,7 +168,7 @@ write_row(Writer *self, const Layout *layout, PyObject *metrics, PyObject *given
         put_double(values, as_double);
         values += 8;
     }
-    if (self->place != place || values != row + layout->size) {
+    if (self->place != place || values != row_end) {
         return NOT_PLAIN;
     }
     memcpy(row, layout->head, HEAD);
@@ -193,7 +196,8 @@ forget_layouts(Writer *self)
     }
 }
 
-/* The layout of equal names that are other objects, or were not asked for lately; NULL when there is none. */
+/* The layout of equal names that are other objects, or were not asked for lately; NULL when there is none, with an
+   exception set only when that is to end the program, such as KeyboardInterrupt in a name's own comparison. */
 static const Layout *
 look_up(Writer *self, PyObject *metrics)
 {
@@ -205,7 +209,9 @@ look_up(Writer *self, PyObject *metrics)
     if (packed == NULL ||
         !PyArg_ParseTuple(packed, "Oy#y#nn", &pack_into, &head, &head_size, &tail, &tail_size, &size, &width) ||
         head_size != HEAD || tail_size != TAIL || size != START + 8 * width || width != PyTuple_GET_SIZE(names)) {
-        PyErr_Clear();
+        if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) {
+            PyErr_Clear();
+        }
         Py_XDECREF(names);
         return NULL;
     }
@@ -219,13 +225,20 @@ look_up(Writer *self, PyObject *metrics)
 }
 
 static int
+is_open(const Writer *self)
+{
+    return self->memory.buf != NULL && self->layouts != NULL;
+}
+
+/* 1 when the row is written, 0 when it is not for here, -1 with an exception. */
+static int
 write_metrics(Writer *self, PyObject *metrics, PyObject *step, PyObject *weight)
 {
-    if (!PyDict_CheckExact(metrics) || self->memory.buf == NULL || self->layouts == NULL) {
+    self->wanted = 0;
+    if (!PyDict_CheckExact(metrics) || !is_open(self)) {
         return 0;
     }
     const Py_ssize_t width = PyDict_GET_SIZE(metrics);
-    self->wanted = 0;
     for (int i = 0; i < KNOWN; i++) {
         const Layout *layout = &self->known[(self->newest + i) % KNOWN];
         if (layout->names != NULL && PyTuple_GET_SIZE(layout->names) == width) {
@@ -235,10 +248,14 @@ write_metrics(Writer *self, PyObject *metrics, PyObject *step, PyObject *weight)
             }
         }
     }
-    /* Making and comparing tuples may collect garbage or run a str subclass's code: look again who is writing. */
+    /* Making and comparing tuples may collect garbage or run a str subclass's code, which may write, or end the run. */
     const char busy = self->busy;
     const Layout *layout = look_up(self, metrics);
-    return layout != NULL && self->busy == busy && write_row(self, layout, metrics, step, weight) == WRITTEN;
+    if (layout == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return self->busy == busy && is_open(self) && layout->names != NULL &&
+           write_row(self, layout, metrics, step, weight) == WRITTEN;
 }
 
 /* ---- methods --------------------------------------------------------------------------------------------------- */
@@ -290,8 +307,14 @@ Writer_log(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *keyw
     if (!parse(args, count, keywords, given)) {
         return NULL;
     }
-    if (!self->busy && !self->held && given[2] == Py_None && write_metrics(self, given[0], given[1], given[3])) {
-        Py_RETURN_NONE;
+    if (!self->busy && !self->held && given[2] == Py_None) {
+        const int written = write_metrics(self, given[0], given[1], given[3]);
+        if (written < 0) {
+            return NULL;
+        }
+        if (written) {
+            Py_RETURN_NONE;
+        }
     }
     return PyObject_CallFunctionObjArgs(self->slow, given[0], given[1], given[2], given[3], NULL);
 }
@@ -303,7 +326,8 @@ Writer_write(Writer *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOO", &metrics, &step, &weight)) {
         return NULL;
     }
-    return PyBool_FromLong(write_metrics(self, metrics, step, weight));
+    const int written = write_metrics(self, metrics, step, weight);
+    return written < 0 ? NULL : PyBool_FromLong(written);
 }
 
 static PyObject *
@@ -450,7 +474,11 @@ static int
 exec_module(PyObject *module)
 {
     PyObject *type = PyType_FromSpec(&spec);
-    return type == NULL ? -1 : PyModule_AddObject(module, "Writer", type);
+    if (type == NULL || PyModule_AddObject(module, "Writer", type) < 0) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    return PyModule_AddIntConstant(module, "VERSION", VERSION);
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};

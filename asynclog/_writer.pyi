@@ -1,1 +1,3 @@
 from asynclog.pywriter import Writer as Writer
+
+VERSION: int

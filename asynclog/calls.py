@@ -23,25 +23,31 @@ class Calls:
 
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         """One call."""
-        if not self._rows.begin():
-            # Mappings change; values are what they were at the call.
-            self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
-            self._writer.held = True
-            return
-        try:
-            self._take_held()
-            self._take(metrics, step, reduce, weight)
-        finally:
-            self._rows.end()
+        writer = self._writer
+        with self._rows.lock:
+            if writer.busy:
+                # Mappings change; values are what they were at the call.
+                self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+                writer.held = True
+                return
+            try:  # an exception of a signal's (Ctrl-C) may come after any call: `busy` is set within
+                writer.busy = True
+                self._take_held()
+                self._take(metrics, step, reduce, weight)
+            finally:
+                writer.busy = False
         self.notices.say()
 
     def take_held(self) -> None:
         """Take the calls that wait, unless one is under way."""
-        if self._rows.begin():
-            try:
-                self._take_held()
-            finally:
-                self._rows.end()
+        writer = self._writer
+        with self._rows.lock:
+            if not writer.busy:
+                try:
+                    writer.busy = True
+                    self._take_held()
+                finally:
+                    writer.busy = False
 
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: what waited is the parent's."""
@@ -51,7 +57,8 @@ class Calls:
     def _take_held(self) -> None:
         while self._held:
             self._take(*self._held.pop(0))
-        self._writer.held = False
+        if self._writer.held:
+            self._writer.held = False
 
     def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         rows, wanted = self._rows, self._writer.wanted

@@ -54,8 +54,8 @@ class Writer:
         if reduce is None:
             with self.lock:
                 if not self.busy and not self.held:
-                    self.busy = True
-                    try:
+                    try:  # an exception of a signal's may come after any line: `busy` is set within
+                        self.busy = True
                         if self.write(metrics, step, weight):
                             return
                     finally:
@@ -76,23 +76,22 @@ class Writer:
             return False  # the careful way tells what is wrong
         if step is None:
             step = self.step + 1
-        if type(step) is not int or not self.highest <= step <= _MOST_STEP:
-            return False
         pack_into, head, tail, size, width = packed
+        if type(step) is not int or not self.highest <= step <= _MOST_STEP or not _is_weight(weight):
+            return False
         if weight is not None:
-            if type(weight) is not float or not 0.0 < weight <= MAX_FLOAT:
-                return False
             tail = tail_for(weight, width)
         end = self.place + size
         if end > self.limit:
             self.wanted = size
             return False
-        pack_into(self._data, self.place, head, step, b"\xcb", time(), tail, *values)
-        # No call from here on: neither a signal nor another thread comes between.
+        try:
+            pack_into(self._data, self.place, head, step, b"\xcb", time(), tail, *values)
+        except Exception:
+            return False  # a mapping with other values than it has names
+        # No call from here on: neither a signal nor another thread comes between. A tracer may, between lines.
         self.step = self.highest = step
-        self.place = end
-        self.seq += 1
-        self.issued += width
+        self.place, self.seq, self.issued = end, self.seq + 1, self.issued + width
         self._words[_HEAD_WORD] = self.base + end
         return True
 
@@ -100,6 +99,10 @@ class Writer:
         """Let go of `file`."""
         self._words.release()
         self._data.release()
+
+
+def _is_weight(given: Any) -> bool:
+    return given is None or (type(given) is float and 0.0 < given <= MAX_FLOAT)
 
 
 def _are_plain(values: Any) -> bool:

@@ -39,6 +39,7 @@ class Ring:
 
     __slots__ = (
         "_counting", "_file", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
+        "_wrapping",
         "capacity", "data", "waits", "wake", "words", "writer",
     )  # fmt: skip
 
@@ -57,6 +58,7 @@ class Ring:
         self._tail = 0
         self._patience = PATIENCE_S
         self._waiting = False
+        self._wrapping = False
         self._room = threading.Event()
         self._counting = threading.RLock()
 
@@ -76,15 +78,14 @@ class Ring:
     def publish(self, place: int) -> None:
         """The record that ends at `place` is whole."""
         writer = self.writer
-        writer.place = place
-        writer.seq += 1
+        writer.place, writer.seq = place, writer.seq + 1  # one line: a tracer may let the taker in between two
         self.words[HEAD_WORD] = writer.base + place
 
     def reserve(self, size: int, *, wait: bool = True) -> bool:
         """Let a record of `size` bytes fit between `place` and `limit`; False when there is no room."""
         writer = self.writer
         lap_end = HEADER + self.capacity
-        wraps = writer.place + size > lap_end
+        wraps = self._wrapping or writer.place + size > lap_end
         needed = size + (lap_end - writer.place if wraps else 0)
         if self.used + needed > self.capacity and not (wait and self._wait_for(needed)):
             return False
@@ -104,12 +105,16 @@ class Ring:
         self._marked = writer.place
 
     def _begin_lap(self, lap_end: int) -> None:
+        """An exception of a signal's may end this after any call: until the last line nothing else fits, and the next
+        record begins the lap again, to the same effect.
+        """
         writer = self.writer
+        writer.limit, self._wrapping = 0, True
         if writer.place < lap_end:
             self.data[writer.place] = PAD
         self._mark(writer.base + lap_end)
         self._marked = HEADER
-        writer.base, writer.place = writer.base + self.capacity, HEADER
+        writer.base, writer.place, self._wrapping = writer.base + self.capacity, HEADER, False
 
     def _wait_for(self, needed: int) -> bool:
         """Wait for room; all calls together no longer than PATIENCE_S until some comes: a full ring costs once."""

@@ -1,8 +1,8 @@
 """Calls of `log()` made into records of the ring: everything that the hot path in writer.py leaves to care.
 
-`Rows` is the state behind a run's lock. Who writes anything is between `begin` and `end`: the lock keeps the others of
-us out, and `Writer.busy` the compiled `log()`, which takes no lock. The sender's thread begins only when the lock is
-free: a caller that waits for room holds it, and waits for that very thread.
+`Rows` is the state behind a run's lock. Who writes anything holds it and is `Writer.busy`: the lock keeps the others of
+us out, and `busy` the compiled `log()`, which takes no lock. The sender's thread (`begin`, `end`) never waits for it: a
+caller that waits for room holds it, and waits for that very thread.
 """
 
 from __future__ import annotations
@@ -47,14 +47,11 @@ class Rows:
         """What a writer of more than a plain row holds, see Writer."""
         return self.writer.lock
 
-    def begin(self, *, wait: bool = True) -> bool:
-        """Become the only writer, until `end`. False when this very thread is one already (a signal handler came in
-        between), or without `wait` when another thread holds the lock.
+    def begin(self) -> bool:
+        """For the sender's thread, where no signal handler runs: become the only writer, until `end`. False when
+        another thread is one.
         """
-        if not self.lock.acquire(blocking=wait):
-            return False
-        if self.writer.busy:
-            self.lock.release()
+        if not self.lock.acquire(blocking=False):
             return False
         self.writer.busy = True
         return True
@@ -65,7 +62,7 @@ class Rows:
         self.lock.release()
 
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        """One call, between `begin` and `end`. Raises only when strict, and then before anything is written."""
+        """One call, by the only writer. Raises only when strict, and then before anything is written."""
         now = time.time()
         if self.closed is not None:
             self._refuse(self.closed, metrics)
@@ -95,12 +92,12 @@ class Rows:
             self._snapshot(sorted_.device, step, now, weight)
 
     def append(self, record: bytes) -> bool:
-        """Any record but a row, between `begin` and `end`; False when the ring is full."""
+        """Any record but a row, by the only writer; False when the ring is full."""
         return len(record) <= self.ring.capacity // 2 and self.ring.append(record)
 
     def write_device_row(self, row: DeviceRow, values: list[float]) -> bool:
         """Write a row that has arrived, from the sender's thread; False when that has to wait."""
-        if not self.begin(wait=False):
+        if not self.begin():
             return False
         try:
             room = 2 * (len(values) * 8 + 64) + sum(len(name) * 4 + 5 for name in row.names)
@@ -115,7 +112,7 @@ class Rows:
         """Say what still waits for its device after rows were written, from the sender's thread; later when the lock
         or the ring is taken.
         """
-        if self.held is None or not self.begin(wait=False):
+        if self.held is None or not self.begin():
             return
         try:
             lowest = self.devices.lowest
@@ -130,7 +127,7 @@ class Rows:
         self.tell([Problem("device", row.names[0], text, len(row.names))])
 
     def close(self, cause: str) -> None:
-        """Take nothing any more, for `cause`; with the lock held. The hot path finds no layout from here on."""
+        """Take nothing any more, for `cause`. The hot path finds no layout from here on."""
         self.closed = cause
         self.writer.layouts = {}
 

@@ -221,17 +221,23 @@ class Run:
         self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
 
     def _append(self, records: Any, what: str) -> None:
-        if not self._rows.begin():
-            self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
-            return
-        try:
-            closed = self._rows.closed
-            if closed is None:
-                written = [self._rows.append(record) for record in records]
-                if not all(written):
-                    self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
-            elif closed != "disabled":
-                self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
-        finally:
-            self._rows.end()
+        writer = self._rows.writer
+        with self._rows.lock:
+            if writer.busy:
+                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+                return
+            try:  # as in Calls.take
+                writer.busy = True
+                self._append_all(records, what)
+            finally:
+                writer.busy = False
         self._notices.say()
+
+    def _append_all(self, records: Any, what: str) -> None:
+        closed = self._rows.closed
+        if closed is None:
+            written = [self._rows.append(record) for record in records]
+            if not all(written):
+                self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
+        elif closed != "disabled":
+            self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")

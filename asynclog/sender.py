@@ -27,6 +27,9 @@ from asynclog_proto.frames import Batch, Hello
 FAILED_PATIENCE_S = 1.0
 """A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
 
+LOCK_PATIENCE_S = 5.0
+"""How long the sender waits for a call of `log()` that is under way when it closes the ring."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -114,9 +117,11 @@ class Sender(threading.Thread):
             text = f"the sender failed ({type(error).__name__}: {error}): records stay in the ring ({where})"
             self._notices.add("sender", text)
         finally:
-            self._close()
-            self._notices.say_quietly()
-            self.done.set()
+            try:
+                self._close()
+                self._notices.say_quietly()
+            finally:
+                self.done.set()
 
     def _wait(self, seconds: float) -> None:
         # Acks can wait for the next flush while there is room: each time this thread wakes, the training pays for
@@ -214,7 +219,7 @@ class Sender(threading.Thread):
 
         The number of the next record; None when it could not be written now.
         """
-        if not self._rows.begin(wait=False):
+        if not self._rows.begin():
             return None
         try:
             return self._ring.writer.seq if self._ring.append(records.encode(record), wait=False) else None
@@ -285,10 +290,13 @@ class Sender(threading.Thread):
         if self._launcher is not None:
             self._launcher.close()
         self.spool.close()
-        with self._rows.lock:
-            self._rows.close(self._rows.closed or "after_finish")
-            self._ring.close()
-            self.barriers.give_up(reached=self._stream.finished)
+        self._rows.close(self._rows.closed or "after_finish")
+        if self._rows.lock.acquire(timeout=LOCK_PATIENCE_S):  # a thread that never gives it back keeps the memory
+            try:
+                self._ring.close()
+            finally:
+                self._rows.lock.release()
+        self.barriers.give_up(reached=self._stream.finished)
         self.questions.give_up("the run ended before its step was closed")
         self._file.unlock()
         self.bell.close()

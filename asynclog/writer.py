@@ -6,6 +6,7 @@ ASYNCLOG_PURE_PYTHON=1 takes the twin, to see what the other is worth.
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,15 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPILED", "Writer"]
 
+VERSION = 1
+"""Of the extension; _writer.c says when it grows."""
+
 
 def _compiled() -> type[Writer] | None:
     if os.environ.get("ASYNCLOG_PURE_PYTHON", "") not in {"", "0"}:
         return None
     try:
-        from asynclog._writer import Writer as Compiled
+        from asynclog import _writer
     except ImportError:
         return None
-    return Compiled
+    if getattr(_writer, "VERSION", 0) != VERSION:
+        # Sources have moved on under an editable install.
+        from asynclog.notices import AsynclogWarning
+
+        text = "asynclog: the compiled log() is of another version and is not used: install asynclog again"
+        warnings.warn(text, AsynclogWarning, stacklevel=2)
+        return None
+    return _writer.Writer
 
 
 def _twin() -> type[Writer]:

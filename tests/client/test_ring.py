@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asynclog.ring import Ring
 from asynclog_proto import ringfile
-from asynclog_proto.records import Params, Row, encode, iterate
+from asynclog_proto.records import Params, Row, decode, encode, iterate
 
 CAPACITY = 8192
 
@@ -157,3 +157,37 @@ def test_a_record_that_was_not_published_is_not_read(kill_after: int) -> None:
     ring.reserve(100)
     struct.pack_into("8s", ring.data, ring.writer.place, record(9, 2)[:8])
     assert held(file) == before
+
+
+def test_a_lap_whose_begin_was_interrupted_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between the mark and the new place: smaller records do not go in front of the mark."""
+    ring, _ = fresh()
+    seen: list[int] = []
+
+    def take() -> None:
+        for batch in ring.take():
+            view = ring.view(batch.source)
+            rows = [decode(bytes(view[start:end])) for start, end in iterate(view)]
+            seen.extend(row.step for row in rows if isinstance(row, Row))
+            ring.free(batch.source.end, batch.next_seq)
+
+    number = 0
+    while ring.writer.place + 1000 <= ringfile.HEADER + CAPACITY:
+        assert ring.append(record(number, 100))
+        number += 1
+        take()
+    whole = Ring._mark
+
+    def interrupted(self: Ring, next_start: int) -> None:
+        whole(self, next_start)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ring, "_mark", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ring.append(record(number, 200))
+    for width in (1, 1, 100, 1):
+        assert ring.append(record(number, width))
+        number += 1
+        take()
+    assert seen == list(range(number))

@@ -6,10 +6,12 @@ import gc
 import inspect
 import mmap
 import struct
+import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclog import pywriter, ring, rows
+from asynclog import AsynclogWarning, pywriter, ring, rows
 from asynclog.notices import Notices
 from asynclog.run import Run
 from asynclog.values import EXACT
@@ -303,3 +305,115 @@ def test_a_writer_in_a_cycle_is_collected_with_its_ring(monkeypatch: pytest.Monk
     gc.collect()
     assert gone() is None
     file.close()  # nothing holds its memory any more
+
+
+def test_a_name_that_ends_the_run_while_it_is_compared_harms_nothing(
+    daemon: ScriptedDaemon, begin: Callable[..., Run]
+) -> None:
+    run, armed = begin(), threading.Event()
+
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if armed.is_set():
+                armed.clear()
+                run.finish()
+            return str.__hash__(self)
+
+    first: dict[str, float] = {Name("x"): 1.0}
+    again: dict[str, float] = {Name("x"): 2.0}
+    run.log(first)
+    armed.set()
+    with pytest.warns(AsynclogWarning, match="after finish"):
+        run.log(again)
+    assert daemon.points() == [(0, "x", 1.0)]
+
+
+def test_ctrl_c_within_a_name_is_not_swallowed(
+    each_writer: type[pywriter.Writer], daemon: ScriptedDaemon, begin: Callable[..., Run]
+) -> None:
+    run, armed = begin(), threading.Event()
+
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if armed.is_set():
+                armed.clear()
+                raise KeyboardInterrupt
+            return str.__hash__(self)
+
+    first: dict[str, float] = {Name("x"): 1.0}
+    again: dict[str, float] = {Name("x"): 2.0}
+    run.log(first)
+    armed.set()
+    with pytest.raises(KeyboardInterrupt):
+        run.log(again)
+    run.log({"x": 3.0})
+    assert run.finish().complete
+    assert [value for _, _, value in daemon.points()] == [1.0, 3.0]
+
+
+def test_a_mapping_that_has_fewer_values_than_names_does_not_raise(
+    each_writer: type[pywriter.Writer], daemon: ScriptedDaemon, begin: Callable[..., Run]
+) -> None:
+    run = begin()
+
+    class Odd(dict[str, float]):
+        def values(self) -> Any:
+            return [1.0]
+
+    run.log({"a": 1.0, "b": 2.0})
+    run.log(Odd(a=1.0, b=2.0))
+    run.log({"a": 3.0, "b": 4.0})
+    assert run.finish().complete
+    assert daemon.points()[-2:] == [(2, "a", 3.0), (2, "b", 4.0)]
+
+
+def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asynclog import _writer, writer
+
+    monkeypatch.setattr(_writer, "VERSION", 0)
+    with pytest.warns(AsynclogWarning, match="install asynclog again"):
+        assert writer._compiled() is None
+
+
+INTERRUPTED = """
+import signal, sys, asynclog
+class Stop(Exception): pass
+inside = False
+def stop(*_):
+    global inside
+    if inside:
+        inside = False
+        raise Stop
+signal.signal(signal.SIGALRM, stop)
+run = asynclog.init(project="p", name="n", dir=sys.argv[1], mode="offline")
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+stopped = 0
+for step in range(3000):
+    try:
+        inside = True
+        run.log({"a": {"b": float(step)}, "c": 1.0})  # nested: the slow way
+        run.params({"p": step})
+        inside = False
+    except Stop:
+        stopped += 1
+inside = False
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert stopped > 20, stopped
+assert not run._rows.writer.busy
+before = run.stats.issued
+run.log({"after": 1.0})
+assert run.stats.issued == before + 1
+run.finish(timeout=20)
+assert run._sender.done.is_set()
+"""
+
+
+def test_signals_that_raise_leave_no_lock_and_no_flag_behind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 
 import pytest
-from lightning_utilities.core.rank_zero import rank_zero_only
 
 from asynclog import AsynclogWarning
 from tests.client.lightning.modules import MARKS, AsyncLogger, scalars
@@ -51,6 +50,8 @@ def test_what_comes_later_is_told_once_and_drops(tmp_path: Path) -> None:
 
 
 def test_other_ranks_have_one_that_swallows_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     experiment = AsyncLogger(tmp_path / "logs").experiment
     experiment.add_image("a", 1, 2)
