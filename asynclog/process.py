@@ -94,9 +94,11 @@ class Process:
         from multiprocessing.util import Finalize
 
         def end() -> None:
-            error = sys.exc_info()[1]  # it is on its way through multiprocessing's `finally`
+            error = sys.exc_info()[1]  # up to Python 3.12 it is on its way through multiprocessing's `finally`
             if error is not None and not (isinstance(error, SystemExit) and error.code in {None, 0}):
                 self._status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+            elif sys.version_info >= (3, 13) and _exit_code_of_fork():
+                self._status = "failed"
             self._at_exit()
 
         Finalize(self, end, exitpriority=0)
@@ -117,6 +119,21 @@ class Process:
         self._open.clear()
         self._expected.clear()
         self._status = "success"
+
+
+def _exit_code_of_fork() -> int:
+    """What a forked child of multiprocessing is about to leave with; 0 where nobody says.
+
+    From Python 3.13 on the finalizers run after the exception was printed and forgotten, and only the function that
+    forked, below us on the stack, still knows how the child ended.
+    """
+    frame = sys._getframe()  # noqa: SLF001 - there is no public way to it
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "_launch" and frame.f_globals.get("__name__") == "multiprocessing.popen_fork":
+            code = frame.f_locals.get("code", 0)
+            return code if isinstance(code, int) else 0
+    return 0
 
 
 RUNS = Process()
