@@ -22,7 +22,7 @@ from asynclog.rows import Rows
 from asynclog.spool import Spool
 from asynclog.stream import Stream
 from asynclog_proto import records
-from asynclog_proto.frames import Batch, Hello
+from asynclog_proto.frames import Batch, Finish, Hello, encode
 
 FAILED_PATIENCE_S = 1.0
 """A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
@@ -277,6 +277,7 @@ class Sender(threading.Thread):
                 "everything is journaled, but not all of it was in the files when finish() gave up (other ranks may be"
             )
             self._notices.add("late", f"{text} behind): the daemon completes them")
+        self.spool.leave_counts(bytes(encode(Finish(self._ring.issued, self._ring.dropped))[0]))
         self._file.remove()
 
     def _close(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import asynclog
 from asynclog import AsynclogWarning
-from asynclog_proto import records, spoolfile
+from asynclog_proto import frames, records, spoolfile
 from tests.client.scripted import ScriptedDaemon
 
 Begin = Callable[..., asynclog.Run]
@@ -144,9 +144,22 @@ def test_offline_everything_goes_to_the_spool(begin: Begin) -> None:
     ledger = run.finish()
     assert (ledger.complete, ledger.pending) == (False, 30_000)
     assert len(spooled(run)) == 30_003
-    segment = next(Path(ledger.spool).iterdir())
+    segment = next(Path(ledger.spool).glob("*.spool"))
     hello = spoolfile.read_hello(memoryview(segment.read_bytes()))
     assert run.name.encode() in hello
+
+
+@pytest.mark.filterwarnings("ignore::asynclog.AsynclogWarning")
+def test_what_was_dropped_offline_is_told_beside_the_spool(begin: Begin) -> None:
+    run = begin(mode="offline")
+    log(run, 0, 10)
+    run.log({"x": "no number", "": 1.0})
+    ledger = run.finish()
+    message, _ = frames.decode([spoolfile.read_counts(memoryview((Path(ledger.spool) / "counts").read_bytes()))])
+    assert isinstance(message, frames.Finish)
+    assert {cause: count for cause, count in message.dropped.items() if count} == {"bad_value": 1, "bad_name": 1}
+    assert message.issued == ledger.issued == 12
+    assert [path.name for path in Path(ledger.spool).iterdir() if path.suffix == ".part"] == []
 
 
 def test_offline_is_the_mode_of_the_environment(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,20 @@ def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:
     assert not (run_dir / "spool").exists()
 
 
+@pytest.mark.filterwarnings("ignore::asynclog.AsynclogWarning")
+def test_what_was_dropped_offline_is_in_the_ledger_of_sync(tmp_path: Path) -> None:
+    run = asynclog.init("p", "r", dir=str(tmp_path), mode="offline")
+    for step in range(20):
+        run.log({"x": float(step)}, step=step)
+    run.log({"x": "no number", "y": object(), "": 1.0}, step=20)
+    assert run.finish().dropped == {"bad_value": 2, "bad_name": 1}
+    sync = synced(tmp_path)
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    told = " ".join(sync.stdout.split())
+    assert "issued 23 = journaled 20 + in transit 0 + dropped 3 (bad_value 2, bad_name 1)" in told
+    assert not (tmp_path / "p" / "r" / "spool").exists()
+
+
 def test_ranks_that_logged_offline_are_reduced_together(tmp_path: Path, worker) -> None:
     steps = 30_000  # more than one rank may run ahead of the other
     for rank in range(2):  # one after the other, so that their times do not tell which steps belong together
