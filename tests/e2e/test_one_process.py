@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import asynclog
+from asynclog_proto import records, spoolfile
 from tests.e2e.oracle import csv_series, expect_each_once, tensorboard_series, value
 
 pytestmark = pytest.mark.timeout(120)
@@ -95,6 +96,36 @@ def test_what_was_dropped_offline_is_in_the_ledger_of_sync(tmp_path: Path) -> No
     told = " ".join(sync.stdout.split())
     assert "issued 23 = journaled 20 + in transit 0 + dropped 3 (bad_value 2, bad_name 1)" in told
     assert not (tmp_path / "p" / "r" / "spool").exists()
+
+
+def test_what_a_deleted_segment_held_is_lost_in_the_ledger_of_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclog.spool.SEGMENT_BYTES", 200 << 10)
+    run = asynclog.init("p", "r", dir=str(tmp_path), mode="offline")
+    for step in range(30_000):
+        run.log({"x": float(step)}, step=step)
+    run.finish()
+    segments = sorted((tmp_path / "p" / "r" / "spool").glob("*/*.spool"))
+    held = _rows(segments[1])
+    assert held > 0
+    assert len(segments) > 2
+    segments[1].unlink()
+    sync = synced(tmp_path)
+    told = " ".join(sync.stdout.split())
+    journaled = f"issued 30,000 = journaled {30_000 - held:,} + in transit 0 + dropped {held:,} (lost {held:,})"
+    assert journaled in told, told
+    assert f"rank 0: {held:,} records are lost" in told
+    assert "the journal has gone" not in sync.stderr
+
+
+def _rows(segment: Path) -> int:
+    batches = spoolfile.read_batches(memoryview(segment.read_bytes()))
+    return sum(
+        isinstance(records.decode(batch.payload[start:end]), records.Row)
+        for batch in batches
+        for start, end in records.iterate(batch.payload)
+    )
 
 
 def test_ranks_that_logged_offline_are_reduced_together(tmp_path: Path, worker) -> None:

@@ -51,8 +51,14 @@ def _run(run: Mapping[str, Any]) -> None:
 
 
 def troubled_ranks(ranks: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each rank that died or was refused."""
+    """A line for each rank that died, was refused or has lost records."""
     for rank in ranks:
+        if rank.get("lost_records"):
+            console.print(
+                f"[red]rank {rank['rank']}: {count(rank['lost_records'])} records are lost[/]: what held them was "
+                "deleted or spoiled before they were journaled here",
+                soft_wrap=True,
+            )
         if rank["state"] == "dead":
             console.print(f"[red]rank {rank['rank']} died[/] without finish(), after step {rank['step']}")
         elif rank["state"] == "refused":
