@@ -269,7 +269,7 @@ class Sender(threading.Thread):
             self._notices.add("left", f"records could not be spooled; they stay in {where}")
             return
         if self._launcher is not None and self._stream.flow.queue:
-            why = self._stream.refused or "the daemon did not take everything in time"
+            why = self._stream.untaken(self._launcher.endpoint)
             text = f"{why}; the rest is in {self.spool.directory}: `asynclog sync` delivers it"
             self._notices.add("left", text)
         elif self._launcher is not None and not self._stream.finished and self._succeeded:

@@ -12,7 +12,6 @@ from typing import Any
 
 from asynclogd.entries import Cursor, Stream
 
-
 LOST = "lost"
 """The cause of values whose records went away: a deleted spool segment, a journal that is gone."""
 
@@ -23,8 +22,9 @@ def balance(
     """The ledger of a run, as plain values. Counts are of logged values.
 
     `host_values` are the daemon's own, issued and journaled at once. A rank that has not reported lately may have
-    issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not known:
-    they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks go on.
+    issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not
+    known: they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks
+    go on.
     """
     dropped: Counter[str] = Counter()
     reported = lost_records = 0

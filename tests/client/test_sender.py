@@ -181,6 +181,32 @@ def test_a_refused_run_says_why_and_spools(daemon: ScriptedDaemon, begin: Begin,
     assert len(spooled(run)) == 12
 
 
+def test_a_run_that_has_to_wait_says_why_once_and_arrives(
+    daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    daemon.holds_up = "the disk is full"
+    with pytest.warns(AsynclogWarning) as told:
+        run = begin()
+        log(run, 0, 10)
+        eventually(lambda: len(daemon.hellos) >= 2, what="the run has said hello twice")
+        daemon.holds_up = ""
+        assert run.finish().complete
+    assert [str(one.message) for one in told] == ["asynclog: the disk is full"]
+    assert daemon.points() == expected(10)
+
+
+def test_a_run_that_had_to_wait_to_its_end_says_why(
+    daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    daemon.holds_up = "the disk is full"
+    with pytest.warns(AsynclogWarning) as told:
+        run = begin()
+        log(run, 0, 10)
+        eventually(lambda: daemon.hellos, what="the run has said hello")
+        run.finish(timeout=0.5)
+    assert any("the disk is full; the rest is in" in str(one.message) for one in told)
+
+
 def test_the_spool_has_a_cap_and_then_rows_are_dropped_and_counted(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +246,7 @@ def test_an_endpoint_where_nobody_answers_is_told_once(begin: Begin, monkeypatch
         ledger = run.finish(timeout=30)
     assert time.monotonic() - before < 20
     assert sum("nothing answers at ipc://" in str(one.message) for one in told) == 1
+    assert sum("no daemon answered at ipc://" in str(one.message) for one in told) == 1
     assert ledger.pending == 10
 
 

@@ -1,5 +1,7 @@
 """A single process from init() to the files."""
 
+# ruff: noqa: PT031 - that a warning is told shows over several calls
+
 from __future__ import annotations
 
 import json
@@ -82,6 +84,32 @@ def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:
         assert sync.returncode == 0, sync.stdout + sync.stderr
         expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(700)})
     assert not (run_dir / "spool").exists()
+
+
+def _warned(told: pytest.WarningsRecorder, part: str) -> bool:
+    return any(part in str(one.message) for one in told)
+
+
+def test_a_directory_that_can_not_be_made_is_told_by_the_daemon_and_status(status) -> None:
+    with pytest.warns(asynclog.AsynclogWarning) as told:
+        run = asynclog.init("p", "r", dir="/proc/x")  # not even root may write there
+        run.log({"x": 1.0})
+        ledger = run.finish(timeout=100)
+    assert not ledger.complete
+    assert _warned(told, "the daemon refuses this run: the directory /proc/x/p/r can't be made: No such file")
+    (report,) = status()
+    assert "can't be made" in report["untaken_runs"]["/proc/x/p/r"]
+    shown = subprocess.run([sys.executable, "-m", "asynclogd", "status"], capture_output=True, text=True, check=True)
+    assert "can't be taken: /proc/x/p/r" in shown.stdout
+
+
+def test_a_directory_that_can_not_be_written_is_told_while_the_daemon_is_asked_again(status, eventually) -> None:
+    with pytest.warns(asynclog.AsynclogWarning) as told:
+        run = asynclog.init("sys", "kernel", dir="/proc")  # is there, and not even root may make files in it
+        run.log({"x": 1.0})
+        eventually(lambda: _warned(told, "can't take this run now"), what="the daemon has told why")
+        assert not run.finish(timeout=0.5).complete
+    assert "/proc/sys/kernel" in status()[0]["untaken_runs"]
 
 
 @pytest.mark.filterwarnings("ignore::asynclog.AsynclogWarning")

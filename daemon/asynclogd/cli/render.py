@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 console = Console(highlight=False)
@@ -29,6 +30,8 @@ def status(report: Mapping[str, Any]) -> None:
         console.print("no run is open")
     for run in report["runs"]:
         _run(run)
+    for path, reason in report.get("untaken_runs", {}).items():
+        console.print(f"[red]can't be taken:[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
 
 
 def _run(run: Mapping[str, Any]) -> None:
