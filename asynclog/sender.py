@@ -22,7 +22,7 @@ from asynclog.rows import Rows
 from asynclog.spool import Spool
 from asynclog.stream import Stream
 from asynclog_proto import records
-from asynclog_proto.frames import Batch, Hello
+from asynclog_proto.frames import Batch, Finish, Hello, encode
 
 FAILED_PATIENCE_S = 1.0
 """A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
@@ -274,7 +274,7 @@ class Sender(threading.Thread):
             self._notices.add("left", f"records could not be spooled; they stay in {where}")
             return
         if self._launcher is not None and self._stream.flow.queue:
-            why = self._stream.refused or "the daemon did not take everything in time"
+            why = self._stream.untaken(self._launcher.endpoint)
             text = f"{why}; the rest is in {self.spool.directory}: `asynclog sync` delivers it"
             self._notices.add("left", text)
         elif self._launcher is not None and not self._stream.finished and self._succeeded:
@@ -282,6 +282,7 @@ class Sender(threading.Thread):
                 "everything is journaled, but not all of it was in the files when finish() gave up (other ranks may be"
             )
             self._notices.add("late", f"{text} behind): the daemon completes them")
+        self.spool.leave_counts(bytes(encode(Finish(self._ring.issued, self._ring.dropped))[0]))
         self._file.remove()
 
     def _close(self) -> None:

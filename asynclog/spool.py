@@ -90,6 +90,20 @@ class Spool:
             with contextlib.suppress(OSError):
                 segment.path.unlink()
 
+    def leave_counts(self, finish: bytes) -> None:
+        """The client ends: what it counted (a Finish frame) is left beside the segments, if there are any."""
+        if not self._segments:
+            return
+        path = self.directory / spoolfile.COUNTS
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(spoolfile.counts(finish))
+            part.replace(path)
+        except OSError as error:
+            self._tell(f"can't leave the counts of dropped values in {self.directory}: {error.strerror or error}")
+            with contextlib.suppress(OSError):
+                part.unlink()
+
     def close(self) -> None:
         """Close the files; leave no empty directory."""
         self._close_writing()

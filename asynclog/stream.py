@@ -52,6 +52,8 @@ class Stream:
         self.questions = questions
         self.refused: str | None = None
         self.notice = ""
+        self.held_up = ""
+        """why the daemon that answers does not take the stream now"""
         self.ledger: Ledger | None = None
         self.finishing = False
         self._hello = hello
@@ -69,6 +71,7 @@ class Stream:
             self._heartbeat_at = now
             self._finish_sent = False
             self.notice = message.notice
+            self.held_up = ""
             self.barriers.ask_again()
             self.questions.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)
@@ -76,6 +79,8 @@ class Stream:
             return self.flow.ack(message.next_seq, message.credit)
         if isinstance(message, Reset):
             self.lost(now)
+            self.held_up = message.notice
+            self.notice = message.notice or self.notice
         elif isinstance(message, Refused):
             self.flow.close()
             self.refused = message.reason
@@ -119,11 +124,19 @@ class Stream:
         """Why the records before `next_seq`, of steps up to `step`, are not in the files, for a person."""
         if self.refused is not None:
             return f"the daemon refuses this run: {self.refused}"
+        if self.held_up:
+            return self.held_up
         if not self.flow.open:
             return "no daemon answers; the records are in the ring or the spool, and are sent when one does"
         if self.flow.acked_seq < next_seq:
             return f"{next_seq - self.flow.acked_seq} records are not journaled yet"
         return f"all is journaled, but not in the files yet: other ranks are not past step {step}, or a backend is slow"
+
+    def untaken(self, endpoint: str) -> str:
+        """Why the daemon at `endpoint` did not take everything, for a person."""
+        if not self._heard:
+            return f"no daemon answered at {endpoint}"
+        return self.refused or self.held_up or "the daemon did not take everything in time"
 
     def sent(self, message: Message, now: float) -> None:
         """`message` is on its way."""

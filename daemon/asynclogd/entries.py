@@ -56,7 +56,7 @@ class Stream:
     issued: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     lost: int = 0
-    """records that were acked once and then went away with the journal"""
+    """records that went away: with a journal that had acked them, or from a spool"""
 
 
 @dataclass(frozen=True, slots=True)

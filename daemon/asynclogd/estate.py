@@ -100,6 +100,9 @@ class Estate:
             ring = await asyncio.to_thread(_read_ring, session.ring)
             if ring is not None:
                 session.count(ring.issued, dict(ring.dropped))
+            counted = await asyncio.to_thread(recovery.spool_counts, session.spool) if session.spool else None
+            if counted is not None:
+                session.count(counted.issued, dict(counted.dropped))
             spooled = recovery.spool_batches(session.spool) if session.spool is not None else iter(())
             left[session.stream.incarnation] = chain(spooled, ring.batches if ring is not None else ())
         await pipeline.take_left(recovery.by_step(left))

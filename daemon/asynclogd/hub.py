@@ -37,6 +37,10 @@ class BusyError(AsynclogError):
     """A cap is reached; it may not be later."""
 
 
+class RunDirError(AsynclogError):
+    """The run's directory can't be made."""
+
+
 class Hub:
     """Owns the pipelines between `open` and `close`."""
 
@@ -45,6 +49,8 @@ class Hub:
         self.runs: dict[Path, Pipeline] = {}
         self.last_active = time.monotonic()
         self.closed_runs: dict[str, dict[str, Any]] = {}
+        self.untaken: dict[str, str] = {}
+        """runs that ranks asked for in vain: directory and why"""
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -105,15 +111,26 @@ class Hub:
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
-            self._send(peer, Reset(str(error)))
+            self._note_untaken(hello, error)
+            # Another daemon, one that ends, say, leaves the run soon: nobody needs to hear of it.
+            lasts = not isinstance(error, JournalBusyError)
+            notice = f"the daemon can't take this run now, and is asked again: {error}" if lasts else ""
+            self._send(peer, Reset(str(error), notice))
             return
         except AsynclogError as error:
             log.warning("run %s/%s, rank %d is refused: %s", hello.project, hello.name, hello.rank, error)
+            self._note_untaken(hello, error)
             self._send(peer, Refused(str(error)))
             return
+        self.untaken.pop(str(pipeline.run_dir), None)
         self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
         self._peers[peer] = (pipeline, session)
         self.last_active = time.monotonic()
+
+    def _note_untaken(self, hello: Hello, error: Exception) -> None:
+        self.untaken[str(places.run_dir(hello.dir, hello.project, hello.name))] = str(error)
+        if len(self.untaken) > CLOSED_RUNS:
+            del self.untaken[next(iter(self.untaken))]
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
@@ -166,7 +183,11 @@ class Hub:
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
         pipeline = Pipeline(run_dir, self._config.daemon, self._send)
-        await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            why = error.strerror or error
+            raise RunDirError(f"the directory {run_dir} can't be made: {why}. Give init() another dir") from error
         await pipeline.open()
         for name, options in pipeline.facts.get("backends", {}).items():
             try:

@@ -1,6 +1,6 @@
 """The ledger: what became of every value that a run's ranks logged.
 
-issued  = journaled + in transit + dropped by cause
+issued  = journaled + in transit + dropped by cause (`lost`: in records that went away before they were journaled here)
 journaled = delivered + pending + rate-limited + dead-lettered     for each backend
 """
 
@@ -12,6 +12,9 @@ from typing import Any
 
 from asynclogd.entries import Cursor, Stream
 
+LOST = "lost"
+"""The cause of values whose records went away: a deleted spool segment, a journal that is gone."""
+
 
 def balance(
     streams: Iterable[Stream], host_values: int, journaled: int, cursors: Mapping[str, Cursor]
@@ -19,13 +22,21 @@ def balance(
     """The ledger of a run, as plain values. Counts are of logged values.
 
     `host_values` are the daemon's own, issued and journaled at once. A rank that has not reported lately may have
-    issued more than it said: then it counts as having issued what is journaled.
+    issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not
+    known: they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks
+    go on.
     """
     dropped: Counter[str] = Counter()
-    reported = 0
+    reported = lost_records = 0
+    over = True
     for stream in streams:
+        lost_records += stream.lost
+        over = over and stream.state != "live"
         reported += stream.issued
         dropped.update({cause: count for cause, count in stream.dropped.items() if count})
+    if lost_records:
+        missing = reported + host_values - journaled - dropped.total()
+        dropped[LOST] += missing if over and missing > 0 else lost_records
     issued = max(reported + host_values, journaled + dropped.total())
     return {
         "issued": issued,

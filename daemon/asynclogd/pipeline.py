@@ -122,7 +122,7 @@ class Pipeline:
             session.stream.state = "live"
             self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()
-        self._begin(session, hello.first_seq)
+        self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
         return session
@@ -155,14 +155,11 @@ class Pipeline:
             launch = f"{hello.launch}#{number}"
         return launch
 
-    def _begin(self, session: Session, first_seq: int) -> None:
+    def _begin(self, session: Session, first_seq: int, why: str) -> None:
         lost = session.flow.hello(first_seq)
         if lost:
             session.stream.lost += lost
-            log.error(
-                "run %s: rank %d: %d records were journaled once and the journal has gone since",
-                self.name, session.stream.rank, lost,
-            )  # fmt: skip
+            log.error("run %s: rank %d: %d records are lost: they %s", self.name, session.stream.rank, lost, why)
 
     def batch(self, session: Session, first_seq: int, count: int, payload: bytes) -> None:
         """Records of a stream: the new ones go to the journal, the others are acked again."""
@@ -219,7 +216,7 @@ class Pipeline:
                 session = self.sessions[incarnation]
                 if batch.first_seq > session.flow.next_seq:
                     await self._commits.settle()
-                    self._begin(session, batch.first_seq)
+                    self._begin(session, batch.first_seq, "are missing in what the rank left (deleted or spoiled?)")
                 receipt = session.flow.batch(batch.first_seq, batch.count)
                 if receipt.take:
                     self._put_batch(session, batch.first_seq, batch.count, batch.payload, receipt.skip)

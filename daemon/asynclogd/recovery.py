@@ -89,6 +89,19 @@ def spool_batches(directory: Path) -> Iterator[LeftBatch]:
             yield LeftBatch(batch.first_seq, batch.count, bytes(batch.payload))
 
 
+def spool_counts(directory: Path) -> frames.Finish | None:
+    """What a client that ended has counted; None when it left no such file, or one that can't be read."""
+    path = directory / spoolfile.COUNTS
+    try:
+        message, _ = frames.decode([spoolfile.read_counts(memoryview(path.read_bytes()))])
+    except FileNotFoundError:
+        return None
+    except (ProtocolError, OSError) as error:
+        log.error("%s can't be read: %s", path, error)
+        return None
+    return message if isinstance(message, frames.Finish) else None
+
+
 def by_step(streams: Mapping[Key, Iterator[LeftBatch]]) -> Iterator[tuple[Key, LeftBatch]]:
     """The batches of several ranks of one launch, each rank's in order, the ranks beside each other by their steps.
 
@@ -113,7 +126,7 @@ def remove(ring: Path | None, spool: Path | None) -> None:
         ring.unlink(missing_ok=True)
     if spool is None or not spool.is_dir():
         return
-    for segment in _segments(spool):
+    for segment in [spool / spoolfile.COUNTS, (spool / spoolfile.COUNTS).with_suffix(".part"), *_segments(spool)]:
         segment.unlink(missing_ok=True)
     for directory in (spool, spool.parent):
         try:

@@ -33,6 +33,7 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
         "busy": hub.busy,
         "runs": [run_report(run) for run in hub.runs.values()],
         "closed_runs": hub.closed_runs,
+        "untaken_runs": hub.untaken,
     }
 
 

@@ -136,10 +136,15 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The daemon does not know this stream, or missed a batch: say Hello again. Daemon to client."""
+    """The daemon does not know this stream, missed a batch, or can't take the stream now: say Hello again. Daemon to
+    client.
+
+    `notice` is why it can't take the stream, for a person, "" when nothing is wrong.
+    """
 
     TYPE: ClassVar[int] = 18
     reason: str
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

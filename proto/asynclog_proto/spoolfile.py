@@ -5,6 +5,9 @@
     hello    its mark is HELLO_MARK; the body is a header frame that holds frames.Hello
     batch    its mark is BATCH_MARK; the body is u64 first_seq, u32 count, records end to end
 
+Beside the segments a client that ended leaves the file COUNTS: MAGIC and one entry, marked COUNTS_MARK, whose body is a
+header frame that holds frames.Finish, what the client counted.
+
 Integers are big-endian. A segment may end in the middle of an entry (its writer was killed): all before counts,
 and nothing is ever appended behind it. An entry whose body is spoiled is skipped by its length; where a head
 is spoiled, the reader goes on at the next mark whose head is whole. Sequence numbers tell what was lost.
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"asyncls1"
 SUFFIX = ".spool"
-HELLO_MARK, BATCH_MARK = b"\xa5\x5aHi", b"\xa5\x5aBa"
+COUNTS = "counts"
+HELLO_MARK, BATCH_MARK, COUNTS_MARK = b"\xa5\x5aHi", b"\xa5\x5aBa", b"\xa5\x5aCo"
 _SYNC = b"\xa5\x5a"
 _HEAD = struct.Struct(">4sII")
 _CRC = struct.Struct(">I")
@@ -33,7 +37,11 @@ _BATCH = struct.Struct(">QI")
 _HEAD_SIZE = _HEAD.size + _CRC.size
 ENTRY_OVERHEAD = _HEAD_SIZE + _BATCH.size
 
-_LONGEST = {HELLO_MARK: MAX_HEADER_BYTES, BATCH_MARK: MAX_BATCH_BYTES + _BATCH.size}
+_LONGEST = {
+    HELLO_MARK: MAX_HEADER_BYTES,
+    BATCH_MARK: MAX_BATCH_BYTES + _BATCH.size,
+    COUNTS_MARK: MAX_HEADER_BYTES,
+}
 _WINDOW = 64 << 10
 
 
@@ -54,6 +62,20 @@ def start(hello: bytes) -> bytes:
 def entry(first_seq: int, count: int, payload: bytes | memoryview) -> bytes:
     """The bytes that append a batch; its payload begins ENTRY_OVERHEAD bytes in."""
     return _entry(BATCH_MARK, _BATCH.pack(first_seq, count) + bytes(payload))
+
+
+def counts(finish: bytes) -> bytes:
+    """The bytes of the file COUNTS."""
+    return MAGIC + _entry(COUNTS_MARK, finish)
+
+
+def read_counts(data: memoryview) -> bytes:
+    """The Finish of the file COUNTS. Raises ProtocolError when it is none, or is spoiled."""
+    if bytes(data[: len(MAGIC)]) == MAGIC:
+        for mark, body in _entries(data, len(MAGIC)):
+            if mark == COUNTS_MARK:
+                return bytes(body)
+    raise ProtocolError("not a spool's counts, or spoiled")
 
 
 def read_hello(data: memoryview) -> bytes:

@@ -45,6 +45,7 @@ class ScriptedDaemon:
         self.asks: list[Ask] = []
         self.answers: Callable[[Ask], Value | None] = lambda ask: Value(ask.number, float(ask.step or 0))
         self.refuses: str | None = None
+        self.holds_up = ""
         self.holds_acks = False
         self.lost = 0
         self.before_batch: Callable[[Batch], bool] = lambda _: True
@@ -137,6 +138,8 @@ class ScriptedDaemon:
         self.hellos.append(hello)
         if self.refuses is not None:
             return Refused(self.refuses)
+        if self.holds_up:
+            return Reset("not now", self.holds_up)
         self._peers[peer] = hello.incarnation
         done = len(self.journal[hello.incarnation])
         flow = self._flows.setdefault(hello.incarnation, ReceiveFlow(next_seq=done, committed=done))

@@ -12,7 +12,7 @@ import pytest
 
 import asynclog
 from asynclog import AsynclogWarning
-from asynclog_proto import records, spoolfile
+from asynclog_proto import frames, records, spoolfile
 from tests.client.scripted import ScriptedDaemon
 
 Begin = Callable[..., asynclog.Run]
@@ -144,9 +144,22 @@ def test_offline_everything_goes_to_the_spool(begin: Begin) -> None:
     ledger = run.finish()
     assert (ledger.complete, ledger.pending) == (False, 30_000)
     assert len(spooled(run)) == 30_003
-    segment = next(Path(ledger.spool).iterdir())
+    segment = next(Path(ledger.spool).glob("*.spool"))
     hello = spoolfile.read_hello(memoryview(segment.read_bytes()))
     assert run.name.encode() in hello
+
+
+@pytest.mark.filterwarnings("ignore::asynclog.AsynclogWarning")
+def test_what_was_dropped_offline_is_told_beside_the_spool(begin: Begin) -> None:
+    run = begin(mode="offline")
+    log(run, 0, 10)
+    run.log({"x": "no number", "": 1.0})
+    ledger = run.finish()
+    message, _ = frames.decode([spoolfile.read_counts(memoryview((Path(ledger.spool) / "counts").read_bytes()))])
+    assert isinstance(message, frames.Finish)
+    assert {cause: count for cause, count in message.dropped.items() if count} == {"bad_value": 1, "bad_name": 1}
+    assert message.issued == ledger.issued == 12
+    assert [path.name for path in Path(ledger.spool).iterdir() if path.suffix == ".part"] == []
 
 
 def test_offline_is_the_mode_of_the_environment(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +179,32 @@ def test_a_refused_run_says_why_and_spools(daemon: ScriptedDaemon, begin: Begin,
     assert any("asynclog sync" in text for text in texts)
     assert ledger.pending == 10
     assert len(spooled(run)) == 12
+
+
+def test_a_run_that_has_to_wait_says_why_once_and_arrives(
+    daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    daemon.holds_up = "the disk is full"
+    with pytest.warns(AsynclogWarning) as told:
+        run = begin()
+        log(run, 0, 10)
+        eventually(lambda: len(daemon.hellos) >= 2, what="the run has said hello twice")
+        daemon.holds_up = ""
+        assert run.finish().complete
+    assert [str(one.message) for one in told] == ["asynclog: the disk is full"]
+    assert daemon.points() == expected(10)
+
+
+def test_a_run_that_had_to_wait_to_its_end_says_why(
+    daemon: ScriptedDaemon, begin: Begin, eventually: Eventually
+) -> None:
+    daemon.holds_up = "the disk is full"
+    with pytest.warns(AsynclogWarning) as told:
+        run = begin()
+        log(run, 0, 10)
+        eventually(lambda: daemon.hellos, what="the run has said hello")
+        run.finish(timeout=0.5)
+    assert any("the disk is full; the rest is in" in str(one.message) for one in told)
 
 
 def test_the_spool_has_a_cap_and_then_rows_are_dropped_and_counted(
@@ -207,6 +246,7 @@ def test_an_endpoint_where_nobody_answers_is_told_once(begin: Begin, monkeypatch
         ledger = run.finish(timeout=30)
     assert time.monotonic() - before < 20
     assert sum("nothing answers at ipc://" in str(one.message) for one in told) == 1
+    assert sum("no daemon answered at ipc://" in str(one.message) for one in told) == 1
     assert ledger.pending == 10
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,3 +39,15 @@ def test_issued_is_journaled_and_in_transit_and_dropped_and_each_backend_account
 def test_what_a_rank_has_said_but_not_sent_is_in_transit() -> None:
     ledger = balance([stream(issued=100, dropped={"bad_value": 3})], 10, 90, {})
     assert (ledger["issued"], ledger["in_transit"], ledger["dropped"]) == (110, 17, {"bad_value": 3})
+
+
+def test_what_was_lost_is_what_is_missing_once_every_rank_has_ended() -> None:
+    ended = replace(stream(issued=100, dropped={"bad_value": 3}), state="ended", lost=4)
+    ledger = balance([ended], 10, 90, {})
+    assert (ledger["issued"], ledger["in_transit"], ledger["dropped"]) == (110, 0, {"bad_value": 3, "lost": 17})
+
+
+def test_lost_records_of_a_rank_whose_counts_are_gone_are_a_value_each() -> None:
+    for state in ("dead", "live"):
+        ledger = balance([replace(stream(issued=0, dropped={}), state=state, lost=4)], 0, 90, {})
+        assert (ledger["issued"], ledger["in_transit"], ledger["dropped"]) == (94, 0, {"lost": 4})

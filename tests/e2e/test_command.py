@@ -35,6 +35,7 @@ def test_the_exit_code_is_the_commands(start, script: str, code: int) -> None:
 def test_a_command_that_is_not_there_is_said(start, output) -> None:
     assert start(*RUN, "--", "no-such-command-here").wait(60) == 127
     assert "no-such-command-here" in output()
+    assert "asynclog.init()" not in output()
 
 
 def test_a_wrong_setting_is_told_before_anything_starts(start, output, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A single process from init() to the files."""
 
+# ruff: noqa: PT031 - that a warning is told shows over several calls
+
 from __future__ import annotations
 
 import json
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import asynclog
+from asynclog_proto import records, spoolfile
 from tests.e2e.oracle import csv_series, expect_each_once, tensorboard_series, value
 
 pytestmark = pytest.mark.timeout(120)
@@ -81,6 +84,76 @@ def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:
         assert sync.returncode == 0, sync.stdout + sync.stderr
         expect_each_once(run_dir, "loss", {step: value(0, step) for step in range(700)})
     assert not (run_dir / "spool").exists()
+
+
+def _warned(told: pytest.WarningsRecorder, part: str) -> bool:
+    return any(part in str(one.message) for one in told)
+
+
+def test_a_directory_that_can_not_be_made_is_told_by_the_daemon_and_status(status) -> None:
+    with pytest.warns(asynclog.AsynclogWarning) as told:
+        run = asynclog.init("p", "r", dir="/proc/x")  # not even root may write there
+        run.log({"x": 1.0})
+        ledger = run.finish(timeout=100)
+    assert not ledger.complete
+    assert _warned(told, "the daemon refuses this run: the directory /proc/x/p/r can't be made: No such file")
+    (report,) = status()
+    assert "can't be made" in report["untaken_runs"]["/proc/x/p/r"]
+    shown = subprocess.run([sys.executable, "-m", "asynclogd", "status"], capture_output=True, text=True, check=True)
+    assert "can't be taken: /proc/x/p/r" in shown.stdout
+
+
+def test_a_directory_that_can_not_be_written_is_told_while_the_daemon_is_asked_again(status, eventually) -> None:
+    with pytest.warns(asynclog.AsynclogWarning) as told:
+        run = asynclog.init("sys", "kernel", dir="/proc")  # is there, and not even root may make files in it
+        run.log({"x": 1.0})
+        eventually(lambda: _warned(told, "can't take this run now"), what="the daemon has told why")
+        assert not run.finish(timeout=0.5).complete
+    assert "/proc/sys/kernel" in status()[0]["untaken_runs"]
+
+
+@pytest.mark.filterwarnings("ignore::asynclog.AsynclogWarning")
+def test_what_was_dropped_offline_is_in_the_ledger_of_sync(tmp_path: Path) -> None:
+    run = asynclog.init("p", "r", dir=str(tmp_path), mode="offline")
+    for step in range(20):
+        run.log({"x": float(step)}, step=step)
+    run.log({"x": "no number", "y": object(), "": 1.0}, step=20)
+    assert run.finish().dropped == {"bad_value": 2, "bad_name": 1}
+    sync = synced(tmp_path)
+    assert sync.returncode == 0, sync.stdout + sync.stderr
+    told = " ".join(sync.stdout.split())
+    assert "issued 23 = journaled 20 + in transit 0 + dropped 3 (bad_value 2, bad_name 1)" in told
+    assert not (tmp_path / "p" / "r" / "spool").exists()
+
+
+def test_what_a_deleted_segment_held_is_lost_in_the_ledger_of_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclog.spool.SEGMENT_BYTES", 200 << 10)
+    run = asynclog.init("p", "r", dir=str(tmp_path), mode="offline")
+    for step in range(30_000):
+        run.log({"x": float(step)}, step=step)
+    run.finish()
+    segments = sorted((tmp_path / "p" / "r" / "spool").glob("*/*.spool"))
+    held = _rows(segments[1])
+    assert held > 0
+    assert len(segments) > 2
+    segments[1].unlink()
+    sync = synced(tmp_path)
+    told = " ".join(sync.stdout.split())
+    journaled = f"issued 30,000 = journaled {30_000 - held:,} + in transit 0 + dropped {held:,} (lost {held:,})"
+    assert journaled in told, told
+    assert f"rank 0: {held:,} records are lost" in told
+    assert "the journal has gone" not in sync.stderr
+
+
+def _rows(segment: Path) -> int:
+    batches = spoolfile.read_batches(memoryview(segment.read_bytes()))
+    return sum(
+        isinstance(records.decode(batch.payload[start:end]), records.Row)
+        for batch in batches
+        for start, end in records.iterate(batch.payload)
+    )
 
 
 def test_ranks_that_logged_offline_are_reduced_together(tmp_path: Path, worker) -> None:

@@ -65,6 +65,7 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "welcome": frames.Welcome(0, 8 << 20),
     "ack": frames.Ack(2, 8 << 20),
     "reset": frames.Reset("unknown stream"),
+    "reset of a stream that has to wait": frames.Reset("disk full", "the daemon can't take this run now: disk full"),
     "refused": frames.Refused("rank 1 of this world is taken"),
     "ledger": frames.Ledger(complete=True, ledger={"issued": 1000, "dropped": {"bad_value": 2}}),
     "report": frames.Report({"runs": []}),

@@ -104,3 +104,11 @@ def test_numbers_that_no_stream_has_are_passed_over(first_seq, count):
 def test_a_segment_of_marks_is_read_in_one_pass():
     """Each byte is looked at a bounded number of times: a hostile file costs what its bytes cost."""
     assert read(spoolfile.MAGIC + spoolfile.BATCH_MARK * 200_000) == []
+
+
+def test_counts_read_back_and_spoiled_ones_are_an_error():
+    data = spoolfile.counts(b"a finish")
+    assert spoolfile.read_counts(memoryview(data)) == b"a finish"
+    for spoiled in (data[:-1], data[:-1] + b"?", b"", spoolfile.start(HELLO)):
+        with pytest.raises(ProtocolError):
+            spoolfile.read_counts(memoryview(spoiled))

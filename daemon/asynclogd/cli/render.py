@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 console = Console(highlight=False)
@@ -29,6 +30,8 @@ def status(report: Mapping[str, Any]) -> None:
         console.print("no run is open")
     for run in report["runs"]:
         _run(run)
+    for path, reason in report.get("untaken_runs", {}).items():
+        console.print(f"[red]can't be taken:[/] {escape(path)}: {escape(reason)}", soft_wrap=True)
 
 
 def _run(run: Mapping[str, Any]) -> None:
@@ -51,8 +54,14 @@ def _run(run: Mapping[str, Any]) -> None:
 
 
 def troubled_ranks(ranks: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each rank that died or was refused."""
+    """A line for each rank that died, was refused or has lost records."""
     for rank in ranks:
+        if rank.get("lost_records"):
+            console.print(
+                f"[red]rank {rank['rank']}: {count(rank['lost_records'])} records are lost[/]: what held them was "
+                "deleted or spoiled before they were journaled here",
+                soft_wrap=True,
+            )
         if rank["state"] == "dead":
             console.print(f"[red]rank {rank['rank']} died[/] without finish(), after step {rank['step']}")
         elif rank["state"] == "refused":

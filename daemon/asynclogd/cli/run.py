@@ -63,14 +63,16 @@ def run(
         environ["ASYNCLOG_DIR"] = str(directory)
     try:
         code = run_child(command, environ, daemon)
+        started = True
     except OSError as error:
         click.echo(f"asynclog: {command[0]}: {error.strerror}", err=True)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-    _finish(daemon, drain_timeout)
+        started = False
+    _finish(daemon, drain_timeout, started=started)
     sys.exit(code)
 
 
-def _finish(daemon: SupervisedDaemon, timeout: float) -> None:
+def _finish(daemon: SupervisedDaemon, timeout: float, *, started: bool) -> None:
     runs: dict[str, Mapping[str, Any]] = {}
     try:
         done = _drain(daemon, runs, timeout)
@@ -82,7 +84,7 @@ def _finish(daemon: SupervisedDaemon, timeout: float) -> None:
     if daemon.restarts:
         times = "once" if daemon.restarts == 1 else f"{daemon.restarts} times"
         render.console.print(f"the daemon died and was started again {times}; its log: {daemon.log}", soft_wrap=True)
-    if not runs:
+    if not runs and started:
         render.console.print("asynclog: no run came to this daemon. Does the command call asynclog.init()?")
     rings = list((daemon.runtime / "rings").glob("*.ring"))
     for ring in rings:

@@ -72,7 +72,8 @@ async def _sync(
     refused = [rank for run in reports for rank in run["ranks"] if rank["state"] == "refused"]
     for run in reports:
         if run["dir"] not in idle:
-            render.ended_run(run["dir"], hub.closed_runs[run["dir"]]["ledger"], run["backends"])
+            taken = [rank for rank in run["ranks"] if rank not in refused]
+            render.ended_run(run["dir"], hub.closed_runs[run["dir"]]["ledger"], run["backends"], taken)
     if idle:
         render.console.print(f"{len(idle)} of {len(reports)} runs had nothing left to deliver")
     for rank in refused:
