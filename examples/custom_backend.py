@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 import asynclog
 from asynclogd.backends.base import Backend, BackendConfig, Item, Points, Position, RunInfo
@@ -59,7 +60,7 @@ def main() -> None:
     with asynclog.init(project="custom", backends=backends) as run:
         for step in range(1000):
             run.log({"loss": 1 / (step + 1) + random.random() / 100}, step)
-    with sqlite3.connect(run.dir / "table" / "digits.sqlite") as table:
+    with closing(sqlite3.connect(run.dir / "table" / "digits.sqlite")) as table:
         step, best = table.execute("SELECT step, min(value) FROM points WHERE name = 'loss'").fetchone()
     print(f"the lowest of 1000 losses is {best:.4f}, at step {step}")
 
