@@ -57,8 +57,7 @@ class Calls:
     def _take_held(self) -> None:
         while self._held:
             self._take(*self._held.pop(0))
-        if self._writer.held:
-            self._writer.held = False
+        self._writer.held = False
 
     def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         rows, wanted = self._rows, self._writer.wanted
