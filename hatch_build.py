@@ -1,4 +1,4 @@
-"""Compiles asynclog/_writer.c into the wheel, where there is a C compiler; elsewhere its twin in Python does.
+"""Compiles asynclog/*.c into the wheel, where there is a C compiler; elsewhere their twins in Python do.
 
 ASYNCLOG_COMPILE=0 builds without it, ASYNCLOG_COMPILE=1 fails when it can't be compiled (for wheels to publish).
 """
@@ -31,9 +31,10 @@ class ExtensionHook(BuildHookInterface[Any]):
             self.app.display_warning(f"log() is not compiled, its Python twin is slower: {error}")
             return
         if version == "editable":
-            shutil.copy2(built, Path(self.root, "asynclog", built.name))
+            for path in built:
+                shutil.copy2(path, Path(self.root, "asynclog", path.name))
             return
-        build_data["force_include"][str(built)] = f"asynclog/{built.name}"
+        build_data["force_include"].update({str(path): f"asynclog/{path.name}" for path in built})
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
@@ -43,14 +44,15 @@ class ExtensionHook(BuildHookInterface[Any]):
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _compile(root: Path, scratch: Path) -> Path:
-    """The extension's path. Raises what setuptools does when there is no compiler, or no Python.h."""
+def _compile(root: Path, scratch: Path) -> list[Path]:
+    """The extensions' paths. Raises what setuptools does when there is no compiler, or no Python.h."""
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    extension = Extension("asynclog._writer", [str(root / "asynclog" / "_writer.c")], extra_compile_args=["-O2"])
-    command = build_ext(Distribution({"name": "asynclogd", "ext_modules": [extension]}))
+    sources = sorted(root.glob("asynclog/*.c"))
+    extensions = [Extension(f"asynclog.{path.stem}", [str(path)], extra_compile_args=["-O2"]) for path in sources]
+    command = build_ext(Distribution({"name": "asynclogd", "ext_modules": extensions}))
     command.build_lib, command.build_temp = str(scratch), str(scratch / "temp")
     command.ensure_finalized()
     command.run()
-    return Path(command.get_ext_fullpath(extension.name))
+    return [Path(command.get_ext_fullpath(extension.name)) for extension in extensions]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from asynclog import hosttensors
 from asynclog.notices import Notices
 from asynclog.rows import Rows
 from asynclog.values import Problem
@@ -60,9 +61,13 @@ class Calls:
         self._writer.held = False
 
     def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        rows, wanted = self._rows, self._writer.wanted
-        if reduce is None and wanted and rows.ring.reserve(wanted) and self._writer.write(metrics, step, weight):
-            return  # of all calls that are not taken at once, these are the common ones
+        rows, writer = self._rows, self._writer
+        wanted = writer.wanted
+        if type(metrics) is dict and not wanted:
+            metrics = hosttensors.read(metrics)
+        # Of all calls that are not taken at once, these are the common ones: no room at hand, and a CPU's tensors.
+        if reduce is None and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
+            return
         try:
             rows.log(metrics, step, reduce, weight)
         except Exception as error:

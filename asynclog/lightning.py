@@ -135,11 +135,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
-        try:
-            read = numbers.read(metrics)
-        except (RuntimeError, ValueError):  # more than one element: `Run.log` says which
-            read = dict(metrics)
-        self._log(read, step, None, "mean")
+        self._log(numbers.read(metrics), step, None, "mean")
 
     def log_shares(self, some: Iterable[Share], step: int | None) -> None:
         """For asynclog itself: metrics of one call, read as far as they can be, that are reduced in different ways."""
@@ -227,9 +223,11 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _current(self) -> Run | None:
-        if self._lazy.foreign:
+        run = self._lazy.run
+        if run is not None and run.is_forked:
             self._begin_anew()
-        return self._lazy.run
+            return None
+        return run
 
     def _agree(self) -> None:
         self._current()

@@ -47,7 +47,8 @@ class Stats:
 class Run:
     """Made by `asynclog.init`. Safe to use from any thread; inert in a forked child.
 
-    `project`, `name`, `dir` (of this run), `rank`, `world_size` and `mode` say what it is.
+    `project`, `name`, `dir` (of this run), `rank`, `world_size` and `mode` say what it is; `is_forked`, whether this
+    process is a forked child of the one that began the run, which takes nothing here.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Run:
         self.rank = rank
         self.world_size = world_size
         self.mode = mode
+        self.is_forked = False
         self._rows = rows
         self._notices = notices
         self._calls = Calls(rows, notices, strict=strict)
@@ -125,7 +127,7 @@ class Run:
             return self._ledger.with_late_drops(self._rows.ring.dropped)
         self.begin_finish(status, timeout)
         sender = self._sender
-        if sender is None or self._rows.closed == "after_fork":
+        if sender is None or self.is_forked:
             return Ledger(complete=sender is None, issued=0, journaled=0, pending=0)
         if not sender.done.wait(timeout + _GRACE_S):
             self._notices.add("late", "finish() gives up: the sender is stuck; what it holds stays in the ring")
@@ -155,11 +157,6 @@ class Run:
         The step closes when every rank has logged the name there or gone on: a rank that does neither calls `flush`.
         """
         return reduced(self._rows, self._sender, name, step)
-
-    @property
-    def is_forked(self) -> bool:
-        """Whether this process is a forked child of the one that began the run, which takes nothing here."""
-        return self._rows.closed == "after_fork"
 
     @property
     def stats(self) -> Stats:
@@ -207,11 +204,12 @@ class Run:
             self._calls.take_held()
             if self._rows.closed is None:
                 self._rows.close("after_finish")
-        if self._sender is not None and self._rows.closed != "after_fork":
+        if self._sender is not None and not self.is_forked:
             self._sender.finish(status, timeout)
 
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is touched from here on."""
+        self.is_forked = True
         self._notices = Notices()
         self._calls.after_fork(self._notices)
         self._rows.after_fork(self._notices)

@@ -25,7 +25,8 @@ from asynclog._lightning.reductions import Share, shares, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
-_READINGS, _REDUCED = "_asynclog_readings", "_asynclog_reduced"
+_READINGS, _REDUCED, _ALONE = "_asynclog_readings", "_asynclog_reduced", "_asynclog_alone"
+_OURS = frozenset({_READINGS, _REDUCED, _ALONE})
 
 
 def install(trainer: Any) -> bool:
@@ -46,7 +47,9 @@ def install(trainer: Any) -> bool:
 
 
 def _track(trainer: Any) -> None:
-    if trainer.world_size > 1:
+    alone = trainer.world_size == 1  # several properties deep, so looked up once
+    setattr(trainer._logger_connector, _ALONE, alone)  # noqa: SLF001 - as above
+    if not alone:
         loops = (trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop)
         for loop in (*loops, trainer.validate_loop, trainer.test_loop):
             track(loop._results)  # noqa: SLF001 - as above
@@ -103,7 +106,7 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             floats: dict[str, Any] | None = None
             for logger in trainer.loggers:
                 if hasattr(logger, "log_shares"):
-                    logger.log_shares(_shares(trainer, read, on_step=self._first_loop_iter is not None), step)
+                    logger.log_shares(_shares(self, read), step)
                 elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
                     floats = to_floats(read) if floats is None else floats
                     logger.log_metrics(metrics=floats, step=step)
@@ -137,7 +140,7 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            state = {name: value for name, value in self.__dict__.items() if name not in {_READINGS, _REDUCED}}
+            state = {name: value for name, value in self.__dict__.items() if name not in _OURS}
             return blank, (base,), state
 
         def reset_metrics(self) -> None:
@@ -150,10 +153,7 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
 
 def _read(metrics: dict[str, Any]) -> dict[str, Any] | None:
     """A copy of the metrics, read as far as no device is waited for; None when one has several elements."""
-    try:
-        read = numbers.read(metrics)
-    except (RuntimeError, ValueError):
-        return None
+    read = numbers.read(metrics)
     return read if numbers.are_single(read) else None
 
 
@@ -168,10 +168,11 @@ def _take_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # type: ignore[no-any-return]  # noqa: SLF001 - as in Lightning's
 
 
-def _shares(trainer: Any, metrics: dict[str, Any], *, on_step: bool) -> Iterable[Share]:
+def _shares(connector: Any, metrics: dict[str, Any]) -> Iterable[Share]:
     """One call's metrics by their reductions: with one rank there is none, and one call stays one row."""
-    if trainer.world_size == 1:
+    if getattr(connector, _ALONE):
         return (Share("mean", None, metrics),)
+    trainer, on_step = connector.trainer, connector._first_loop_iter is not None  # noqa: SLF001 - as above
     return shares(trainer._results, metrics, trainer.global_rank, on_step=on_step)  # noqa: SLF001 - as above
 
 

@@ -57,11 +57,6 @@ class LazyRun:
         self._early: list[Call] = []
         self._reduced: dict[str, str] = {}
 
-    @property
-    def foreign(self) -> bool:
-        """Whether this process is a forked child of the one that it was made in."""
-        return self.run is not None and self.run.is_forked
-
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
         place = frameworks.place()

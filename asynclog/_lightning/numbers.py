@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from asynclog import hosttensors
 from asynclog.values import FLOATS
 
 
 def read(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with those tensors read that are in this computer's memory: no device is waited for.
-
-    Raises RuntimeError for one of several elements.
-    """
-    tensor = sys.modules["torch"].Tensor
-    return {name: value.item() if type(value) is tensor and value.is_cpu else value for name, value in metrics.items()}
+    """A copy with those tensors read that are in this computer's memory: no device is waited for."""
+    return hosttensors.read(metrics if isinstance(metrics, dict) else dict(metrics))
 
 
 def are_single(numbers: Mapping[str, Any]) -> bool:

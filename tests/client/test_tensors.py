@@ -62,6 +62,7 @@ class Device:
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     device = Device()
     monkeypatch.setattr("asynclog.rows.snapshot", device.snapshot)
+    monkeypatch.setattr("asynclog.hosttensors.read", dict)
     monkeypatch.setattr("asynclog.sorting.is_device_tensor", lambda value: isinstance(value, torch.Tensor))
     return device
 

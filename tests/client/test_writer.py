@@ -372,11 +372,11 @@ def test_a_mapping_that_has_fewer_values_than_names_does_not_raise(
 
 
 def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asynclog import _writer, writer
+    from asynclog import _writer, compiled
 
     monkeypatch.setattr(_writer, "VERSION", 0)
     with pytest.warns(AsynclogWarning, match="install asynclog again"):
-        assert writer._compiled() is None
+        assert compiled.extension("_writer") is None
 
 
 INTERRUPTED = """
