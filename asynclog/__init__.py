@@ -107,10 +107,10 @@ def log(
         run.log(metrics, step, reduce=reduce, weight=weight)
 
 
-def define(pattern: str, *, reduce: Any, per_rank: bool = False) -> None:
+def define(pattern: str, *, reduce: Any, per_rank: bool = False, lane: str = "", own_steps: bool = False) -> None:
     """`Run.define` of the current run."""
     if (run := _current("define")) is not None:
-        run.define(pattern, reduce=reduce, per_rank=per_rank)
+        run.define(pattern, reduce=reduce, per_rank=per_rank, lane=lane, own_steps=own_steps)
 
 
 def params(values: Any) -> None:

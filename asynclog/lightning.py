@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asynclog._lightning import connector, frameworks, hparams, numbers, paths, sigterm
+from asynclog._lightning import connector, frameworks, hparams, lanes, numbers, paths, sigterm
 from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
-from asynclog._lightning.inplace import in_place
+from asynclog._lightning.inplace import epoch_name, in_place
 from asynclog._lightning.lazyrun import Call, LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
 from asynclog.notices import AsynclogWarning
@@ -26,6 +27,7 @@ from asynclog.notices import AsynclogWarning
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from asynclog._lightning.lanes import Lane
     from asynclog._lightning.reductions import Share
     from asynclog.run import Run
 
@@ -40,7 +42,8 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         name: The experiment's directory in it; "" or None for none.
         version: A number (`version_<n>`) or a directory's name; None takes the next number. One that exists goes on.
         prefix: Put before each metric's name, with a `-`.
-        backends: Names, or names with options (docs/backends.md).
+        backends: Names, a mapping of names to options, or instances of a class of your own; the option `class` is
+            where such a class is, `file.py:Class` or `package.module:Class` (docs/backends.md).
         log_graph: For TensorBoardLogger's sake: graphs come with a later release, and it says so.
         default_hp_metric: Hyperparameters that come without metrics get the final value `hp_metric` = -1.
         sub_dir: One more directory below the version's.
@@ -66,7 +69,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         version: int | str | None = None,
         prefix: str = "",
         *,
-        backends: Iterable[str] | Mapping[str, Mapping[str, Any] | None] | None = ("tensorboard", "csv"),
+        backends: Iterable[object] | Mapping[str, object] | None = ("tensorboard", "csv"),
         log_graph: bool = False,
         default_hp_metric: bool = True,
         sub_dir: str | os.PathLike[str] | None = None,
@@ -85,7 +88,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._sigterm_every = sigterm_check_every_n_steps
         self._finalize_timeout = finalize_timeout
         per_rank = (per_rank,) if isinstance(per_rank, str) else tuple(per_rank)
-        self._settings = Settings(in_place(backends, prefix), per_rank, endpoint, mode, strict)
+        self._settings = Settings(in_place(backends, prefix), per_rank, endpoint, mode, strict, epoch_name(prefix))
         self._hparams: Any = {}
         self._begin_anew()
 
@@ -95,12 +98,13 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._experiment: Experiment | None = None
         self._saved = False
         self._epochs = StepsOfEpochs()
+        self._trainer: weakref.ref[Any] | None = None
         frameworks.register(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on in the same directory, with a run object of its own."""
         state = {**self.__dict__, "_version": self.version}
-        for name in ("_lazy", "_experiment", "_saved", "_epochs"):
+        for name in ("_lazy", "_experiment", "_saved", "_epochs", "_trainer"):
             del state[name]
         return state
 
@@ -122,7 +126,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         """
         self._agree()
         for call in self._lazy.take_early():
-            self._lazy.log(self._open(), *call)
+            self._lazy.log(self._open(), call)
         if frameworks.place().rank > 0:
             return Silent()
         if self._experiment is None:
@@ -135,12 +139,13 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
-        self._log(numbers.read(metrics), step, None, "mean")
+        trainer = None if self._trainer is None else self._trainer()
+        self._log(Call(numbers.read(metrics), step, lane=lanes.around(trainer)))
 
-    def log_shares(self, some: Iterable[Share], step: int | None) -> None:
-        """For asynclog itself: metrics of one call, read as far as they can be, that are reduced in different ways."""
+    def log_shares(self, some: Iterable[Share], step: int | None, lane: Lane) -> None:
+        """For asynclog itself: metrics of one call, read as far as they can be, by their weights."""
         for share in some:
-            self._log(share.metrics, step, share.weight, share.reduce)
+            self._log(Call(share.metrics, step, share.weight, share.reduce, lane))
 
     def log_hyperparams(
         self, params: Any, metrics: Mapping[str, Any] | float | None = None, step: int | None = None
@@ -176,6 +181,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
     def attach(self, trainer: Any) -> None:
         """Take a Trainer's metrics as tensors from here on, with what is known of their reduction."""
+        self._trainer = weakref.ref(trainer)
         connector.install(trainer)
         sigterm.throttle(trainer, self._sigterm_every)
 
@@ -242,18 +248,18 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
             run = self._lazy.open(self.log_dir)
         return run
 
-    def _log(self, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
+    def _log(self, call: Call) -> None:
         run = self._current()
-        epoch = metrics.get("epoch")
-        if type(epoch) is int and step is not None:
-            self._epochs.note(tuple(metrics), epoch, step)
+        epoch = call.metrics.get("epoch")
+        if type(epoch) is int and call.step is not None:
+            self._epochs.note(tuple(call.metrics), epoch, call.step)
         if self._prefix:
-            metrics = self._prefixed(metrics)
+            call = call._replace(metrics=self._prefixed(call.metrics), reduce=self._prefixed(call.reduce))
         if run is None:
-            if not self._version_given and self._lazy.too_early(Call(metrics, step, weight, reduce)):
+            if not self._version_given and self._lazy.too_early(call):
                 return
             run = self._open()
-        self._lazy.log(run, metrics, step, weight, reduce)
+        self._lazy.log(run, call)
 
     def _prefixed(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         before = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""

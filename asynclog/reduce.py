@@ -21,10 +21,12 @@ def check_reductions(given: Any) -> tuple[str, ...]:
     raise ValueError(f"reduce is one or several of {', '.join(REDUCTIONS)}, not {given!r}")
 
 
-def definition(pattern: str, reduce: tuple[str, ...], *, per_rank: bool = False) -> bytes:
+def definition(
+    pattern: str, reduce: tuple[str, ...], *, per_rank: bool = False, lane: str = "", own_steps: bool = False
+) -> bytes:
     """A Define record. Raises ValueError when the daemon would not take it."""
     try:
-        return encode(Define(pattern, reduce, per_rank))
+        return encode(Define(pattern, reduce, per_rank, lane, own_steps))
     except ProtocolError as error:
         raise ValueError(f"pattern: {error}") from error
 

@@ -99,12 +99,17 @@ class Run:
         """
         self._rows.writer.log(metrics, step, reduce=reduce, weight=weight)
 
-    def define(self, pattern: str, *, reduce: Any, per_rank: bool = False) -> None:
+    def define(
+        self, pattern: str, *, reduce: Any, per_rank: bool = False, lane: str = "", own_steps: bool = False
+    ) -> None:
         """Say how the names that match `pattern` (as in fnmatch) are reduced, the first under the plain name.
 
-        With `per_rank` each rank's own series is kept too. Raises ValueError for anything that is no reduction.
+        With `per_rank` each rank's own series is kept too. Calls of `log()` with one of the names are in `lane`: what
+        they log is reduced apart from what other calls do. With `own_steps` their steps are not the run's, as those of
+        an evaluation that counts its own batches: such a step waits for every rank, may come again, and supersedes
+        nothing in a run that goes on. Raises ValueError for anything that is no reduction.
         """
-        record = definition(pattern, check_reductions(reduce), per_rank=per_rank)
+        record = definition(pattern, check_reductions(reduce), per_rank=per_rank, lane=lane, own_steps=own_steps)
         self._append([record], "define()")
 
     def params(self, values: Any) -> None:

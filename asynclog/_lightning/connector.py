@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from asynclog._lightning import numbers
+from asynclog._lightning import lanes, numbers
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
 from asynclog._lightning.readback import read_back
@@ -102,11 +102,13 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             if read is None:
                 to_floats(metrics)  # raises what Lightning raises
                 return
+            on_step = self._first_loop_iter is not None
             step = _take_step(trainer, read, step)
             floats: dict[str, Any] | None = None
             for logger in trainer.loggers:
                 if hasattr(logger, "log_shares"):
-                    logger.log_shares(_shares(self, read), step)
+                    lane = lanes.of_call(trainer, on_step=on_step)
+                    logger.log_shares(_shares(self, read, on_step=on_step), step, lane)
                 elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
                     floats = to_floats(read) if floats is None else floats
                     logger.log_metrics(metrics=floats, step=step)
@@ -168,11 +170,11 @@ def _take_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # type: ignore[no-any-return]  # noqa: SLF001 - as in Lightning's
 
 
-def _shares(connector: Any, metrics: dict[str, Any]) -> Iterable[Share]:
+def _shares(connector: Any, metrics: dict[str, Any], *, on_step: bool) -> Iterable[Share]:
     """One call's metrics by their reductions: with one rank there is none, and one call stays one row."""
     if getattr(connector, _ALONE):
-        return (Share("mean", None, metrics),)
-    trainer, on_step = connector.trainer, connector._first_loop_iter is not None  # noqa: SLF001 - as above
+        return (Share(None, metrics, {}),)
+    trainer = connector.trainer
     return shares(trainer._results, metrics, trainer.global_rank, on_step=on_step)  # noqa: SLF001 - as above
 
 

@@ -6,13 +6,15 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynclog._lightning import agreement, frameworks, paths
+from asynclog._lightning.lanes import STEP, Lane
 from asynclog.notices import AsynclogWarning
 from asynclog.opening import open_run
 from asynclog.reduce import literal
@@ -23,25 +25,31 @@ if TYPE_CHECKING:
 
 MOST_EARLY = 1000
 
+_DEFAULT = ("mean", STEP)
+
 
 class Call(NamedTuple):
-    """One call of `log`: numbers or tensors by name, and how they are reduced."""
+    """One call of `log`: numbers or tensors by name, how they are reduced where not by the mean, and their lane."""
 
     metrics: Mapping[str, Any]
     step: int | None
-    weight: float | None
-    reduce: str
+    weight: float | None = None
+    reduce: Mapping[str, str] = MappingProxyType({})
+    lane: Lane = STEP
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is begun with. `launch` is one for all copies of a logger, `made` when the first was made (s)."""
+    """What a run is begun with. `epoch` is a name that comes in rows of every lane. `launch` is one for all copies of a
+    logger, `made` when the first was made (s).
+    """
 
     backends: Mapping[str, Mapping[str, Any]] | None
     per_rank: tuple[str, ...]
     endpoint: str | None
     mode: str
     strict: bool
+    epoch: str
     launch: str = field(default_factory=lambda: os.urandom(8).hex() + REJOINED)
     made: float = field(default_factory=time.time)
 
@@ -55,7 +63,9 @@ class LazyRun:
         self._launch = settings.launch
         self._agreed = False
         self._early: list[Call] = []
-        self._reduced: dict[str, str] = {}
+        self._defined: dict[str, tuple[str, Lane]] = {}
+        self._said: dict[tuple[Lane, tuple[str, ...]], Mapping[str, str]] = {}
+        """calls of which nothing new is to be said"""
 
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
@@ -110,20 +120,36 @@ class LazyRun:
         early, self._early = self._early, []
         return early
 
-    def log(self, run: Run, metrics: Mapping[str, Any], step: int | None, weight: float | None, reduce: str) -> None:
-        """Log to `run`, with the reduction said before where it is not the mean that is the default."""
-        if run.world_size > 1 and (reduce != "mean" or self._reduced or self._settings.per_rank):
-            self._define(run, metrics, reduce)
-        run.log(metrics, step, weight=weight)
+    def log(self, run: Run, call: Call) -> None:
+        """Log to `run`, with how it is reduced and in which lane said before, where that is not what it is anyway."""
+        lane = call.lane if run.world_size > 1 or call.lane.own_steps else STEP
+        if lane != STEP or self._defined or (run.world_size > 1 and (call.reduce or self._settings.per_rank)):
+            kind = lane, tuple(call.metrics)
+            if self._said.get(kind) != call.reduce:
+                self._define(run, call, lane)
+                self._said[kind] = call.reduce
+        run.log(call.metrics, call.step, weight=call.weight)
 
-    def _define(self, run: Run, names: Iterable[str], reduce: str) -> None:
-        for name in names:
-            if self._reduced.get(name) == reduce:
+    def _define(self, run: Run, call: Call, lane: Lane) -> None:
+        for name in call.metrics:
+            reduce = call.reduce.get(name, "mean") if run.world_size > 1 else "mean"
+            before = self._defined.get(name)
+            wanted = reduce, self._lane(name, before, lane)
+            if before == wanted:
                 continue
             per_rank = any(fnmatchcase(name, pattern) for pattern in self._settings.per_rank)
-            if reduce != "mean" or per_rank or name in self._reduced:
-                run.define(literal(name), reduce=reduce, per_rank=per_rank)
-            self._reduced[name] = reduce
+            if wanted != _DEFAULT or per_rank or before is not None:
+                called, own_steps = wanted[1]
+                run.define(literal(name), reduce=reduce, per_rank=per_rank, lane=called, own_steps=own_steps)
+            self._defined[name] = wanted
+            if before is not None or len(self._said) >= MOST_EARLY:
+                self._said.clear()
+
+    def _lane(self, name: str, before: tuple[str, Lane] | None, lane: Lane) -> Lane:
+        """A name that comes in several lanes stays in its first, or in the training step's once it was there."""
+        if name == self._settings.epoch:
+            return STEP
+        return lane if before is None or lane == STEP else before[1]
 
     def _tell_of_earlier_run(self, log_dir: str) -> None:
         try:

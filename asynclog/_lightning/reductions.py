@@ -15,41 +15,48 @@ _SEEN, _PLANS = "_asynclog_seen", "_asynclog_plans"
 
 
 class Share(NamedTuple):
-    """Metrics of one call that are reduced in one way, with this rank's weight in a mean."""
+    """Metrics of one call that are one row: this rank's weight in their means, and how each is reduced."""
 
-    reduce: str
     weight: float | None
     metrics: dict[str, Any]
+    reduce: dict[str, str]
 
 
 def shares(results: Any, metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
-    """One call's metrics, sorted by reduction and weight. Names that no `self.log` made (epoch, say) are means.
+    """One call's metrics as rows, which is one where all means have one weight. Names that no `self.log` made (epoch,
+    say) are means.
 
     `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
     """
     if results is None:
-        return [Share("mean", None, dict(metrics))]
+        return [Share(None, dict(metrics), {})]
     if not on_step:
         return _sorted(_by_name(results, on_step=False), metrics, rank, on_step=False)
-    # A step's values have no weight: which names go together is the same at each step.
+    # A step's values have no weight: how each is reduced is the same at each step.
     plans = results.__dict__.setdefault(_PLANS, {})
     key = len(results), *metrics
     plan = plans.get(key)
     if plan is None:
-        some = _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
-        plan = plans[key] = [(share.reduce, tuple(share.metrics)) for share in some]
-    return [Share(reduce, None, {name: metrics[name] for name in names}) for reduce, names in plan]
+        plan = plans[key] = [
+            share.reduce for share in _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
+        ]
+    return [Share(None, {name: metrics[name] for name in reduce}, reduce) for reduce in plan]
 
 
 def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
-    sorted_: dict[tuple[str, float | None], dict[str, Any]] = {}
-    for name, value in metrics.items():
+    rows: dict[float | None, dict[str, str]] = {}
+    free: dict[str, str] = {}
+    for name in metrics:
         metric = known.get(name)
         if metric is not None and metric.meta.sync.rank_zero_only and rank != 0:
             continue
-        key = ("mean", None) if metric is None else _way(metric, on_step=on_step)
-        sorted_.setdefault(key, {})[name] = value
-    return [Share(reduce, weight, some) for (reduce, weight), some in sorted_.items()]
+        reduce, weight = ("mean", None) if metric is None else _way(metric, on_step=on_step)
+        # An epoch is one number on all ranks: its mean is that whatever the weights are.
+        weightless = reduce != "mean" or name == "epoch"
+        (free if weightless else rows.setdefault(weight, {}))[name] = reduce
+    first = next(iter(rows), None)
+    rows[first] = {**rows.get(first, {}), **free}
+    return [Share(weight, {name: metrics[name] for name in row}, row) for weight, row in rows.items() if row]
 
 
 def track(results: Any) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from asynclogd.lanes import RUN, Lane
 from asynclogd.metrics import Metrics, Spec, span
 from asynclogd.tables import Table
 
 _CACHED_NAMES = 1 << 20
 _CACHED_PLANS = 4096
+
+
+Metric = tuple[Lane, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,9 @@ class Share:
 
 
 class Columns:
-    """The tables of one generation. Metrics that came first in one row share a table, when they share a spec."""
+    """The tables of one generation. Metrics that came first in one row share a table, when they share a spec; in
+    another lane they have another.
+    """
 
     def __init__(self, world: int) -> None:
         self.world = world
@@ -38,10 +44,11 @@ class Columns:
         self.ticks = 0
         self._live = 0
         self._next = 0
-        self._where: dict[str, tuple[Table, int]] = {}
-        self.former: dict[str, tuple[Table, int]] = {}
+        self._where: dict[Metric, tuple[Table, int]] = {}
+        self._lanes = {RUN}
+        self.former: dict[Metric, tuple[Table, int]] = {}
         """metrics that have no table now, and where they were before a define changed them"""
-        self._plans: dict[tuple[str, ...], list[Share]] = {}
+        self._plans: dict[tuple[Lane, tuple[str, ...]], list[Share]] = {}
         self._cached_names = 0
 
     def tick(self) -> int:
@@ -49,28 +56,28 @@ class Columns:
         self.ticks += 1
         return self.ticks
 
-    def shares(self, names: tuple[str, ...], spec: Spec) -> list[Share]:
-        """Where the values of these names (all of `spec`) go; makes tables for those that are new."""
-        plan = self._plans.get(names)
+    def shares(self, names: tuple[str, ...], spec: Spec, lane: Lane) -> list[Share]:
+        """Where the values of these names (all of `spec`) in rows of `lane` go; makes tables for what is new."""
+        plan = self._plans.get((lane, names))
         if plan is None:
             if self._cached_names + len(names) > _CACHED_NAMES or len(self._plans) >= _CACHED_PLANS:
                 self._forget_plans()
             self._cached_names += len(names)
-            self._add_tables(names, spec)
-            plan = self._plans[names] = self._plan(names)
+            self._add_tables(names, spec, lane)
+            plan = self._plans[lane, names] = self._plan(names, lane)
         return plan
 
-    def _add_tables(self, names: tuple[str, ...], spec: Spec) -> None:
+    def _add_tables(self, names: tuple[str, ...], spec: Spec, lane: Lane) -> None:
         by_elder: dict[int, list[str]] = {}
         for name in names:
-            if name not in self._where:
-                former = self.former.get(name)
+            if (lane, name) not in self._where:
+                former = self.former.get((lane, name))
                 by_elder.setdefault(-1 if former is None else former[0].number, []).append(name)
         for elder, fresh in by_elder.items():
-            table = Table(self._next, tuple(fresh), spec, self.world)
+            table = Table(self._next, tuple(fresh), spec, self.world, lane)
             if elder >= 0:
                 table.elder = self.tables.get(elder)
-                table.elder_columns = np.array([self.former.pop(name)[1] for name in fresh])
+                table.elder_columns = np.array([self.former.pop((lane, name))[1] for name in fresh])
             self.put(table)
 
     def put(self, table: Table, *, retired: bool = False) -> None:
@@ -82,13 +89,14 @@ class Columns:
             return
         self._live += 1
         self.width += len(table.names)
+        self._lanes.add(table.lane)
         for column, name in enumerate(table.names):
-            self._where[name] = (table, column)
+            self._where[table.lane, name] = (table, column)
 
-    def _plan(self, names: tuple[str, ...]) -> list[Share]:
+    def _plan(self, names: tuple[str, ...], lane: Lane) -> list[Share]:
         places: dict[int, tuple[list[int], list[int]]] = {}
         for source, name in enumerate(names):
-            table, column = self._where[name]
+            table, column = self._where[lane, name]
             columns, sources = places.setdefault(table.number, ([], []))
             columns.append(column)
             sources.append(source)
@@ -103,23 +111,24 @@ class Columns:
             if self.retired(table) or all(metrics.spec(name) == table.spec for name in table.names):
                 continue
             for column, name in enumerate(table.names):
-                del self._where[name]
-                self.former[name] = (table, column)
+                del self._where[table.lane, name]
+                self.former[table.lane, name] = (table, column)
             self._unlist(table)
 
     def retired(self, table: Table) -> bool:
         """Whether the table opens no steps any more."""
-        return self._where.get(table.names[0], (None, 0))[0] is not table
+        return self._where.get((table.lane, table.names[0]), (None, 0))[0] is not table
 
     def places(self, name: str) -> Iterator[tuple[Table, int]]:
-        """The tables that hold steps of a metric and its column there, the newest first."""
-        found = self._where.get(name) or self.former.get(name)
-        while found is not None:
-            yield found
-            table, column = found
-            found = None
-            if table.elder is not None and table.elder_columns is not None:
-                found = table.elder, int(table.elder_columns[column])
+        """The tables that hold steps of a metric and its column there, of each lane the newest first."""
+        for lane in self._lanes:
+            found = self._where.get((lane, name)) or self.former.get((lane, name))
+            while found is not None:
+                yield found
+                table, column = found
+                found = None
+                if table.elder is not None and table.elder_columns is not None:
+                    found = table.elder, int(table.elder_columns[column])
 
     @property
     def retiring(self) -> bool:
@@ -135,7 +144,7 @@ class Columns:
             if self.retired(table):
                 continue
             for name in table.names:
-                del self._where[name]
+                del self._where[table.lane, name]
             self._unlist(table)
         if dropped:
             numbers = {table.number for table in dropped}

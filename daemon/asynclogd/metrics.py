@@ -11,6 +11,7 @@ import numpy as np
 
 from asynclog_proto.records import Define
 from asynclog_proto.reductions import DEFAULT
+from asynclogd.lanes import Lane
 from asynclogd.rows import Rows
 
 MAX_DEFINES = 10_000
@@ -66,6 +67,7 @@ class Metrics:
         self._wild: dict[str, tuple[int, Define, re.Pattern[str]]] = {}
         self._next = 0
         self._groups: dict[tuple[str, ...], list[Group]] = {}
+        self._lanes: dict[tuple[str, ...], Lane] = {}
         self._rank_series: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
         self._cached_names = 0
 
@@ -98,23 +100,41 @@ class Metrics:
 
     def spec(self, name: str) -> Spec:
         """How a metric is reduced."""
+        found = self._define(name)
+        return Spec() if found is None else Spec.of(found)
+
+    def lane(self, names: tuple[str, ...]) -> Lane:
+        """The lane of a row: that of the first of its names which has one. One name with steps of its own is enough."""
+        lane = self._lanes.get(names)
+        if lane is None:
+            self._count(names)
+            found = [define for define in map(self._define, names) if define is not None]
+            called = next((define.lane for define in found if define.lane), "")
+            lane = self._lanes[names] = Lane(called, any(define.own_steps for define in found))
+        return lane
+
+    def _define(self, name: str) -> Define | None:
         number, found = self._exact.get(name, (-1, None))
         for later, define, pattern in reversed(self._wild.values()):
             if later < number:
                 break
             if pattern.match(name):
-                return Spec.of(define)
-        return Spec() if found is None else Spec.of(found)
+                return define
+        return found
 
     def groups(self, names: tuple[str, ...]) -> list[Group]:
         """A row's names, sorted by spec."""
         groups = self._groups.get(names)
         if groups is None:
-            if self._cached_names + len(names) > _CACHED_NAMES or len(self._groups) >= _CACHED_GROUPS:
-                self._forget()
-            self._cached_names += len(names)
+            self._count(names)
             groups = self._groups[names] = self._sorted(names)
         return groups
+
+    def _count(self, names: tuple[str, ...]) -> None:
+        """These names are about to be cached."""
+        if self._cached_names + len(names) > _CACHED_NAMES or len(self._groups) >= _CACHED_GROUPS:
+            self._forget()
+        self._cached_names += len(names)
 
     def _sorted(self, names: tuple[str, ...]) -> list[Group]:
         columns: dict[Spec, list[int]] = {}
@@ -138,6 +158,7 @@ class Metrics:
 
     def _forget(self) -> None:
         self._groups.clear()
+        self._lanes.clear()
         self._rank_series.clear()
         self._cached_names = 0
 

@@ -41,7 +41,7 @@ class Points:
                             values that another point accounts for, like per-rank series beside a mean)
     world   world size when the steps closed
     revision    these points replace earlier ones of the same series and step: late values came in
-    holders (k, m) int32 or None: for min and max, the rank that held the value
+    holders (k, m) int32 or None: for min and max, the rank that held the value; -1 beside them
     """
 
     names: tuple[str, ...]

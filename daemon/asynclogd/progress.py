@@ -26,7 +26,9 @@ class Rank:
     joined: float
     """when its latest incarnation joined"""
     watermark: int | None = None
-    """the highest step that it has fed"""
+    """the highest step of the run that it has fed"""
+    own: int | None = None
+    """the highest step that it has fed in a lane with steps of its own"""
     fed: bool = False
     """whether its latest incarnation has fed anything"""
     suspended: bool = False
@@ -91,17 +93,23 @@ class Progress:
         self.first_join, self.first_feed, self.joining = now, None, True
         self.passed = None
 
-    def fed(self, rank: int, step: int, now: float) -> None:
-        """The rank has fed steps up to `step`."""
+    def fed(self, rank: int, step: int, now: float, *, own: bool = False) -> None:
+        """The rank has fed steps up to `step`, of the run or of a lane's own."""
         state = self.ranks[rank]
         if self.first_feed is None:
             self.first_feed = now
         state.fed = True
-        state.watermark = step if state.watermark is None else max(state.watermark, step)
+        if own:
+            state.own = step if state.own is None else max(state.own, step)
+        else:
+            state.watermark = step if state.watermark is None else max(state.watermark, step)
 
     def flush(self, rank: int, step: int) -> None:
         """The rank has nothing more for the steps up to `step`."""
         state = self.ranks[rank]
+        if state.own is not None and step <= state.own:
+            # The highest step that it logged is none of the run's, or may be: what it passes of that is sure.
+            step = min(step, -1 if state.watermark is None else state.watermark)
         state.passed = step if state.passed is None else max(state.passed, step)
         state.flushes += 1
         if state.flushes > self.flushes:
@@ -138,7 +146,7 @@ class Progress:
             state.status = status
 
     def _waited_for(self) -> list[Rank]:
-        return [state for state in self.ranks.values() if not state.status and not state.suspended]
+        return [self.ranks[rank] for rank in self.waited_for()]
 
     def low(self) -> tuple[bool, int | None]:
         """(whether steps may close at all, the lowest mark of the ranks that are waited for).
@@ -153,19 +161,23 @@ class Progress:
         known = [mark for mark in marks if mark is not None]
         return (True, min(known)) if len(known) == len(marks) else (False, None)
 
+    def waited_for(self) -> list[int]:
+        """The ranks that steps wait for."""
+        return [rank for rank, state in self.ranks.items() if not state.status and not state.suspended]
+
     def at(self, step: int) -> list[int]:
         """Ranks that are waited for and have come exactly to `step`."""
-        return [
-            rank
-            for rank, state in self.ranks.items()
-            if not state.status and not state.suspended and state.mark(self.passed) == step
-        ]
+        return [rank for rank in self.waited_for() if self.ranks[rank].mark(self.passed) == step]
 
-    def suspend_behind(self, step: int) -> None:
+    def suspend_behind(self, step: int, *, own: bool = False) -> None:
         """A deadline expired at `step`: whoever has not come so far is not waited for until it catches up, and
-        values that are held on a device since then are late when they come.
+        values that are held on a device since then are late when they come. With `own` it was one of those steps, and
+        who has none of them is not behind.
         """
         for state in self._waited_for():
+            if own:
+                state.suspended = state.own is not None and state.own < step
+                continue
             if state.watermark is None or state.watermark < step:
                 state.suspended = True
             if state.held is not None and state.held <= step:

@@ -8,20 +8,21 @@ the reducer is written to a snapshot and restored between them. At any time
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asynclog_proto import records
 from asynclog_proto.messages import REJOINED
-from asynclogd import snapshots, standing
+from asynclogd import lanes, snapshots, standing
 from asynclogd.caps import ReducerSettings
+from asynclogd.lanes import Origin
 from asynclogd.metrics import Metrics
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.progress import Progress
 from asynclogd.rows import Rows
 from asynclogd.snapshots import State
 from asynclogd.standing import Standing
-from asynclogd.tabulate import World, of_rank, plain
+from asynclogd.tabulate import World, abreast, of_rank, plain
 from asynclogd.tally import Tally, changed
 from asynclogd.window import Window
 
@@ -87,8 +88,13 @@ class Reducer:
             return
         if rank not in progress.ranks:
             self.join(rank, rank + 1, launch, now)
-        decoded = list(decoded)
-        self._tally.note_steps(said for said in decoded if isinstance(said, Rows))
+        for part in _parts(decoded):
+            self._feed(progress, rank, part, now)
+        self._settle()
+
+    def _feed(self, progress: Progress, rank: int, decoded: list[Any], now: float) -> None:
+        tables = [said for said in decoded if isinstance(said, Rows)]
+        self._tally.note_steps(rows for rows in tables if not self._metrics.lane(rows.names).own_steps)
         for said in decoded:
             if isinstance(said, Rows):
                 self._rows(progress, said, rank, now)
@@ -100,7 +106,6 @@ class Reducer:
                 progress.hold(rank, said.step)
             else:
                 self._facts(said)
-        self._settle()
 
     def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - part of the interface
         """The rank's process died, or went after its END."""
@@ -114,9 +119,8 @@ class Reducer:
         if progress is None:
             return
         progress.expire(now)
-        expired = self._window.close_overdue(now, self.settings.step_deadline)
-        if expired is not None:
-            progress.suspend_behind(expired)
+        for own, expired in self._window.close_overdue(now, self.settings.step_deadline).items():
+            progress.suspend_behind(expired, own=own)
         self._settle()
 
     def next_deadline(self) -> float | None:
@@ -166,7 +170,7 @@ class Reducer:
         return self._progress
 
     def _put(self, points: Iterable[Points]) -> None:
-        for each in points:
+        for each in abreast(points):
             rewound = self._tally.begin()
             if rewound is not None:
                 self._items.append(Rewind(rewound, each.generation))
@@ -193,22 +197,23 @@ class Reducer:
 
     def _rows(self, progress: Progress, rows: Rows, rank: int, now: float) -> None:
         self._tally.journaled += rows.values.size
-        window, metrics = self._window, self._metrics
+        window, metrics, state = self._window, self._metrics, progress.ranks[rank]
+        lane, top = metrics.lane(rows.names), int(rows.steps.max())
+        origin = Origin(rank, now, state.mark(progress.passed), state.flushes)
         for group in metrics.groups(rows.names):
             part, spec = group.of(rows), group.spec
             if spec.per_rank:
-                self._put([of_rank(spec, metrics.rank_series(part.names, rank), part, window.world)])
+                window.out.append(of_rank(spec, metrics.rank_series(part.names, rank), part, window.world))
             if spec.reductions and progress.world == 1:
-                self._put(plain(spec, part, rank, window.world))
+                window.out.extend(plain(spec, part, rank, window.world))
                 window.latest.note(part.names, int(part.steps.max()))
             elif spec.reductions:
-                window.feed(spec, part, rank, now)
-                self._collect()
-        top = int(rows.steps.max())
-        progress.fed(rank, top, now)
-        if progress.ranks[rank].suspended:
+                window.feed(spec, lane, part, origin)
+        self._collect()
+        progress.fed(rank, top, now, own=lane.own_steps)
+        if state.suspended:
             # Waiting for it again costs the lag that it has: worth it while that is well under the deadline.
-            lag = now - window.opened_at(top)
+            lag = now - window.opened_at(lane, top)
             progress.reconsider(rank, near=lag < self.settings.step_deadline / 2)
 
     def _facts(self, said: Any) -> None:
@@ -231,6 +236,8 @@ class Reducer:
         may_close, low = progress.low()
         if may_close:
             self._window.settle(low, [] if low is None else progress.at(low))
+        if not progress.joining:
+            lanes.settle(self._window, progress.waited_for(), low, progress.flushes)
         self._window.bound()
         self._collect()
         status = progress.over()
@@ -256,3 +263,14 @@ class Reducer:
         reducer._tally, reducer._metrics = state.tally, state.metrics
         reducer._progress, reducer._window = state.progress, state.window
         return reducer
+
+
+def _parts(decoded: Iterable[Any]) -> Iterator[list[Any]]:
+    """What was said, cut behind each define of steps: it holds for the rows after it."""
+    part: list[Any] = []
+    for said in decoded:
+        part.append(said)
+        if isinstance(said, records.Define) and said.own_steps:
+            yield part
+            part = []
+    yield part

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from asynclogd.lanes import Origin
+
 FREE, OPEN, KEPT = 0, 1, 2
 """A slot is free, or its step is open, or closed and kept so that late values can still be merged."""
+
+NOWHERE = np.iinfo(np.int64).min
+"""The mark of a rank that has come to no step yet."""
 
 _FIRST_CAPACITY = 16
 _LOOKS = 64
@@ -29,6 +35,10 @@ class Slots:
         """when the last of the step's values was logged"""
         self.opened = np.zeros(capacity)
         """when the step's first value came in, by the daemon's clock"""
+        self.marks = np.zeros(capacity, np.int64)
+        """how far the rank was that gave it"""
+        self.flushes = np.zeros(capacity, np.int64)
+        """how often that rank had flushed"""
         self.of_step: dict[int, int] = {}
         self.kept: deque[int] = deque()
         self.head = 0
@@ -68,13 +78,16 @@ class Slots:
             return self.capacity
         return 1 << (5 * (self.used + count) // 4).bit_length()
 
-    def open_steps(self, steps: NDArray[np.int64], now: float) -> Index:
+    def open_steps(self, steps: NDArray[np.int64], origin: Origin) -> Index:
         """Open slots for steps that have none; there must be room."""
+        now = origin.now
         slots = self._free(len(steps))
         self.steps[slots] = steps
         self.state[slots] = OPEN
         self.times[slots] = -np.inf
         self.opened[slots] = now
+        self.marks[slots] = NOWHERE if origin.mark is None else origin.mark
+        self.flushes[slots] = origin.flushes
         listed = range(slots.start, slots.stop) if isinstance(slots, slice) else slots.tolist()
         self.of_step.update(zip(steps.tolist(), listed, strict=True))
         lowest = int(steps.min())
@@ -133,6 +146,14 @@ class Slots:
         highest = int(steps.max())
         self.horizon = highest if self.horizon is None else max(self.horizon, highest)
 
+    def begin_anew(self, slots: NDArray[np.int64]) -> None:
+        """Free these slots, which are kept: their steps may be opened again."""
+        gone = set(slots.tolist())
+        self.kept = deque(slot for slot in self.kept if slot not in gone)
+        self.state[slots] = FREE
+        for step in self.steps[slots].tolist():
+            del self.of_step[step]
+
     def highest_closed(self) -> int | None:
         """The highest step that is known to be closed."""
         kept = np.flatnonzero(self.state == KEPT)
@@ -157,7 +178,7 @@ class Slots:
     def moved(self, order: NDArray[np.int64], capacity: int) -> Slots:
         """The same steps in slots 0, 1, ... of another capacity; `order` is `in_order()`."""
         fresh = Slots(capacity)
-        for field in ("steps", "times", "opened"):
+        for field in ("steps", "times", "opened", "marks", "flushes"):
             getattr(fresh, field)[: len(order)] = getattr(self, field)[order]
         fresh.fill(len(self.kept), len(order))
         fresh.horizon, fresh._peak, fresh._looks = self.horizon, self._peak, self._looks

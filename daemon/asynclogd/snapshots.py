@@ -11,6 +11,7 @@ import numpy as np
 from asynclog_proto.records import Define
 from asynclogd.caps import ReducerSettings
 from asynclogd.columns import Columns
+from asynclogd.lanes import Lane
 from asynclogd.metrics import Metrics, Spec
 from asynclogd.progress import Progress, Rank
 from asynclogd.tables import Table
@@ -37,14 +38,14 @@ def pack(state: State) -> bytes:
     fields: dict[str, Any] = {
         "version": VERSION,
         "tally": asdict(state.tally),
-        "defines": [[define.pattern, list(define.reduce), define.per_rank] for define in state.metrics.defines()],
+        "defines": [_define_fields(define) for define in state.metrics.defines()],
         "progress": None if state.progress is None else _progress_fields(state.progress),
         "world": [window.world.size, window.world.generation],
         "window": [window.open, window.late, window.closed_early],
         "latest": window.latest.fields(),
         "ticks": columns.ticks,
         "tables": [_table_fields(table, retired=columns.retired(table)) for table in columns.tables.values()],
-        "former": [[name, table.number, column] for name, (table, column) in columns.former.items()],
+        "former": [[name, table.number, column] for (_, name), (table, column) in columns.former.items()],
     }
     packed: bytes = msgpack.packb(fields, use_bin_type=True)
     return packed
@@ -68,14 +69,18 @@ def _state(fields: dict[str, Any], settings: ReducerSettings) -> State:
     tally = Tally(**fields["tally"])
     tally.launches = {launch: (generation, world) for launch, (generation, world) in tally.launches.items()}
     metrics = Metrics()
-    for pattern, reduce, per_rank in fields["defines"]:
-        metrics.define(Define(pattern, tuple(reduce), per_rank))
+    for pattern, reduce, *options in fields["defines"]:
+        metrics.define(Define(pattern, tuple(reduce), *options))
     window = Window(settings, World(*fields["world"]))
     window.open, window.late, window.closed_early = fields["window"]
     for names, step in fields.get("latest", []):
         window.latest.note(tuple(names), step)
     window.columns = _columns(fields, window.world.size)
     return State(tally, metrics, _progress(fields["progress"]), window)
+
+
+def _define_fields(define: Define) -> list[Any]:
+    return [define.pattern, list(define.reduce), define.per_rank, define.lane, define.own_steps]
 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:
@@ -100,7 +105,8 @@ def _columns(fields: dict[str, Any], world: int) -> Columns:
             table = columns.tables[each["number"]]
             table.elder = columns.tables[each["elder"]]
             table.elder_columns = np.frombuffer(each["elder_columns"], np.int64)
-    columns.former = {name: (columns.tables[number], column) for name, number, column in fields["former"]}
+    former = [(columns.tables[number], name, column) for name, number, column in fields["former"]]
+    columns.former = {(table.lane, name): (table, column) for table, name, column in former}
     columns.ticks = fields["ticks"]
     return columns
 
@@ -112,6 +118,7 @@ def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
         "number": table.number,
         "names": list(table.names),
         "spec": [list(table.spec.reductions), table.spec.per_rank],
+        "lane": [table.lane.name, table.lane.own_steps],
         "retired": retired,
         "used_at": table.used_at,
         "kept": len(slots.kept),
@@ -119,6 +126,7 @@ def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
         "steps": slots.steps[order].tobytes(),
         "times": slots.times[order].tobytes(),
         "opened": slots.opened[order].tobytes(),
+        "origins": [slots.marks[order].tobytes(), slots.flushes[order].tobytes()] if table.lane.own_steps else [],
         "cells": {name: array[order].tobytes() for name, array in table.fields.items()},
         "done": [[places[slot], mask.tobytes()] for slot, mask in table.done.items()],
         "again": [[places[slot], list(counts.items())] for slot, counts in table.again.items()],
@@ -129,7 +137,8 @@ def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
 
 def _table(fields: dict[str, Any], world: int) -> Table:
     reductions, per_rank = fields["spec"]
-    table = Table(fields["number"], tuple(fields["names"]), Spec(tuple(reductions), per_rank), world)
+    lane = Lane(*fields.get("lane", []))
+    table = Table(fields["number"], tuple(fields["names"]), Spec(tuple(reductions), per_rank), world, lane)
     steps = np.frombuffer(fields["steps"], np.int64)
     count, kept = len(steps), fields["kept"]
     table.resize(table.slots.room(count))
@@ -137,6 +146,8 @@ def _table(fields: dict[str, Any], world: int) -> Table:
     slots.steps[:count] = steps
     slots.times[:count] = np.frombuffer(fields["times"])
     slots.opened[:count] = np.frombuffer(fields["opened"])
+    if fields.get("origins"):
+        slots.marks[:count], slots.flushes[:count] = (np.frombuffer(each, np.int64) for each in fields["origins"])
     slots.fill(kept, count)
     slots.horizon = fields["horizon"]
     for name, data in fields["cells"].items():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asynclogd import ranksets
+from asynclogd.lanes import RUN, Lane, Origin
 from asynclogd.metrics import Spec
 from asynclogd.partials import PARTIALS, Cells, Entering
 from asynclogd.slots import OPEN, Index, Slots
@@ -26,10 +27,11 @@ class Table:
     and `elder_columns` says where they are in it.
     """
 
-    def __init__(self, number: int, names: tuple[str, ...], spec: Spec, world: int) -> None:
+    def __init__(self, number: int, names: tuple[str, ...], spec: Spec, world: int, lane: Lane = RUN) -> None:
         self.number = number
         self.names = names
         self.spec = spec
+        self.lane = lane
         self.series = [spec.series(index, names) for index in range(len(spec.reductions))]
         self.partials = [PARTIALS[name] for name in spec.reductions]
         self.slots = Slots()
@@ -58,12 +60,12 @@ class Table:
         """Bytes in use, as the caps count them: independent of how much is allocated for growth."""
         return TABLE_BYTES + NAME_BYTES * len(self.names) + self.slots.used * self.slot_bytes
 
-    def open_steps(self, steps: NDArray[np.int64], now: float) -> Index:
+    def open_steps(self, steps: NDArray[np.int64], origin: Origin) -> Index:
         """Open empty steps; returns their slots."""
         room = self.slots.room(len(steps))
         if room != self.slots.capacity:
             self.resize(room)
-        slots = self.slots.open_steps(steps, now)
+        slots = self.slots.open_steps(steps, origin)
         for name, array in self.fields.items():
             array[slots] = 0 if name == "bits" else self.empty[name][1]
         return slots
@@ -123,6 +125,12 @@ class Table:
         for slot, count in zip(numbers[more].tolist(), counts[more].tolist(), strict=True):
             by_rank = self.again.setdefault(slot, {})
             by_rank[rank] = by_rank.get(rank, 0) + count
+
+    def given(self, slots: NDArray[np.int64], columns: Index, rank: int) -> NDArray[np.bool_]:
+        """Of which slots the rank has given some of the columns."""
+        word, bit = ranksets.place(rank, self.word)
+        held: NDArray[np.bool_] = (self.fields["bits"][grid(slots, columns)][..., word] & bit != 0).any(-1)
+        return held
 
     def close(self, slots: NDArray[np.int64]) -> None:
         """These open slots are closed, and kept for late values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,3 +112,46 @@ def of_rank(spec: Spec, series: tuple[str, ...], rows: Rows, world: World) -> Po
         np.ones(shape, np.uint32), np.full(shape, not spec.reductions, np.uint32),
         world.size, world.generation,
     )  # fmt: skip
+
+
+def abreast(tables: Iterable[Points]) -> Iterator[Points]:
+    """Tables in their order; those that follow each other and are of the same calls of `log()`, reduced in several
+    ways, as one. They are of the same calls where their steps have the same times.
+    """
+    beside: list[Points] = []
+    for table in tables:
+        if beside and not _same_rows(beside, table):
+            yield _widened(beside)
+            beside = []
+        beside.append(table)
+    if beside:
+        yield _widened(beside)
+
+
+def _same_rows(beside: list[Points], table: Points) -> bool:
+    one = beside[0]
+    return (
+        one.revision == table.revision
+        and np.array_equal(one.steps, table.steps)
+        and np.array_equal(one.times, table.times)
+        and all(set(table.names).isdisjoint(each.names) for each in beside)
+    )
+
+
+def _widened(tables: list[Points]) -> Points:
+    if len(tables) == 1:
+        return tables[0]
+    one, holders = tables[0], None
+    if any(table.holders is not None for table in tables):
+        holders = np.concatenate([_holders(table) for table in tables], axis=1)
+    return Points(
+        tuple(name for table in tables for name in table.names), one.steps, one.times,
+        np.concatenate([table.values for table in tables], axis=1),
+        np.concatenate([table.ranks for table in tables], axis=1),
+        np.concatenate([table.logged for table in tables], axis=1),
+        one.world, one.generation, one.revision, holders,
+    )  # fmt: skip
+
+
+def _holders(table: Points) -> NDArray[np.int32]:
+    return np.full(table.values.shape, -1, np.int32) if table.holders is None else table.holders

@@ -32,7 +32,7 @@ class Tally:
     top: int | None = None
     """the highest step of this generation so far"""
     begun: bool = False
-    """this generation has put out points"""
+    """this generation has put out points, and has fed steps of the run"""
     ended: bool = False
     """the run's end has been told"""
 
@@ -46,7 +46,7 @@ class Tally:
         self.begun = False
 
     def note_steps(self, tables: Iterable[Rows]) -> None:
-        """Rows of this generation are about to be fed."""
+        """Rows of this generation, of steps of the run, are about to be fed."""
         for rows in tables:
             first, top = int(rows.steps.min()), int(rows.steps.max())
             self.first = first if self.first is None else min(self.first, first)
@@ -54,11 +54,10 @@ class Tally:
 
     def begin(self) -> int | None:
         """The generation puts out points: the step that it rewinds the run to, when it does."""
-        if self.begun:
+        if self.begun or self.first is None:
             return None
         self.begun = True
-        rewinds = self.first is not None and self.highest is not None and self.first <= self.highest
-        return self.first if rewinds else None
+        return self.first if self.highest is not None and self.first <= self.highest else None
 
 
 def changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asynclogd import caps, ranksets
 from asynclogd.caps import ReducerSettings
 from asynclogd.columns import Columns
+from asynclogd.lanes import Lane, Origin
 from asynclogd.latest import Latest
 from asynclogd.metrics import Spec
 from asynclogd.partials import Entering
@@ -42,29 +43,32 @@ class Window:
 
     # -- values enter -------------------------------------------------------------------------------------------
 
-    def feed(self, spec: Spec, rows: Rows, rank: int, now: float) -> None:
-        """Fold rows of metrics that have this spec, which reduces."""
-        for share in self.columns.shares(rows.names, spec):
+    def feed(self, spec: Spec, lane: Lane, rows: Rows, origin: Origin) -> None:
+        """Fold rows of this lane, of metrics that have this spec, which reduces."""
+        for share in self.columns.shares(rows.names, spec, lane):
             whole = isinstance(share.source, slice) and share.source == slice(None)
             part = rows if whole else rows.columns(share.source)
             share.table.used_at = self.columns.tick()
-            self._enter(share.table, share.columns, part, rank, now)
+            self._enter(share.table, share.columns, part, origin)
 
-    def _enter(self, table: Table, columns: Any, rows: Rows, rank: int, now: float) -> None:
+    def _enter(self, table: Table, columns: Any, rows: Rows, origin: Origin) -> None:
         if table.elder is not None and table.elder_columns is not None:
             theirs = table.elder.slots.lookup(rows.steps) >= 0
             if theirs.any():
-                self._enter(table.elder, table.elder_columns[columns], rows.picked(theirs), rank, now)
+                self._enter(table.elder, table.elder_columns[columns], rows.picked(theirs), origin)
                 rows = rows.picked(~theirs)
                 if not len(rows.steps):
                     return
         for part in rows.rounds():
-            self._enter_once(table, columns, part, rank, now)
+            self._enter_once(table, columns, part, origin)
 
-    def _enter_once(self, table: Table, columns: Any, rows: Rows, rank: int, now: float) -> None:
+    def _enter_once(self, table: Table, columns: Any, rows: Rows, origin: Origin) -> None:
+        rank = origin.rank
         slots = table.slots.find(rows.steps)
         if slots is None:
-            slots = self._slots(table, rows.steps, now)
+            if table.lane.own_steps:
+                self._begin_anew(table, columns, rows.steps, rank)
+            slots = self._slots(table, rows.steps, origin)
         if not isinstance(slots, slice):
             gone, late = slots < 0, table.slots.state[slots] == KEPT
             if gone.any():
@@ -81,18 +85,27 @@ class Window:
         if table.done:
             self._after_done(table, columns, slots)
 
-    def _slots(self, table: Table, steps: NDArray[np.int64], now: float) -> Any:
+    def _begin_anew(self, table: Table, columns: Any, steps: NDArray[np.int64], rank: int) -> None:
+        """Steps that are closed and that the rank gave already are those of its next evaluation."""
+        slots = table.slots.lookup(steps)
+        slots = slots[(slots >= 0) & (table.slots.state[slots] == KEPT)]
+        again = slots[table.given(slots, columns, rank)] if len(slots) else slots
+        if len(again):
+            table.slots.begin_anew(again)
+            self.columns.nbytes -= len(again) * table.slot_bytes
+
+    def _slots(self, table: Table, steps: NDArray[np.int64], origin: Origin) -> Any:
         """The steps' slots; opens those that are new. -1 for a step that was closed so long ago that it is gone."""
         slots = table.slots.lookup(steps)
         fresh = slots < 0
-        if table.slots.horizon is not None:
+        if table.slots.horizon is not None and not table.lane.own_steps:
             fresh &= steps > table.slots.horizon
         if not fresh.any():
             return slots
         self.columns.nbytes += int(np.count_nonzero(fresh)) * table.slot_bytes
         if fresh.all():
-            return table.open_steps(steps, now)
-        table.open_steps(steps[fresh], now)
+            return table.open_steps(steps, origin)
+        table.open_steps(steps[fresh], origin)
         return table.slots.lookup(steps)
 
     def _add(self, table: Table, columns: Any, slots: Any, rows: Rows, rank: int) -> None:
@@ -127,10 +140,12 @@ class Window:
     # -- steps close --------------------------------------------------------------------------------------------
 
     def settle(self, low: int | None, ranks: list[int]) -> None:
-        """Close every step under `low` (all for None), and at `low` what all of `ranks` have given."""
+        """Close every step of the run under `low` (all, and those of their own, for None), and at `low` what all of
+        `ranks` have given.
+        """
         for table in list(self.columns.tables.values()):
             slots = table.slots
-            if not slots.open or (low is not None and slots.lowest > low):
+            if not slots.open or (low is not None and (table.lane.own_steps or slots.lowest > low)):
                 continue
             ready = slots.below(low)
             slot = None if low is None else slots.of_step.get(low)
@@ -142,7 +157,7 @@ class Window:
                 slot = None
             self.close(table, ready)
             if slot is not None:
-                self._close_cells(table, slot, ranks)
+                self.close_cells(table, slot, ranks)
 
     def _ready(self, table: Table, slot: int, ranks: list[int]) -> NDArray[np.bool_]:
         needed = ranksets.of(ranks, table.word, table.words)
@@ -150,7 +165,8 @@ class Window:
         given: NDArray[np.bool_] = ((bits & needed) == needed).all(-1) & (table.fields["logged"][slot] > 0)
         return given
 
-    def _close_cells(self, table: Table, slot: int, ranks: list[int]) -> None:
+    def close_cells(self, table: Table, slot: int, ranks: list[int]) -> None:
+        """Close what all of `ranks` have given of an open step."""
         done = table.done.get(slot)
         mask = self._ready(table, slot, ranks)
         if done is not None:
@@ -193,24 +209,27 @@ class Window:
         """When the first of the open steps was opened; inf without any."""
         return min((table.slots.oldest for table in self.columns.tables.values()), default=np.inf)
 
-    def opened_at(self, step: int) -> float:
-        """When a step that is open or kept was opened; -inf when there is none."""
+    def opened_at(self, lane: Lane, step: int) -> float:
+        """When a step of a lane that is open or kept was opened; -inf when there is none."""
         found = [
             float(table.slots.opened[table.slots.of_step[step]])
             for table in self.columns.tables.values()
-            if step in table.slots.of_step
+            if table.lane == lane and step in table.slots.of_step
         ]
         return min(found, default=-np.inf)
 
-    def close_overdue(self, now: float, deadline: float) -> int | None:
-        """Close steps that were opened `deadline` seconds ago or earlier. Returns the highest of them."""
-        highest: list[int] = []
+    def close_overdue(self, now: float, deadline: float) -> dict[bool, int]:
+        """Close steps that were opened `deadline` seconds ago or earlier. Returns the highest of the run (False) and
+        of lanes with steps of their own (True), where there are any.
+        """
+        highest: dict[bool, int] = {}
         for table in self.columns.tables.values():
             if table.slots.oldest + deadline <= now:
                 slots = table.slots.overdue(now, deadline)
-                highest.append(int(table.slots.steps[slots].max()))
+                own, step = table.lane.own_steps, int(table.slots.steps[slots].max())
+                highest[own] = max(step, highest.get(own, step))
                 self.close(table, slots)
-        return max(highest, default=None)
+        return highest
 
     def bound(self) -> None:
         """Let go of tables that a define retired, once nothing in them is open, and keep the limits."""

@@ -2,7 +2,7 @@
 
     [1, layout, step, time, weight, values]   ROW     values: bin, big-endian float64, one a name
     [2, layout, [name, ...]]                  LAYOUT  the names that a row's values belong to
-    [3, pattern, {reduce, per_rank}]          DEFINE  how names that match are reduced
+    [3, pattern, {reduce, per_rank, ...}]     DEFINE  how names that match are reduced
     [4, {name: value}]                        PARAMS  hyperparameters, flat
     [5, {name: value}]                        SUMMARY final values, flat
     [6, status]                               END     the rank's stream is complete
@@ -73,11 +73,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """Names that match `pattern` (fnmatch) are reduced by `reduce`, the first under the plain name."""
+    """Names that match `pattern` (fnmatch) are reduced by `reduce`, the first under the plain name. Rows that have one
+    of them are in `lane`, and with `own_steps` their steps are not the run's.
+    """
 
     pattern: str
     reduce: tuple[str, ...]
     per_rank: bool = False
+    lane: str = ""
+    own_steps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,12 @@ def _fields(record: Record) -> list[Any]:
     if isinstance(record, Layout):
         return [LAYOUT, record.layout, list(record.names)]
     if isinstance(record, Define):
-        return [DEFINE, record.pattern, {"reduce": list(record.reduce), "per_rank": record.per_rank}]
+        options: dict[str, Any] = {"reduce": list(record.reduce), "per_rank": record.per_rank}
+        if record.lane:
+            options["lane"] = record.lane
+        if record.own_steps:
+            options["own_steps"] = True
+        return [DEFINE, record.pattern, options]
     if isinstance(record, (Params, Summary)):
         return [PARAMS if isinstance(record, Params) else SUMMARY, dict(record.values)]
     if isinstance(record, (Pass, Hold)):
@@ -231,14 +240,22 @@ def _define(pattern: Any, options: Any) -> Define:
     if not isinstance(options, dict):
         raise ProtocolError("a define has a map of options")
     # Options that this version does not know are left out, as fields of a message are: a later one may add some.
-    reduce, per_rank = options.get("reduce"), options.get("per_rank", False)
+    reduce, lane = options.get("reduce"), options.get("lane", "")
     if not isinstance(reduce, list) or not reduce or any(name not in REDUCTIONS for name in reduce):
         raise ProtocolError(f"reduce is a list of {', '.join(REDUCTIONS)}; got {wire.shown(reduce)}")
     if len(set(reduce)) != len(reduce):
         raise ProtocolError(f"reduce has each reduction once; got {wire.shown(reduce)}")
-    if not isinstance(per_rank, bool):
-        raise ProtocolError(f"per_rank is true or false, not {wire.shown(per_rank)}")
-    return Define(check_name(pattern), tuple(reduce), per_rank)
+    per_rank, own_steps = (_flag(options, option) for option in ("per_rank", "own_steps"))
+    if lane != "":
+        check_name(lane)
+    return Define(check_name(pattern), tuple(reduce), per_rank, lane, own_steps)
+
+
+def _flag(options: dict[str, Any], option: str) -> bool:
+    value = options.get(option, False)
+    if not isinstance(value, bool):
+        raise ProtocolError(f"{option} is true or false, not {wire.shown(value)}")
+    return value
 
 
 def _scalars(values: Any) -> dict[str, Scalar]:

@@ -67,7 +67,8 @@ def told(items: Iterable[Item]) -> dict[str, list[Told]]:
             continue
         for row, step in enumerate(table.steps.tolist()):
             for column, name in enumerate(table.names):
-                holder = None if table.holders is None else int(table.holders[row, column])
+                held = -1 if table.holders is None else int(table.holders[row, column])
+                holder = None if held < 0 else held
                 point = (
                     step, float(table.values[row, column]), float(table.times[row]), int(table.ranks[row, column]),
                     int(table.logged[row, column]), table.world, table.generation, table.revision, holder,

@@ -43,6 +43,7 @@ ALL_RECORDS: dict[str, records.Record] = {
     ),
     "define of one reduction": records.Define("loss", ("mean",)),
     "define of several and a series per rank": records.Define("time/*", ("mean", "min", "max"), per_rank=True),
+    "define of a lane with steps of its own": records.Define("val/*", ("mean",), lane="val_step", own_steps=True),
     "params of every type": records.Params(
         {"lr": 0.001, "layers": 12, "seed": -(1 << 63), "big": (1 << 64) - 1, "amp": True, "opt": "adam", "none": None}
     ),
