@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asynclogd.backends.base import Backend, Kind, Params, PermanentError, Points, Rewind, RunEnd, RunInfo, Summary
+from asynclogd.backends.base import (
+    Backend,
+    Kind,
+    Media,
+    Params,
+    PermanentError,
+    Points,
+    Rewind,
+    RunEnd,
+    RunInfo,
+    Summary,
+)
 from asynclogd.delivery import BrokenError, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item
@@ -21,6 +32,7 @@ Refusals = dict[tuple[int, int], str]
 
 _KINDS: dict[type[Item], Kind] = {
     Points: "points",
+    Media: "media",
     Params: "params",
     Summary: "summary",
     Rewind: "rewind",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,36 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes in the run's media store: `size` of them at `offset` of segment `segment`. `digest` is their BLAKE2b, 16
+    bytes in hex.
+    """
+
+    digest: str
+    segment: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a sound, a histogram, ... as it was encoded. `form` is the content type of the blob (media/forms.py),
+    `options` are what the rank said of it (caption, frame rate) and what the encoder found (width, height). `name` has the
+    rank in it for all ranks but 0: `name/rank3`. It accounts for one logged value.
+    """
+
+    name: str
+    step: int
+    time: float
+    kind: str
+    form: str
+    options: Mapping[str, Any]
+    blob: Blob
+    rank: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """Hyperparameters that are new or have changed, names flat."""
 
@@ -106,5 +136,5 @@ class RunEnd:
     status: str
 
 
-Item = Union[Points, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
+Item = Union[Points, Media, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
 """One entry of the order that sinks follow."""

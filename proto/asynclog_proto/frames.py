@@ -129,7 +129,12 @@ def _check_hello(hello: Hello) -> None:
     incarnation = hello.incarnation
     if not (incarnation.isascii() and incarnation.isalnum() and len(incarnation) <= MAX_INCARNATION):
         raise ProtocolError(f"Hello.incarnation: 1 to {MAX_INCARNATION} ASCII letters and digits")
-    for name, path in (("dir", hello.dir), ("ring", hello.ring or "/"), ("spool", hello.spool or "/")):
+    for name, path in (
+        ("dir", hello.dir),
+        ("ring", hello.ring or "/"),
+        ("spool", hello.spool or "/"),
+        ("outbox", hello.outbox or "/"),
+    ):
         if not path.startswith("/") or "\0" in path:
             raise ProtocolError(f"Hello.{name}: {wire.shown(path)} is not an absolute path")
     try:

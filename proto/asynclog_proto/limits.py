@@ -39,6 +39,13 @@ MAX_INCARNATION = 32
 MAX_TEXT_BYTES = 64 << 10
 """One string inside params or summary."""
 
+MAX_MEDIA_BYTES = 512 << 20
+"""One media item's body."""
+
+MAX_MEDIA_OPTIONS = 64 << 10
+MAX_SECTIONS = 16
+"""Parts of one media item's body."""
+
 MAX_DEPTH = 8
 """Nesting of a decoded value; a row has 1, a hello 4."""
 

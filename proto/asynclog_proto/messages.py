@@ -24,7 +24,7 @@ Step = int
 class Hello:
     """A stream opens, or opens again after a reconnect. Client to daemon.
 
-    `dir` is the absolute directory of all runs; `ring` and `spool` are paths on the client's node, "" when
+    `dir` is the absolute directory of all runs; `ring`, `spool` and `outbox` are paths on the client's node, "" when
     there is none; `launch` is one for all ranks that were started together (a new one begins a new
     generation of the run); `first_seq` is the oldest record that the client still holds; `backends` is None for
     the daemon's own choice.
@@ -43,6 +43,7 @@ class Hello:
     host: str
     ring: str = ""
     spool: str = ""
+    outbox: str = ""
     backends: Mapping[str, Any] | None = None
     client: str = ""
 
@@ -127,11 +128,14 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Daemon to client."""
+    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox the daemon needs
+    nothing before the position `media`. Daemon to client.
+    """
 
     TYPE: ClassVar[int] = 17
     next_seq: int
     credit: int
+    media: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,3 +97,13 @@ def ring_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:
     """A stream's ring; the run is in it as a digest, so that no name becomes a path."""
     digest = hashlib.blake2b(str(run).encode(errors="surrogateescape"), digest_size=6).hexdigest()
     return rings / f"{digest}-{rank}-{incarnation}.ring"
+
+
+def outbox_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:
+    """A stream's outbox, beside its ring."""
+    return ring_path(rings, run, rank, incarnation).with_suffix(".outbox")
+
+
+def media_path(spool: Path, number: int) -> Path:
+    """The spool's file `number` (from 1) of media bodies."""
+    return spool / f"media-{number}.seg"

@@ -8,6 +8,7 @@
     [6, status]                               END     the rank's stream is complete
     [7, step]                                 PASS    the rank has said all of the steps up to this one
     [8, step]                                 HOLD    values from this step on are still on their way; nil: no more
+    [9, name, step, time, kind, ...]          MEDIA   an image, a sound, a histogram, ... (media.py)
 
 A ROW has one form only (rows.py); the others may use any valid MessagePack form.
 """
@@ -27,6 +28,7 @@ from asynclog_proto.limits import (
     MAX_RECORD_ELEMENTS,
     MAX_TEXT_BYTES,
 )
+from asynclog_proto.media import MEDIA, Media, fields_of, media
 from asynclog_proto.reductions import REDUCTIONS
 from asynclog_proto.rows import (
     ROW,
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
-    "DEFINE", "END", "HOLD", "LAYOUT", "PAD", "PARAMS", "PASS", "ROW", "ROW_HEAD", "STATUSES", "SUMMARY",
-    "Define", "End", "Hold", "Layout", "Params", "Pass", "Record", "Row", "Scalar", "Summary",
+    "DEFINE", "END", "HOLD", "LAYOUT", "MEDIA", "PAD", "PARAMS", "PASS", "ROW", "ROW_HEAD", "STATUSES", "SUMMARY",
+    "Define", "End", "Hold", "Layout", "Media", "Params", "Pass", "Record", "Row", "Scalar", "Summary",
     "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
     "row_head", "row_size", "row_struct",
 ]  # fmt: skip
@@ -121,7 +123,7 @@ class Hold:
     step: int | None
 
 
-Record = Union[Row, Layout, Define, Params, Summary, End, Pass, Hold]  # noqa: UP007 - evaluated at run time on 3.10
+Record = Union[Row, Layout, Define, Params, Summary, End, Pass, Hold, Media]  # noqa: UP007 - evaluated at run time on 3.10
 
 
 def encode(record: Record) -> bytes:
@@ -150,6 +152,8 @@ def _fields(record: Record) -> list[Any]:
         return [PARAMS if isinstance(record, Params) else SUMMARY, dict(record.values)]
     if isinstance(record, (Pass, Hold)):
         return [PASS if isinstance(record, Pass) else HOLD, record.step]
+    if isinstance(record, Media):
+        return fields_of(record)
     assert isinstance(record, End)
     return [END, record.status]
 
@@ -292,4 +296,5 @@ _READERS: dict[int, tuple[int, Any]] = {
     END: (2, _end),
     PASS: (2, lambda step: Pass(_step(step))),
     HOLD: (2, lambda step: Hold(None if step is None else _step(step))),
+    MEDIA: (8, lambda name, step, *rest: media(check_name(name), _step(step), *rest)),
 }

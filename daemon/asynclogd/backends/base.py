@@ -19,7 +19,7 @@ ledger) is the sink's business.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,13 +27,15 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from asynclog_proto.errors import AsynclogError
-from asynclogd.points import Item, Params, Point, Points, Rewind, RunEnd, Summary
+from asynclogd.points import Blob, Item, Media, Params, Point, Points, Rewind, RunEnd, Summary
 
 __all__ = [
     "Backend",
     "BackendConfig",
+    "Blob",
     "Item",
     "Kind",
+    "Media",
     "Params",
     "PermanentError",
     "Point",
@@ -45,7 +47,7 @@ __all__ = [
     "Summary",
 ]
 
-Kind = Literal["points", "params", "summary", "rewind", "end"]
+Kind = Literal["points", "media", "params", "summary", "rewind", "end"]
 
 Position = Mapping[str, Any]
 """Where a backend durably is (a file's length, say): whatever MessagePack can hold."""
@@ -62,7 +64,8 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """The run that a backend is opened for. `dir` is the run's directory, `own_dir` the backend's own in it
-    (it exists when `open` is called).
+    (it exists when `open` is called). `read_blob` gives the bytes of a Media item's blob, from any thread; it raises
+    OSError or, for a blob that is spoiled, ProtocolError.
     """
 
     project: str
@@ -71,6 +74,7 @@ class RunInfo:
     own_dir: Path
     world: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict)
+    read_blob: Callable[[Blob], bytes] | None = None
 
 
 class Backend(ABC):
