@@ -49,7 +49,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         sub_dir: One more directory below the version's.
         per_rank: Patterns (as in fnmatch) of metrics whose series of each rank are kept too.
         sigterm_check_every_n_steps: Under DDP Lightning asks all ranks before each batch whether SIGTERM has come,
-            which waits for the device. n > 1 makes it do so each n batches.
+            which waits for the device. n > 1 makes it do so each n batches; SIGTERM has to go to all ranks then.
         finalize_timeout: Seconds that `finalize` waits at most for the files.
         endpoint: As for `asynclog.init`.
         mode: As for `asynclog.init`.

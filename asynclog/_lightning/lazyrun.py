@@ -152,10 +152,20 @@ class LazyRun:
         return lane if before is None or lane == STEP else before[1]
 
     def _tell_of_earlier_run(self, log_dir: str) -> None:
-        try:
-            written = Path(log_dir, "journal.sqlite").stat().st_mtime
-        except OSError:
-            return
-        if written < self._settings.made:
+        if self._is_of_before(Path(log_dir, "journal.sqlite")):
             text = f"{log_dir} has a run already: it goes on, and steps that are logged again replace the old ones"
-            warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=5)
+        elif self._writes_csv_there and self._is_of_before(Path(log_dir, "metrics.csv")):
+            text = f"{log_dir} has another logger's metrics.csv: it is kept as set-aside.metrics.csv"
+        else:
+            return
+        warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=5)
+
+    @property
+    def _writes_csv_there(self) -> bool:
+        return (self._settings.backends or {}).get("csv", {}).get("subdir") == "."
+
+    def _is_of_before(self, file: Path) -> bool:
+        try:
+            return file.stat().st_mtime < self._settings.made
+        except OSError:
+            return False

@@ -1,8 +1,10 @@
 """Lightning's SIGTERM check, made less often.
 
 Under DDP Lightning (2.5.2 and later) broadcasts before every batch whether rank 0 has got SIGTERM: an upload, a
-collective and a read of the device, which waits for all that was enqueued. Called each n-th batch instead, on the
-same schedule on all ranks, a SIGTERM is answered up to n batches later.
+collective and a read of the device, which waits for all that was enqueued. It is called each n-th batch instead, on the
+same schedule on all ranks. A SIGTERM that all ranks get is answered by each at the end of its batch, as before. On a
+rank that gets it alone Lightning's signal handler broadcasts too, and waits for a check of the others: between two
+checks nobody answers it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def header(columns: Sequence[str]) -> bytes:
 
 
 def encode(points: Points, columns: Sequence[str], whole: AbstractSet[str] = frozenset()) -> bytes:
-    """One line a step: numbers in their shortest form, `nan`, `inf`, and nothing where a series has no value.
+    """One line a step: numbers as Python's repr has them, and nothing where a series has no value.
 
     `columns` has all of the names' columns and `step`. Series of `whole` lose the `.0` of their integers.
     """
@@ -44,7 +44,9 @@ def encode(points: Points, columns: Sequence[str], whole: AbstractSet[str] = fro
         if name in whole:
             for row in rows:
                 row[at] = int(row[at]) if row[at].is_integer() else row[at]
-    for row, at in np.argwhere(~np.isfinite(points.values)).tolist():
+    size = np.abs(points.values)
+    # JSON has no NaN, and spells 2e-05 and 1e+16 in another way than the csv module.
+    for row, at in np.argwhere(~((size >= 1e-4) & (size < 1e16) | (size == 0.0))).tolist():
         rows[row][at] = repr(rows[row][at])
     place = {column(name): at for at, name in enumerate(points.names)}
     place["step"] = len(place)
@@ -55,9 +57,14 @@ def encode(points: Points, columns: Sequence[str], whole: AbstractSet[str] = fro
     return text + END
 
 
-def encode_cells(step: int, cells: Mapping[str, float], columns: Sequence[str]) -> bytes:
+def cell(name: str, value: float, whole: AbstractSet[str]) -> str:
+    """One value as `encode` writes it."""
+    return repr(int(value) if name in whole and value.is_integer() else value)
+
+
+def encode_cells(step: int, cells: Mapping[str, str], columns: Sequence[str]) -> bytes:
     """One line of a few cells, by column."""
-    texts = {"step": str(step), **{name: repr(value) for name, value in cells.items()}}
+    texts = {"step": str(step), **cells}
     return ",".join(texts.get(name, "") for name in columns).encode() + END
 
 
@@ -68,8 +75,8 @@ class Changes:
     columns: list[str]
     rewind: int | None = None
     """rows of this step and later ones go"""
-    revised: dict[int, dict[str, float]] = field(default_factory=dict)
-    """step -> column -> value that replaces the one there; what was found is removed from here"""
+    revised: dict[int, dict[str, str]] = field(default_factory=dict)
+    """step -> column -> cell that replaces the one there; what was found is removed from here"""
 
     def apply(self, old: Sequence[str], lines: Iterable[bytes]) -> Iterator[bytes]:
         """Lines (without their ends) under the columns `old` become lines under `columns`."""
@@ -93,20 +100,20 @@ class Changes:
             self.revised[step] = {k: v for k, v in self.revised[step].items() if k not in names}
 
     def _revise(self, cells: list[bytes], place: Mapping[str, int], step: int, found: set[str]) -> None:
-        for name, value in self.revised[step].items():
+        for name, text in self.revised[step].items():
             at = place.get(name)
             if at is not None and cells[at]:
-                cells[at] = b"" if name in found else repr(value).encode()
+                cells[at] = b"" if name in found else text.encode()
                 found.add(name)
 
 
-def revise_tables(tables: list[Points], revision: Points) -> dict[int, dict[str, float]]:
-    """Put a revision's values in the place of theirs in `tables`. What was not there: step -> column -> value."""
-    missing: dict[int, dict[str, float]] = {}
+def revise_tables(tables: list[Points], revision: Points, whole: AbstractSet[str]) -> dict[int, dict[str, str]]:
+    """Put a revision's values in the place of theirs in `tables`. What was not there: step -> column -> cell."""
+    missing: dict[int, dict[str, str]] = {}
     for step, _, values in revision.rows():
         for name, value in zip(revision.names, values, strict=True):
             if not _revise_tables(tables, step, name, value):
-                missing.setdefault(step, {})[column(name)] = value
+                missing.setdefault(step, {})[column(name)] = cell(name, value, whole)
     return missing
 
 

@@ -133,7 +133,7 @@ class CsvBackend(Backend):
         if not points.revision:
             self._tables.append(points)
             return
-        for step, cells in revise_tables(self._tables, points).items():
+        for step, cells in revise_tables(self._tables, points, self._whole).items():
             self._changes.revised.setdefault(step, {}).update(cells)
 
     def _rewind(self, step: int) -> None:

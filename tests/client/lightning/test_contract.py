@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import threading
 from argparse import Namespace
 from dataclasses import dataclass
@@ -139,11 +140,13 @@ def test_hyperparameters_of_any_kind_are_kept_as_lightning_keeps_them(params: An
         logger.log_hyperparams({"more": True})
         logger.save()
         logger.finalize("success")
-    texts = [Path(logger.log_dir, "hparams.yaml").read_text() for logger in (ours, theirs)]
-    assert texts[0].splitlines() == [line for line in texts[1].splitlines() if line != "more: true"] + [
-        "more: true"
-    ] or (texts[0].replace("more: true\n", "") == texts[1].replace("more: true\n", ""))
-    assert "more: true" in texts[0]
+    # A tensor is written with the address of a copy that Lightning makes for it: another one each time.
+    ours_text, theirs_text = (
+        re.sub(r"!!binary \|\n( +\S+\n)+", "", Path(logger.log_dir, "hparams.yaml").read_text())
+        for logger in (ours, theirs)
+    )
+    assert ours_text == theirs_text
+    assert "more: true" in ours_text
     assert scalars(ours.log_dir)["hp_metric"] == [(0, -1.0)]
 
 

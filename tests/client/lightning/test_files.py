@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asynclog import AsynclogWarning
 from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, trainer
 
 pytestmark = MARKS
@@ -101,6 +102,20 @@ def test_a_failed_fit_ends_the_run_as_failed_and_its_values_are_there(tmp_path: 
         trainer(logger).fit(model, loader())
     assert Path(logger.log_dir, "points.jsonl").read_text().splitlines()[-1] == '{"end":"failed"}'
     assert rows(logger.log_dir)[-1]["step"] == 3
+
+
+def test_another_loggers_file_in_a_version_is_set_aside_and_told(tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger
+
+    other = CSVLogger(tmp_path, version=3)
+    other.log_metrics({"a": 1.0}, 0)
+    other.save()
+    with pytest.warns(AsynclogWarning, match="another logger's metrics.csv: it is kept as set-aside.metrics.csv"):
+        logger = AsyncLogger(tmp_path, version=3)
+        logger.log_metrics({"b": 2.0}, 0)
+    logger.close()
+    assert rows(logger.log_dir) == [{"b": 2.0, "step": 0.0}]
+    assert Path(logger.log_dir, "set-aside.metrics.csv").read_text().splitlines() == ["a,step", "1.0,0"]
 
 
 def test_a_fast_dev_run_and_no_logger_leave_nothing(tmp_path: Path) -> None:

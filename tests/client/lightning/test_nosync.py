@@ -128,6 +128,23 @@ def test_the_callback_attaches_where_the_trainer_does_not_tell(tmp_path: Path) -
     assert scalars(logger.log_dir)["loss_step"]
 
 
+@pytest.mark.parametrize(("every", "checked"), [(1, [0, 1, 2, 3, 4, 5, 6]), (3, [0, 3, 6])])
+def test_lightnings_sigterm_check_is_made_as_seldom_as_asked(
+    every: int, checked: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = trainer(AsyncLogger(tmp_path, sigterm_check_every_n_steps=every))
+    loop, batches = made.fit_loop.epoch_loop, [0]
+    checks: list[int] = []
+    monkeypatch.setattr(type(loop), "_broadcast_sigterm_tensor", lambda _: checks.append(batches[-1]))
+    for _ in range(2):  # each fit begins to count anew, so that ranks agree whatever one of them did before
+        checks.clear()
+        made.logger.attach(made)
+        for batch in range(7):
+            batches.append(batch)
+            loop._broadcast_sigterm_tensor()
+        assert checks == checked
+
+
 def test_a_guard_guards(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="item on the training thread"):
         torch.tensor(1.0).as_subclass(Guarded).item()

@@ -45,7 +45,12 @@ def test_byte_for_byte_what_lightnings_logger_writes(tmp_path: Path):
     loggers = pytest.importorskip("lightning.pytorch.loggers")
     peer = loggers.CSVLogger(str(tmp_path), name="peer", version=0)
     peer.log_hyperparams({"lr": 0.001, "model": {"depth": 3, "act": "relu"}, "seed": None, "aug": True})
-    tables = [table(["loss", "acc", 'odd,"name'], range(20)), table(["val/loss", "loss"], [20, 21])]
+    extreme = [2e-5, -2.5e-6, 1e-7, 1e-30, 5e-324, 1e-4, 0.0, -0.0, 1e15, 1e16, -1.5e17, 1e22, 1e300]
+    tables = [
+        table(["loss", "acc", 'odd,"name'], range(20)),
+        table(["val/loss", "loss"], [20, 21]),
+        filled(["lr"], range(22, 22 + len(extreme)), np.array(extreme)[:, None]),
+    ]
     for points in tables:
         for step, _, values in points.rows():
             peer.log_metrics(dict(zip(points.names, values, strict=True)), step)
@@ -65,7 +70,7 @@ def test_numbers_and_blanks(tmp_path: Path):
     assert text(run).split("\r\n") == [
         "a,b,c,step",
         "1.0,nan,,0",
-        "1e22,-inf,,1",
+        "1e+22,-inf,,1",
         "-0.0,inf,,2",
         ",,0.1,3",
         "",
@@ -116,6 +121,22 @@ def test_a_revision_changes_the_cell_and_adds_no_row(tmp_path: Path):
         position=position,
     )
     assert text(run).splitlines() == ["a,b,c,step", "0.0,0.0,,0", "5.0,0.0,,1", "0.0,0.0,,2", "7.0,,,3", ",,8.0,1"]
+
+
+def test_a_revision_is_written_as_any_other_value(tmp_path: Path):
+    run, whole = info(tmp_path), CsvConfig(whole=("epoch",))
+    backend = CsvBackend(whole)
+    backend.open(run, None)
+    backend.write([filled(["epoch", "lr"], [0, 1], np.zeros((2, 2)))])
+    backend.flush()
+    backend.write([
+        filled(["epoch"], [1], np.array([[2.0]]), revision=True),
+        filled(["lr"], [1], np.array([[2e-5]]), revision=True),
+        filled(["epoch"], [3], np.array([[4.0]]), revision=True),
+    ])  # fmt: skip
+    backend.flush()
+    backend.close("")
+    assert text(run) == "epoch,lr,step\r\n0,0.0,0\r\n2,2e-05,1\r\n4,,3\r\n"
 
 
 def test_a_revision_leaves_one_value_where_a_step_came_twice(tmp_path: Path):
