@@ -139,6 +139,9 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
         Nested mappings are flattened with `/`. Without a step it is one more than the last.
         """
+        if not isinstance(metrics, Mapping):
+            self.run.log(metrics, step)  # which says what is wrong with it
+            return
         trainer = None if self._trainer is None else self._trainer()
         self._log(Call(numbers.read(metrics), step, lane=lanes.around(trainer)))
 

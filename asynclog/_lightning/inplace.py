@@ -6,12 +6,15 @@ from typing import Any
 
 from asynclog.backends import check_backends
 
+_NOT_THE_NODE = {"system/*": 0}
+"""A rate of none for the node's own metrics, which Lightning's loggers do not have."""
+
 _IN_PLACE: dict[str, dict[str, Any]] = {
-    "tensorboard": {"subdir": ".", "summary_prefix": ""},
-    "csv": {"subdir": ".", "hparams": False},
+    "tensorboard": {"subdir": ".", "summary_prefix": "", "rate_limit": _NOT_THE_NODE},
+    "csv": {"subdir": ".", "hparams": False, "rate_limit": _NOT_THE_NODE},
     "jsonl": {"subdir": "."},
 }
-"""Options that put files where Lightning's own loggers put theirs."""
+"""Options that put files where Lightning's own loggers put theirs, with what those have."""
 
 
 def epoch_name(prefix: str) -> str:
@@ -24,5 +27,13 @@ def in_place(backends: Any, prefix: str) -> dict[str, dict[str, Any]] | None:
     asked = check_backends(backends)
     if asked is None:
         return None
-    whole = {"csv": {"whole": [epoch_name(prefix)]}}
-    return {name: {**_IN_PLACE.get(name, {}), **whole.get(name, {}), **options} for name, options in asked.items()}
+    ours = {**_IN_PLACE, "csv": {**_IN_PLACE["csv"], "whole": [epoch_name(prefix)]}}
+    return {name: _joined(ours.get(name, {}), options) for name, options in asked.items()}
+
+
+def _joined(ours: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Options with those that were asked for; patterns of rates add to each other."""
+    joined = {**ours, **asked}
+    if isinstance(asked.get("rate_limit"), dict) and "rate_limit" in ours:
+        joined["rate_limit"] = {**ours["rate_limit"], **asked["rate_limit"]}
+    return joined

@@ -9,6 +9,8 @@ its order. So between two of them a bucket may give three points more.
 A bucket is due when a point of any series under the same rule is past it. A clock that jumps back by more than one
 bucket begins a bucket; one that is late by less counts for the bucket that is open.
 
+A rate of 0 shows nothing of these names: all their values are `limited`, NaN too.
+
 Accounting: a point that goes out accounts for its own logged values; those of a point that was left out are
 `limited`; those of a point in an open bucket are `held`. In = out + limited + held, always.
 """
@@ -30,16 +32,19 @@ from asynclogd.points import Points
 POINTS_PER_BUCKET = 3
 CACHED_LAYOUTS = 64
 
+_NEVER = float("inf")
+"""The length of a bucket of which nothing goes out."""
+
 
 class RateLimiter:
     """Shapes one backend's points by `rules`, {pattern: highest points per second}; no rules let all pass."""
 
     def __init__(self, rules: Mapping[str, float]) -> None:
-        """Raises ConfigError for a rate that is not above 0."""
+        """Raises ConfigError for a rate below 0."""
         for pattern, rate in rules.items():
-            if not 0 < rate < float("inf"):
-                raise ConfigError(f"{pattern!r}: a rate is above 0 points a second, not {rate!r}")
-        self._rules = [(pattern, POINTS_PER_BUCKET / rate) for pattern, rate in rules.items()]
+            if not 0 <= rate < float("inf"):
+                raise ConfigError(f"{pattern!r}: a rate is 0 or more points a second, not {rate!r}")
+        self._rules = [(pattern, POINTS_PER_BUCKET / rate if rate else _NEVER) for pattern, rate in rules.items()]
         self._columns: dict[tuple[str, ...], list[NDArray[np.intp]]] = {}
         self._held: list[Cells]
         self._due: list[Points]
@@ -59,7 +64,9 @@ class RateLimiter:
         free, *ruled = self._split(points.names)
         out = []
         for rule, columns in enumerate(ruled):
-            if len(columns):
+            if self._rules[rule][1] == _NEVER:
+                self.limited += int(points.logged[:, columns].sum())
+            elif len(columns):
                 out.append(self._shape(rule, points, columns))
         if len(free) == len(points.names):
             return [*due, points]

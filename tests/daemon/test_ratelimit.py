@@ -181,6 +181,17 @@ def test_the_first_pattern_that_matches_counts() -> None:
     assert counts == {"train/loss": 9, "train/accuracy": 2}
 
 
+def test_a_rate_of_zero_shows_nothing_and_counts_all() -> None:
+    points = table(0, k=3, names=("system/cpu", "loss"))
+    points.values[1] = np.nan
+    limiter = RateLimiter({"system/*": 0, "*": 1e9})
+    out = shaped(limiter, [points])
+    assert {name: len(cells) for name, cells in series(out).items()} == {"loss": 3}
+    assert limiter.limited == int(points.logged[:, 0].sum())
+    assert limiter.held == 0
+    assert RateLimiter({"system/*": 0}).shape(table(0, k=2, names=("system/cpu",))) == []
+
+
 def test_a_spike_survives() -> None:
     points = table(0, k=1000, names=("loss",))
     points.values[:] = 1.0
@@ -233,7 +244,7 @@ def test_a_state_that_is_none_is_refused(state: bytes) -> None:
         RateLimiter({"*": 1.0}).restore(state)
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
-def test_a_rate_has_to_be_above_zero(rate: float) -> None:
-    with pytest.raises(ConfigError, match="'loss': a rate is above 0"):
+@pytest.mark.parametrize("rate", [-1.0, math.inf, math.nan])
+def test_a_rate_is_no_less_than_zero(rate: float) -> None:
+    with pytest.raises(ConfigError, match="'loss': a rate is 0 or more"):
         RateLimiter({"loss": rate})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ def test_event_files_rows_and_hparams_equal_lightnings_own(package: str, tmp_pat
     relative = [Path(each.checkpoint_callback.best_model_path).relative_to(each.log_dir) for each in (board, ours)]
     assert relative[0] == relative[1]
     assert Path(ours.checkpoint_callback.best_model_path).is_file()
+
+
+def test_the_nodes_own_metrics_are_in_the_journal_and_not_in_lightnings_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    monkeypatch.setenv("ASYNCLOG_HOST_METRICS_ENABLED", "true")
+    monkeypatch.setenv("ASYNCLOG_HOST_METRICS_INTERVAL", "0.1")
+    shown = {"rate_limit": {"system/*": 100}}
+    logger = AsyncLogger(tmp_path, backends={"tensorboard": None, "csv": None, "jsonl": shown})
+    fit(logger)
+    lines = Path(logger.log_dir, "points.jsonl")
+    eventually(lambda: lines.is_file() and "system/" in lines.read_text(), what="the node's metrics are in a file that shows them")
+    logger.finalize("success")
+    assert not [name for name in scalars(logger.log_dir) if name.startswith("system/")]
+    assert not [name for row in rows(logger.log_dir) for name in row if name.startswith("system/")]
+    assert "loss_step" in scalars(logger.log_dir)
 
 
 def test_several_loggers_at_once_get_the_same(tmp_path: Path) -> None:
