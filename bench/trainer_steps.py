@@ -29,7 +29,10 @@ from harness import Check, Row
 
 TITLE = "What a logger adds to a step of Lightning's Trainer"
 PROCESS = Path(__file__).with_name("trainer_process.py")
-HEADER = ("20 metrics at every step", "ranks", "sync_dist", "step us", "added us", "added, by asynclog's")
+HEADER = (
+    "20 metrics at every step", "ranks", "sync_dist", "step us", "added us", "added, by asynclog's",
+    "added CPU us", "CPU, by asynclog's",
+)  # fmt: skip
 LABELS = {
     "none": "no logger",
     "csv": "CSVLogger",
@@ -56,28 +59,37 @@ def summarized(rows: Sequence[Row]) -> list[Row]:
     made = []
     for ranks in dict.fromkeys(row["ranks"] for row in rows):
         some = [row for row in rows if row["ranks"] == ranks]
-        without = statistics.median(row["without_us"] for row in some if not row["sync_dist"])
-        made.append(_row(ranks, "none", without, 0.0))
-        for contender in dict.fromkeys(row["contender"] for row in some if not row["sync_dist"]):
-            own = [row for row in some if row["contender"] == contender and not row["sync_dist"]]
+        plain = [row for row in some if not row["sync_dist"]]
+        without, without_cpu = (_median(plain, key) for key in ("without_us", "without_cpu_us"))
+        made.append(_row(ranks, "none", without, 0.0, 0.0))
+        for contender in dict.fromkeys(row["contender"] for row in plain):
+            own = [row for row in plain if row["contender"] == contender]
             added_us = statistics.median(row["step_us"] - row["without_us"] for row in own)
-            made.append(_row(ranks, contender, statistics.median(row["step_us"] for row in own), added_us))
-        synced = [row["step_us"] for row in some if row["sync_dist"]]
+            added_cpu_us = statistics.median(row["cpu_us"] - row["without_cpu_us"] for row in own)
+            made.append(_row(ranks, contender, _median(own, "step_us"), added_us, added_cpu_us))
+        synced = [row for row in some if row["sync_dist"]]
         if synced:  # in every step of its trainings: compared with those of the others
-            made.append(_row(ranks, "none", statistics.median(synced), statistics.median(synced) - without, sync=True))
+            step_us, cpu_us = _median(synced, "step_us"), _median(synced, "cpu_us")
+            made.append(_row(ranks, "none", step_us, step_us - without, cpu_us - without_cpu, sync=True))
     return made
 
 
-def _row(ranks: int, contender: str, step_us: float, added_us: float, *, sync: bool = False) -> Row:
-    numbers = {"step_us": step_us, "added_us": added_us}
+def _median(rows: Sequence[Row], key: str) -> float:
+    return float(statistics.median(row[key] for row in rows))
+
+
+def _row(ranks: int, contender: str, step_us: float, added_us: float, cpu_us: float, *, sync: bool = False) -> Row:
+    numbers = {"step_us": step_us, "added_us": added_us, "added_cpu_us": cpu_us}
     return {"ranks": ranks, "contender": contender, "label": LABELS[contender], "sync_dist": sync, **numbers}
 
 
-def added(rows: Sequence[Row], ranks: int, contender: str, *, sync_dist: bool = False) -> float | None:
-    """Microseconds that a contender adds to a step; None when it was not measured."""
+def added(
+    rows: Sequence[Row], ranks: int, contender: str, *, sync_dist: bool = False, key: str = "added_us"
+) -> float | None:
+    """Microseconds that a contender adds to a step, by the clock or with another key; None when it was not measured."""
     for row in rows:
         if (row["ranks"], row["contender"], row["sync_dist"]) == (ranks, contender, sync_dist):
-            value: float = row["added_us"]
+            value: float = row[key]
             return value
     return None
 
@@ -86,11 +98,12 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     """The table's cells; in the last column how many times what asynclog adds on as many ranks."""
     made = []
     for row in rows:
-        ours = added(rows, row["ranks"], "asynclog")
-        times = "" if row["added_us"] == 0 or not ours else f"{row['added_us'] / ours:.1f}x"
-        sync = "yes" if row["sync_dist"] else "no"
-        numbers = [harness.short(row["step_us"]), harness.short(row["added_us"])]
-        made.append([row["label"], str(row["ranks"]), sync, *numbers, times])
+        made.append([row["label"], str(row["ranks"]), "yes" if row["sync_dist"] else "no"])
+        made[-1].append(harness.short(row["step_us"]))
+        for key in ("added_us", "added_cpu_us"):
+            ours = added(rows, row["ranks"], "asynclog", key=key)
+            times = "" if row[key] == 0 or not ours else f"{row[key] / ours:.1f}x"
+            made[-1] += [harness.short(row[key]), times]
     return made
 
 
@@ -98,10 +111,13 @@ def checks(rows: Sequence[Row]) -> list[Check]:
     """The promises, as far as what they compare was measured."""
     made = []
     for ranks in sorted({row["ranks"] for row in rows}):
-        ours = added(rows, ranks, "asynclog")
-        theirs = [cost for name in ("csv", "tensorboard") if (cost := added(rows, ranks, name)) is not None]
-        if ours is not None and theirs:
-            made.append(Check(f"added over the cheapest of Lightning's, {ranks} ranks", ours / min(theirs), 1 / 5))
+        for key, what in (("added_us", "added"), ("added_cpu_us", "CPU added")):
+            ours = added(rows, ranks, "asynclog", key=key)
+            theirs = [added(rows, ranks, name, key=key) for name in ("csv", "tensorboard")]
+            costs = [cost for cost in theirs if cost is not None]
+            if ours is not None and costs:
+                promise = f"{what} over the cheapest of Lightning's, {ranks} ranks"
+                made.append(Check(promise, ours / min(costs), 1 / 5))
     ours, sync = added(rows, 2, "asynclog"), added(rows, 2, "none", sync_dist=True)
     if ours is not None and sync is not None:
         made.append(Check("reduced by the daemon over what sync_dist=True adds", ours / sync, 1 / 20))

@@ -187,6 +187,8 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     logger = AsyncLogger(tmp_path)
     with pytest.warns(AsynclogWarning, match="'a' is the text 'x': texts belong in params"):
         logger.log_metrics({"a": "x", "b": 1.0}, 0)
+    with pytest.warns(AsynclogWarning, match="takes a mapping of names to numbers, not list"):
+        logger.log_metrics([1.0], 0)  # type: ignore[arg-type]
     with pytest.warns(AsynclogWarning, match="'c' has shape \\(3,\\)"):
         logger.log_metrics({"c": torch.ones(3)}, 0)
     logger.close()

@@ -39,7 +39,10 @@ def test_the_nodes_own_metrics_are_in_the_journal_and_not_in_lightnings_files(
     logger = AsyncLogger(tmp_path, backends={"tensorboard": None, "csv": None, "jsonl": shown})
     fit(logger)
     lines = Path(logger.log_dir, "points.jsonl")
-    eventually(lambda: lines.is_file() and "system/" in lines.read_text(), what="the node's metrics are in a file that shows them")
+    eventually(
+        lambda: lines.is_file() and "system/" in lines.read_text(),
+        what="the node's metrics are in a file that shows them",
+    )
     logger.finalize("success")
     assert not [name for name in scalars(logger.log_dir) if name.startswith("system/")]
     assert not [name for row in rows(logger.log_dir) for name in row if name.startswith("system/")]
