@@ -68,7 +68,7 @@ def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(tmp_pa
     command = [sys.executable, str(SCRIPT.with_name("train_reduced.py")), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    seen = sorted(re.findall(r"seen \d \d \d\.0", done.stdout))  # two processes may write into one line
+    seen = sorted(re.findall(r"seen \d \d \d\.0", done.stdout))
     # Rank 0 alone would have gone on; the mean gets worse from the first epoch on, which is the best.
     wanted = [f"seen {rank} {epoch} {2.0 + epoch}" for rank in range(2) for epoch in range(3)]
     assert seen == wanted

@@ -66,7 +66,9 @@ def main() -> None:
     trainer.fit(model, loader(), loader())
     if len(sys.argv) > 3:
         trainer.test(model, loader(), verbose=False)
-    print("log_dir", ours.log_dir, flush=True)
+    # In one write, which another process can't get into: unbuffered, print makes several.
+    sys.stdout.write(f"log_dir {ours.log_dir}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

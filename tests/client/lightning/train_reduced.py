@@ -34,7 +34,9 @@ class Disagreeing(pl.LightningModule):
     def on_validation_end(self) -> None:
         if not self.trainer.sanity_checking:
             seen = float(self.trainer.callback_metrics["val_loss"])
-            print("seen", self.global_rank, self.current_epoch, seen, flush=True)
+            # In one write, which another process can't get into: unbuffered, print makes several.
+            sys.stdout.write(f"seen {self.global_rank} {self.current_epoch} {seen}\n")
+            sys.stdout.flush()
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
