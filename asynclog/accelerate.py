@@ -92,6 +92,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
     @guarded
     def store_init_configuration(self, values: Any) -> None:
         """Record hyperparameters, nested or not: the main process's, for all."""
+        self.start()  # Accelerate before 1.8 does not
         if self._run is not None and PartialState().is_main_process:
             self._run.params(values)
 

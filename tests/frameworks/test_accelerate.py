@@ -54,6 +54,17 @@ def test_an_instance_logs_numbers_tensors_mappings_and_texts(accelerator, tmp_pa
     assert params == {"lr": 3e-4, "model": {"layers": 2}}
 
 
+def test_hyperparameters_begin_a_run_that_nobody_started(accelerator, tmp_path: Path):
+    """As under Accelerate before 1.8, which has no `start`."""
+    from asynclog.accelerate import AsyncLogTracker
+
+    accelerator()
+    tracker = AsyncLogTracker("x", tmp_path, backends=["jsonl"])
+    tracker.store_init_configuration({"lr": 3e-4})
+    tracker.finish()
+    assert lines(only(tmp_path / "x")) == [{"params": {"lr": 3e-4}}, {"end": "success"}]
+
+
 def test_by_name_once_registered_with_options_from_init_trackers(accelerator, tmp_path: Path, monkeypatch):
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, register_tracker_class
 

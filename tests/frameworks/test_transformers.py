@@ -196,8 +196,8 @@ def test_what_cannot_be_logged_is_told_and_a_text_is_kept(trainer, callback, tmp
     from transformers import Trainer
 
     class Odd(Trainer):  # type: ignore[misc]  # transformers is not followed by mypy
-        def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-            super().log({**logs, "words": "some", "bad": [1, 2]}, start_time)
+        def log(self, logs: dict[str, Any], *more: Any) -> None:  # of 4.46: no more
+            super().log({**logs, "words": "some", "bad": [1, 2]}, *more)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -212,8 +212,8 @@ def test_a_warning_that_is_an_error_does_not_reach_the_training(trainer, callbac
     from transformers import Trainer
 
     class Odd(Trainer):  # type: ignore[misc]  # transformers is not followed by mypy
-        def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-            super().log({**logs, "bad": [1, 2]}, start_time)
+        def log(self, logs: dict[str, Any], *more: Any) -> None:  # of 4.46: no more
+            super().log({**logs, "bad": [1, 2]}, *more)
 
     trainer(tmp_path / "model", [callback()], Odd).train()
     assert losses(only(tmp_path / "logs" / "x")) == list(range(1, 9))
