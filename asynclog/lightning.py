@@ -89,7 +89,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._finalize_timeout = finalize_timeout
         per_rank = (per_rank,) if isinstance(per_rank, str) else tuple(per_rank)
         self._settings = Settings(in_place(backends, prefix), per_rank, endpoint, mode, strict, epoch_name(prefix))
-        self._hparams: Any = {}
+        self._hparams: dict[str, Any] = {}
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -160,9 +160,9 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         if frameworks.global_rank() > 0:
             return
         params = hparams.as_mapping(params)
-        self._hparams = hparams.merge(self._hparams, params)
+        self._hparams = {**self._hparams, **params}
         run = self._open()
-        run.params(hparams.unlisted(hparams.plain(params)))
+        run.params(hparams.unlisted(params))
         if metrics is None and self._default_hp_metric:
             metrics = -1.0
         if metrics is not None:

@@ -15,35 +15,45 @@ from asynclog._lightning.frameworks import PACKAGES
 FILE = "hparams.yaml"
 
 
-def as_mapping(params: Any) -> Any:
-    """Params as they are kept: a Namespace or dataclass becomes a dict, OmegaConf's containers stay."""
+def as_mapping(params: Any) -> dict[str, Any]:
+    """Params as they are kept: a dict, without OmegaConf's containers. Raises TypeError for what is no mapping."""
+    params = plain(params)
     if params is None:
         return {}
     if isinstance(params, Namespace):
         return vars(params)
     if is_dataclass(params) and not isinstance(params, type):
-        return asdict(params)
+        return {name: plain(value) for name, value in asdict(params).items()}
     if isinstance(params, Mapping):
-        return params
+        return {name: plain(value) for name, value in params.items()}
     raise TypeError(f"hyperparameters are a mapping, a Namespace or a dataclass, not {type(params).__name__}")
 
 
-def merge(known: Any, params: Any) -> Any:
-    """`known` with `params` over it; OmegaConf's once one of them is."""
-    if _is_omegaconf(params) or _is_omegaconf(known):
-        return sys.modules["omegaconf"].OmegaConf.merge(known, params)
-    return {**known, **params}
+def plain(value: Any) -> Any:
+    """The same with OmegaConf's containers, at any depth, as dicts and lists: interpolations are resolved now, while
+    the config that they point into is there.
+    """
+    omegaconf = sys.modules.get("omegaconf")
+    return value if omegaconf is None else _plain(value, omegaconf)
 
 
-def plain(params: Any) -> Any:
-    """The same in dicts and lists, interpolations resolved where they can be."""
-    if not _is_omegaconf(params):
-        return params
-    omegaconf = sys.modules["omegaconf"]
+def _plain(value: Any, omegaconf: Any) -> Any:
+    if isinstance(value, omegaconf.Container):
+        return _resolved(value, omegaconf)
+    if type(value) is dict:
+        return {name: _plain(child, omegaconf) for name, child in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_plain(child, omegaconf) for child in value)
+    if type(value) is Namespace:
+        return Namespace(**_plain(vars(value), omegaconf))
+    return value
+
+
+def _resolved(config: Any, omegaconf: Any) -> Any:
     try:
-        return omegaconf.OmegaConf.to_container(params, resolve=True)
-    except omegaconf.errors.OmegaConfBaseException:  # a value that is missing, say: no hyperparameter may raise
-        return omegaconf.OmegaConf.to_container(params, resolve=False)
+        return omegaconf.OmegaConf.to_container(config, resolve=True)
+    except omegaconf.errors.OmegaConfBaseException:  # it points nowhere, say: no hyperparameter may raise
+        return omegaconf.OmegaConf.to_container(config, resolve=False)
 
 
 def unlisted(value: Any) -> Any:
@@ -67,9 +77,11 @@ def write(directory: str, params: Any) -> None:
             saving = importlib.import_module("lightning.pytorch.core.saving")
         except ModuleNotFoundError:  # Fabric alone
             return
-    saving.save_hparams_to_yaml(Path(directory, FILE), params)
-
-
-def _is_omegaconf(value: object) -> bool:
-    omegaconf = sys.modules.get("omegaconf")
-    return omegaconf is not None and isinstance(value, omegaconf.Container)
+    file = Path(directory, FILE)
+    try:
+        saving.save_hparams_to_yaml(file, params)
+    except Exception as error:
+        # Where OmegaConf is installed a text like "${x" breaks its grammar, in a plain dict too.
+        if type(error).__module__.partition(".")[0] != "omegaconf":
+            raise
+        saving.save_hparams_to_yaml(file, params, use_omegaconf=False)
