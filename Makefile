@@ -10,7 +10,7 @@ ARGS   ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest other-pythons bench lock clean
+.PHONY: help install demo test lint format pytest other-pythons oldest-lightning bench lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 demo: install ## train on the digits with two ranks, then show where everything went
 	./examples/demo.sh $(ARGS)
 
-test: lint pytest other-pythons ## everything that CI runs: lint, tests, the other Pythons
+test: lint pytest other-pythons oldest-lightning ## everything that CI runs: lint, tests, other Pythons, oldest Lightning
 
 lint: install ## ruff, formatting, mypy --strict, imports
 	@echo "== ruff";         ruff check
@@ -56,6 +56,9 @@ pytest: install ## the tests alone; ARGS='-k ring -x' goes to pytest
 other-pythons: install ## tests that need no torch, on each other Python that this machine has
 	.ci/other-pythons
 
+oldest-lightning: install ## what a Trainer asks of a logger, with the oldest Lightning that pyproject.toml promises
+	.ci/oldest-lightning
+
 bench: $(VENV)/.installed-bench ## the benchmarks, each with its table
 	@set -e; for name in $(BENCH); do echo "== bench/$$name.py"; python "bench/$$name.py" $(ARGS); done
 
@@ -64,5 +67,5 @@ lock: $(VENV)/.installed-bench ## write constraints.txt from .venv as it is now
 	mv .constraints.new constraints.txt
 
 clean: ## remove what make and the tools made
-	rm -rf $(VENV) .venv-3.* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-out
+	rm -rf $(VENV) .venv-3.* .venv-oldest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
