@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,15 +120,10 @@ def test_a_lightning_that_has_changed_goes_its_own_way_with_one_warning(
 
 
 def test_the_callback_attaches_where_the_trainer_does_not_tell(tmp_path: Path) -> None:
-    from lightning.pytorch import Trainer
-
     from asynclog.lightning import AsyncLogging
 
     logger = AsyncLogger(tmp_path)
-    silent: dict[str, Any] = {"enable_autolog_hparams": False}
-    if silent.keys() - inspect.signature(Trainer).parameters.keys():  # before 2.6 a Trainer tells in any case
-        silent = {}
-    made = trainer(logger, **silent, callbacks=[AsyncLogging()], enable_checkpointing=False)
+    made = trainer(logger, enable_autolog_hparams=False, callbacks=[AsyncLogging()], enable_checkpointing=False)
     made.fit(guarded_module(), loader(), loader(16))
     assert scalars(logger.log_dir)["loss_step"]
 
