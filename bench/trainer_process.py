@@ -114,6 +114,8 @@ def fit(contender: str, directory: Path, steps: int, *, sync_dist: bool) -> Stop
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, barebones=False,
     )  # fmt: skip
     trainer.fit(Model(sync_dist=sync_dist), torch.utils.data.DataLoader(data, batch_size=BATCH))
+    if contender == "asynclog":
+        trainer.logger.close()  # as the end of the process would: it goes on after a fit, and so would its thread
     return watch
 
 
