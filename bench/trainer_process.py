@@ -106,16 +106,16 @@ def logger_of(contender: str, directory: Path) -> Any:
 def fit(contender: str, directory: Path, steps: int, *, sync_dist: bool) -> Stopwatch:
     """Train once."""
     torch.manual_seed(0)
-    watch = Stopwatch()
+    watch, logger = Stopwatch(), logger_of(contender, directory)
     data = torch.utils.data.TensorDataset(torch.randn(BATCH * (steps + 1) * world(), WIDTH))
     trainer = Trainer(
         accelerator="cpu", devices=world(), strategy="ddp" if world() > 1 else "auto",
-        logger=logger_of(contender, directory), callbacks=[watch], max_steps=steps, max_epochs=-1, log_every_n_steps=1,
+        logger=logger, callbacks=[watch], max_steps=steps, max_epochs=-1, log_every_n_steps=1,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, barebones=False,
     )  # fmt: skip
     trainer.fit(Model(sync_dist=sync_dist), torch.utils.data.DataLoader(data, batch_size=BATCH))
     if contender == "asynclog":
-        trainer.logger.close()  # as the end of the process would: it goes on after a fit, and so would its thread
+        logger.close()  # as the end of the process would: it goes on after a fit, and so would its thread
     return watch
 
 
