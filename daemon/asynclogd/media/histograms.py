@@ -1,0 +1,103 @@
+"""Histograms as TensorBoard's HistogramProto has them. Source: torch/utils/tensorboard/summary.py, make_histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from asynclogd.media import wishes
+from asynclogd.media.bins import check_rule, given_edges, thinned, trimmed
+from asynclogd.media.body import Array, Body, counted, nonfinite, shown
+from asynclogd.media.forms import HISTOGRAM, Encoded, UnfitError
+from asynclogd.media.limits import MAX_BINS, check_count
+
+_CHUNK = 1 << 22
+"""Values that are float64 at a time."""
+
+_MOST_AT_ONCE = 1 << 25
+"""Values for a rule that has to see all of them."""
+
+
+def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
+    """Of values of any shape, or of bins that were counted before (sections stats, edges, counts)."""
+    if "values" not in body:
+        return _counted_before(body, options)
+    values = body.array("values").reshape(-1)
+    if not values.size:
+        raise UnfitError(f"a histogram of {shown(values)} values; at least one is accepted")
+    lost = nonfinite(values)
+    if lost == values.size:
+        raise UnfitError(f"a histogram of {lost} values, none of which is finite")
+    counts, edges = _counts(values, options.get("bins"))
+    if options.get("max_bins") is not None:
+        counts, edges = thinned(counts, edges, wishes.whole(options, "max_bins", MAX_BINS, 1, MAX_BINS))
+    if not counts.any():
+        raise UnfitError(f"no value of {shown(values)} lies in a bin; they reach from {edges[0]:g} to {edges[-1]:g}")
+    counts, limits = trimmed(counts, edges)
+    return _encoded(_stats(values), limits, counts, lost)
+
+
+def _counts(values: Array, bins: Any) -> tuple[Array, Array]:
+    """Counts (n,) and edges (n + 1,)."""
+    edges = given_edges(bins)
+    if edges is not None:
+        counts = np.zeros(len(edges) - 1, np.int64)
+        for piece in _pieces(values, _CHUNK):
+            counts += np.histogram(piece, bins=edges)[0]
+        return counts, edges
+    check_count(f"values for bins={bins!r}", values.size, _MOST_AT_ONCE)
+    (whole,) = _pieces(values, _MOST_AT_ONCE)
+    check_rule(bins, whole)
+    try:
+        return np.histogram(whole, bins=bins)
+    except ValueError as error:  # a range beyond float64
+        raise UnfitError(f"bins={bins!r} of {shown(values)}: {error}") from None
+
+
+def _pieces(values: Array, size: int) -> Iterator[Array]:
+    """What is finite of `values`, in order, as float64."""
+    for at in range(0, values.size, size):
+        piece = values[at : at + size].astype(np.float64)
+        yield piece[np.isfinite(piece)]
+
+
+def _stats(values: Array) -> list[float]:
+    """min, max, num, sum, sum of squares of what is finite."""
+    least, most, count, total, squares = np.inf, -np.inf, 0, 0.0, 0.0
+    with np.errstate(over="ignore"):
+        for piece in _pieces(values, _CHUNK):
+            if piece.size:
+                least, most = min(least, piece.min()), max(most, piece.max())
+                total, squares = total + piece.sum(), squares + piece.dot(piece)
+                count += piece.size
+    return [least, most, count, total, squares]
+
+
+def _counted_before(body: Body, options: Mapping[str, Any]) -> Encoded:
+    """`trim`: without empty bins at the ends, for whoever counts into bins that reach far beyond the values."""
+    stats = body.array("stats", dims=1, axes="(5,)").astype(np.float64)
+    edges = body.array("edges", dims=1, axes="(n,)").astype(np.float64)
+    counts = body.array("counts", dims=1, axes="(n,)").astype(np.float64)
+    if stats.size != 5 or edges.size != counts.size or not counts.size:
+        raise UnfitError(
+            f"a histogram of {stats.size} stats, {edges.size} edges and {counts.size} counts; 5 (min, max, num, sum,"
+            " sum of squares), n upper edges and n counts are accepted"
+        )
+    check_count("bins", counts.size, MAX_BINS)
+    lost = wishes.whole(options, "nonfinite", 0, 0, 1 << 53)
+    if stats[2] <= 0:
+        raise UnfitError(f"a histogram of no finite value ({lost} were not)")
+    if nonfinite(counts) or nonfinite(edges) or counts.min() < 0 or np.any(np.diff(edges) < 0):
+        raise UnfitError("a histogram's edges rise, its counts are not negative, and both are finite")
+    if options.get("trim") and counts.any():
+        (filled,) = np.nonzero(counts)
+        kept = slice(max(0, filled[0] - 1), filled[-1] + 1)
+        edges, counts = edges[kept], counts[kept]
+    return _encoded(stats.tolist(), edges, counts, lost)
+
+
+def _encoded(stats: list[float], limits: Array, counts: Array, lost: int) -> Encoded:
+    data = np.concatenate([stats, limits, counts]).astype("<f8").tobytes()
+    return Encoded(HISTOGRAM, data, {"n": len(counts), **counted(lost)})
