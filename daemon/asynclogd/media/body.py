@@ -91,9 +91,12 @@ def _array(section: Section, data: memoryview) -> Array:
         wide <<= np.uint32(16)
         return wide.view(np.float32).reshape(section.shape)
     if section.dtype == "bool":
-        return (np.frombuffer(data, np.uint8) != 0).reshape(section.shape)
+        bits: Array = np.frombuffer(data, np.uint8) != 0
+        return bits.reshape(section.shape)
     found: Array = np.frombuffer(data, _TYPES[section.dtype]).reshape(section.shape)
-    return found if sys.byteorder == "little" else np.asarray(found, found.dtype.newbyteorder("="))
+    if sys.byteorder == "little":
+        return found
+    return found.astype(found.dtype.newbyteorder("="))
 
 
 def shown(array: Array) -> str:
