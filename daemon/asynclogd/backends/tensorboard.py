@@ -65,7 +65,7 @@ class TensorBoardConfig(BackendConfig, frozen=True):
 
 
 class TensorBoardBackend(Backend):
-    """Scalars as float32 (what event files hold; larger values become infinite), params in HParams, media in their tabs."""
+    """Scalars as float32 (what event files hold; larger ones are infinite), params in HParams, media in their tabs."""
 
     kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
     Config = TensorBoardConfig

@@ -73,6 +73,7 @@ def _sprite(body: Body, count: int) -> bytes:
     if channels not in (1, 3):
         raise UnfitError(f"label_images of {channels} channels; 1 or 3 are accepted, axes (N, C, H, W)")
     columns = math.ceil(count**0.5)
+    check_pixels("a label image", height, width)
     check_pixels("a sprite", columns * max(height, width), columns * width)
     # SummaryWriter multiplies in float64 here, and bytes by 255 too, which makes them white: those stay.
     pixels, _ = as_bytes(body.array("label_images"), through=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -51,7 +52,9 @@ def _counts(values: Array, bins: Any) -> tuple[Array, Array]:
     (whole,) = _pieces(values, _MOST_AT_ONCE)
     check_rule(bins, whole)
     try:
-        return np.histogram(whole, bins=bins)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # "stone" says that it could do better
+            return np.histogram(whole, bins=bins)
     except ValueError as error:  # a range beyond float64
         raise UnfitError(f"bins={bins!r} of {shown(values)}: {error}") from None
 
