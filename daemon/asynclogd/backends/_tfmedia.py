@@ -48,7 +48,7 @@ def _image(item: Media, data: bytes) -> list[bytes]:
     content = summary_pb2.Summary.Image(
         height=height, width=width, colorspace=about["channels"], encoded_image_string=data
     )
-    return [_value(item, image=content)]
+    return [_value(item, image=content, **_described(item, "images"))]
 
 
 def _audio(item: Media, data: bytes) -> list[bytes]:
@@ -61,7 +61,7 @@ def _audio(item: Media, data: bytes) -> list[bytes]:
         encoded_audio_string=data,
         content_type=item.form,
     )
-    return [_value(item, audio=content)]
+    return [_value(item, audio=content, **_described(item, "audio"))]
 
 
 def _histogram(item: Media, data: bytes) -> list[bytes]:
@@ -130,11 +130,11 @@ def _graph(item: Media, data: bytes) -> list[bytes]:
 
 def _text(item: Media, data: bytes) -> list[bytes]:
     """Markdown, and HTML, of which TensorBoard's text tab shows what it takes for safe."""
-    return [text(item.name, data.decode("utf-8", "replace"))]
+    return [text(_utf8(item.name), data.decode("utf-8", "replace"))]
 
 
 def _json(item: Media, data: bytes) -> list[bytes]:
-    return _layout(item, data) if item.kind == "layout" else [text(item.name, table_text(data))]
+    return _layout(item, data) if item.kind == "layout" else [text(_utf8(item.name), table_text(data))]
 
 
 def _layout(item: Media, data: bytes) -> list[bytes]:
@@ -160,7 +160,7 @@ def _layout(item: Media, data: bytes) -> list[bytes]:
 
 
 def _file(item: Media, data: bytes) -> list[bytes]:
-    return [text(item.name, file_text(item.options, len(data)))]
+    return [text(_utf8(item.name), file_text(item.options, len(data)))]
 
 
 _WRITERS: Mapping[str, Callable[[Media, bytes], list[bytes]]] = MappingProxyType({
@@ -183,9 +183,20 @@ def _value(item: Media, tag: str | None = None, **content: Any) -> bytes:
     from tensorboard.compat.proto import summary_pb2
 
     value = summary_pb2.Summary.Value(tag=_utf8(item.name if tag is None else tag), **content)
-    if caption := item.options.get("caption"):
-        value.metadata.summary_description = _utf8(str(caption))
     return _tfevents.message(5, _tfevents.message(1, value.SerializeToString()))
+
+
+def _described(item: Media, plugin: str) -> dict[str, Any]:
+    """Metadata with the caption, where there is one: SummaryWriter's pictures have no metadata."""
+    caption = item.options.get("caption")
+    if not caption:
+        return {}
+    from tensorboard.compat.proto import summary_pb2
+
+    metadata = _plugin(plugin)
+    metadata.summary_description = _utf8(str(caption))
+    metadata.data_class = summary_pb2.DATA_CLASS_BLOB_SEQUENCE  # else TensorBoard's data server makes its own
+    return {"metadata": metadata}
 
 
 def _plugin(name: str, about: Any = None) -> Any:

@@ -38,8 +38,8 @@ def pictures(draw: st.DrawFn) -> tuple[np.ndarray, str]:
     if "N" not in dataformats and "C" in dataformats:
         shape[dataformats.index("C")] = draw(st.integers(1, 4))
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
-    values = {"elements": st.floats(-0.5, 1.5, width=16)} if dtype.kind == "f" else {}
-    return draw(hnp.arrays(dtype, shape, **values)), draw(st.sampled_from([dataformats, dataformats.lower()]))
+    values = st.floats(-0.5, 1.5, width=16) if dtype.kind == "f" else None
+    return draw(hnp.arrays(dtype, tuple(shape), elements=values)), draw(st.sampled_from([dataformats, dataformats.lower()]))
 
 
 class TestBesideSummaryWriter:
