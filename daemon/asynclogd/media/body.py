@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asynclog_proto.media import Section
+from asynclog_proto.media import DTYPES, Section
 from asynclogd.media.forms import UnfitError
 
 Array = NDArray[Any]
@@ -63,6 +63,19 @@ class Body:
         self.shape(role, dims=dims, axes=axes)
         return _array(*self._section(role))
 
+    def pieces(self, role: str, size: int) -> Iterator[Array]:
+        """The array's elements in order, `size` at a time: what bfloat16 and products take is taken for one piece."""
+        section, data = self._section(role)
+        self.shape(role)
+        step = size * DTYPES[section.dtype]
+        for at in range(0, len(data), step):
+            piece = data[at : at + step]
+            yield _array(Section(role, section.dtype, (len(piece) // DTYPES[section.dtype],)), piece)
+
+    def dtype(self, role: str) -> str:
+        """What the record says."""
+        return self._section(role)[0].dtype
+
     def text(self, role: str) -> str:
         """The section as text. Raises UnfitError when it is none, or no UTF-8."""
         section, data = self._section(role)
@@ -114,7 +127,6 @@ def nonfinite(array: Array) -> int:
     return array.size - int(np.count_nonzero(np.isfinite(array))) if is_float(array) else 0
 
 
-def counted(array: Array | int) -> dict[str, int]:
+def counted(lost: int) -> dict[str, int]:
     """The option that says how many were not finite; none when all were."""
-    found = array if isinstance(array, int) else nonfinite(array)
-    return {"nonfinite": found} if found else {}
+    return {"nonfinite": lost} if lost else {}

@@ -51,7 +51,8 @@ def _check_shapes(labels: Array, predictions: Array, weights: Array) -> None:
 
 def _curve(labels: Array, predictions: Array, weights: Array, thresholds: int) -> Array:
     """Predictions beyond [0, 1] are in no bucket, as in SummaryWriter's curve."""
-    buckets = np.floor(predictions * (thresholds - 1))
+    with np.errstate(over="ignore"):
+        buckets = np.floor(predictions * (thresholds - 1)).astype(np.float64)
     span = (0, thresholds - 1)
     hits, _ = np.histogram(buckets, bins=thresholds, range=span, weights=labels * weights)
     misses, _ = np.histogram(buckets, bins=thresholds, range=span, weights=(1.0 - labels) * weights)

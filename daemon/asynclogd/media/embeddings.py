@@ -76,7 +76,7 @@ def _sprite(body: Body, count: int) -> bytes:
     check_pixels("a label image", height, width)
     check_pixels("a sprite", columns * max(height, width), columns * width)
     # SummaryWriter multiplies in float64 here, and bytes by 255 too, which makes them white: those stay.
-    pixels, _ = as_bytes(body.array("label_images"), through=np.float64)
+    pixels, _ = as_bytes(body, "label_images", through=np.float64)
     placed = grid(pixels, columns)
     square = np.zeros((max(columns * width, len(placed)), placed.shape[1], 3), np.uint8)
     square[: len(placed)] = placed

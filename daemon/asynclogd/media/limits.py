@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from asynclogd.media.forms import UnfitError
 
-MAX_PIXELS = 64_000_000
-"""Of one picture, a grid or a sprite, and of all frames of a video."""
+MAX_PIXELS = 64 << 20
+"""Of one picture, a grid, a sprite or a frame."""
 
 MAX_FRAMES = 10_000
+MAX_VIDEO_PIXELS = 256 << 20
+"""Of all frames: four minutes of 512 x 512 at 4 a second."""
+
 MAX_SIDE = 65_500
 """Pixels. What a GIF can say, and what browsers show."""
 
 MAX_BOXES = 10_000
-MAX_CHANNELS = 16
+MAX_CHANNELS = 32
 """Of a sound."""
 
 MAX_SAMPLES = 100_000_000
 """Of a sound, over all channels: 200 MB of WAV, 38 minutes of mono at 44.1 kHz."""
 
-MAX_BINS = 65_536
+MAX_BINS = 1 << 20
 MAX_CELLS = 1_000_000
 """Of a table."""
 
@@ -32,10 +35,11 @@ def check_pixels(what: str, height: int, width: int, count: int = 1) -> None:
         raise UnfitError(f"{what} of {height} x {width} pixels is empty")
     if max(height, width) > MAX_SIDE:
         raise UnfitError(f"{what} of {height} x {width} pixels; a side of at most {MAX_SIDE} is accepted")
-    if height * width * count > MAX_PIXELS:
-        frames = f", {count} times" if count > 1 else ""
-        most = MAX_PIXELS // 1_000_000
-        raise UnfitError(f"{what} of {height} x {width} pixels{frames}; {most} megapixels in all are accepted")
+    if height * width > MAX_PIXELS:
+        raise UnfitError(f"{what} of {height} x {width} pixels; {MAX_PIXELS // 10**6} megapixels are accepted")
+    if height * width * count > MAX_VIDEO_PIXELS:
+        most = f"{MAX_VIDEO_PIXELS // 10**6} megapixels in all frames are accepted"
+        raise UnfitError(f"{what} of {count} frames of {height} x {width} pixels; {most}")
 
 
 def check_count(what: str, found: int, most: int) -> None:

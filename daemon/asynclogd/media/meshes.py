@@ -26,7 +26,7 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     with np.errstate(over="ignore"):
         found = {"vertices": vertices.astype("<f4")}
     if "colors" in body:
-        found["colors"] = _colors(_threes(body, "colors"), vertices)
+        found["colors"] = _colors(body, vertices)
     if "faces" in body:
         found["faces"] = _faces(_threes(body, "faces"), vertices)
     sections = [f"{role}:{part.dtype.name}:{','.join(map(str, part.shape))}" for role, part in found.items()]
@@ -43,11 +43,12 @@ def _threes(body: Body, role: str) -> Array:
     return found
 
 
-def _colors(colors: Array, vertices: Array) -> Array:
+def _colors(body: Body, vertices: Array) -> Array:
+    colors = _threes(body, "colors")
     if colors.shape != vertices.shape:
         raise UnfitError(f"colors of {shown(colors)} for vertices of {shown(vertices)}; one each is accepted")
     if is_float(colors):
-        return as_bytes(colors)[0]
+        return as_bytes(body, "colors")[0]
     if colors.min() < 0 or colors.max() > 255:
         raise UnfitError(
             f"colors from {colors.min()} to {colors.max()}; integers in 0..255 or floats in 0..1 are accepted"

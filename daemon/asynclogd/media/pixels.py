@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from asynclogd.media.body import Array, nonfinite
+from asynclogd.media.body import Array, Body, nonfinite
 from asynclogd.media.forms import UnfitError
 from asynclogd.media.limits import check_pixels
 
@@ -19,23 +19,23 @@ _CHANNELS = {1: 3, 2: 2, 3: 3, 4: 4}
 """Grey is written as RGB, as SummaryWriter does."""
 
 
-def as_bytes(values: Array, *, through: type[np.floating] = np.float32) -> tuple[Array, int]:
+def as_bytes(body: Body, role: str, *, through: type[np.floating] = np.float32) -> tuple[Array, int]:
     """uint8 as it is; all else times 255, clipped to 0..255, its fraction cut off. `through` is the product's dtype.
 
     Infinities are clipped like other large values; NaN becomes 0, for what it becomes without that is left to the
-    CPU. Returns the bytes in the shape of `values`, and how many values were not finite.
+    CPU. Returns the bytes in the section's shape, and how many values were not finite.
     """
-    if values.dtype == np.uint8:
-        return values, 0
-    out, lost = np.empty(values.shape, np.uint8), 0
-    source, target = values.reshape(-1), out.reshape(-1)
-    for at in range(0, source.size, _CHUNK):  # in pieces: the product takes 4 to 8 times the memory of its bytes
-        piece = source[at : at + _CHUNK]
+    if body.dtype(role) == "uint8":
+        return body.array(role), 0
+    out, lost, at = np.empty(body.shape(role), np.uint8), 0, 0
+    flat = out.reshape(-1)
+    for piece in body.pieces(role, _CHUNK):  # the product takes 4 to 8 times the memory of its bytes
         lost += nonfinite(piece)
         with np.errstate(over="ignore", invalid="ignore"):
             product = piece.astype(through) * through(255)
         product[np.isnan(product)] = 0
-        target[at : at + _CHUNK] = product.clip(0, 255).astype(np.uint8)
+        flat[at : at + piece.size] = product.clip(0, 255).astype(np.uint8)
+        at += piece.size
     return out, lost
 
 

@@ -267,7 +267,11 @@ def test_a_rewind_supersedes_images(tmp_path: Path, store: Store) -> None:
 @pytest.mark.parametrize("name", ["ünï/code name", "a" * 500, "lone \udcff surrogate"], ids=["unicode", "long", "lone"])
 def test_awkward_names(tmp_path: Path, store: Store, name: str) -> None:
     run = store.run(tmp_path)
-    parts = [("image", {"image": PICTURE}), ("text", {"text": "t"}), ("mesh", {"vertices": POINTS})]
+    parts: list[tuple[str, dict[str, Any]]] = [
+        ("image", {"image": PICTURE}),
+        ("text", {"text": "t"}),
+        ("mesh", {"vertices": POINTS}),
+    ]
     written(run, *(store.item(name, kind, **part) for kind, part in parts))
     tag = name.replace("\udcff", "?")
     assert {value.tag for _, value in values(run.own_dir)} == {tag, f"{tag}/text_summary", f"{tag}_VERTEX"}

@@ -57,9 +57,20 @@ def test_stereo() -> None:
     assert made.options == {"sample_rate": 8000, "channels": 2, "frames": 3}
 
 
-def test_int16_are_samples_already() -> None:
-    sound = np.array([-32768, -1, 0, 300, 32767], np.int16)
-    assert heard(encoded("audio", audio=sound).data)[1][:, 0].tolist() == sound.tolist()
+@pytest.mark.parametrize(
+    ("dtype", "sound"),
+    [
+        ("int16", [-32768, -1, 0, 300, 32767]),
+        ("uint8", [0, 127, 128, 129, 255]),
+        ("int8", [-128, -1, 0, 1, 127]),
+        ("int32", [-(2**31), -(2**16), 0, 2**16 + 5, 2**31 - 1]),
+        ("int64", [-(2**63), -(2**48), 0, 2**48 + 5, 2**63 - 1]),
+    ],
+)
+def test_integers_are_samples_already(dtype: str, sound: list[int]) -> None:
+    scale = {"int16": 1, "uint8": 1 / 256, "int8": 1 / 256, "int32": 2**16, "int64": 2**48}[dtype]
+    expected = [int((sample - 128 * (dtype == "uint8")) // scale) for sample in sound]
+    assert heard(encoded("audio", audio=np.array(sound, dtype)).data)[1][:, 0].tolist() == expected
 
 
 def test_float16_reaches_the_loudest_sample() -> None:
@@ -91,10 +102,10 @@ def test_one_sample() -> None:
 @pytest.mark.parametrize(
     ("sound", "options", "told"),
     [
-        (np.zeros(5, np.int64), {}, "audio of int64 [5]; floats in [-1, 1] or int16"),
+        (np.zeros(5, bool), {}, "audio of bool [5]; floats in [-1, 1] or integers of their whole range"),
         (np.zeros(0, np.float32), {}, "audio of float32 [0] is empty"),
         (np.zeros((2, 3, 4)), {}, "audio of float64 [2, 3, 4]"),
-        (np.zeros((17, 100)), {}, "C up to 16"),
+        (np.zeros((33, 100)), {}, "C up to 32"),
         (np.zeros(5), {"sample_rate": 0}, "sample_rate is 0; an integer from 1"),
         (np.zeros(5), {"sample_rate": 44100.5}, "sample_rate is 44100.5"),
         (np.zeros(5), {"sample_rate": True}, "sample_rate is True"),
