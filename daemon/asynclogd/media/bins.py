@@ -62,8 +62,7 @@ def _check_quartiles(values: Array) -> None:
     """Freedman and Diaconis: a bin is 2 iqr / n^(1/3) wide. With one outlier that can be any number of them."""
     upper, lower = np.percentile(values, [75, 25])
     width = 2.0 * (upper - lower) * values.size ** (-1.0 / 3.0)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        bins = np.ptp(values) / width
+    bins = np.ptp(values) / width
     if width > 0 and bins > MAX_BINS:
         raise UnfitError(f"{bins:.0f} bins; at most {MAX_BINS} are accepted (outliers? bins='tensorflow' takes any)")
 

@@ -51,8 +51,7 @@ def _check_shapes(labels: Array, predictions: Array, weights: Array) -> None:
 
 def _curve(labels: Array, predictions: Array, weights: Array, thresholds: int) -> Array:
     """Predictions beyond [0, 1] are in no bucket, as in SummaryWriter's curve."""
-    with np.errstate(over="ignore"):
-        buckets = np.floor(predictions * (thresholds - 1)).astype(np.float64)
+    buckets = np.floor(predictions * (thresholds - 1)).astype(np.float64)
     span = (0, thresholds - 1)
     hits, _ = np.histogram(buckets, bins=thresholds, range=span, weights=labels * weights)
     misses, _ = np.histogram(buckets, bins=thresholds, range=span, weights=(1.0 - labels) * weights)
@@ -64,6 +63,5 @@ def _curve(labels: Array, predictions: Array, weights: Array, thresholds: int) -
 
 
 def _encoded(rows: Array, thresholds: int, lost: int) -> Encoded:
-    with np.errstate(over="ignore"):
-        data = rows.astype("<f4").tobytes()
+    data = rows.astype("<f4").tobytes()
     return Encoded(PR_CURVE, data, {"n": rows.shape[1], "num_thresholds": thresholds, **counted(lost)})

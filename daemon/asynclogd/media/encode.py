@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from asynclog_proto.media import Section
 from asynclogd.media import curves, embeddings, graphs, histograms, images, meshes, sounds, texts, videos
 from asynclogd.media.body import Body
@@ -64,4 +66,6 @@ def encode(kind: str, sections: Sequence[Section], options: Mapping[str, Any], b
         accepted = " or ".join(", ".join(sorted(needed)) or "none" for needed in found.needed)
         more = f", optionally {', '.join(sorted(found.further))}" if found.further else ""
         raise UnfitError(f"{kind} with the sections {', '.join(parts.roles) or 'none'}; {accepted}{more} is accepted")
-    return found.make(parts, options)
+    # What overflows is infinite and what is undefined NaN: that is news to nobody, and worth no line on stderr.
+    with np.errstate(all="ignore"):
+        return found.make(parts, options)

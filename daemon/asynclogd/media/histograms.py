@@ -74,12 +74,11 @@ def _pieces(body: Body, size: int) -> Iterator[Array]:
 def _stats(body: Body) -> list[float]:
     """min, max, num, sum, sum of squares of what is finite."""
     least, most, count, total, squares = np.inf, -np.inf, 0, 0.0, 0.0
-    with np.errstate(over="ignore"):
-        for piece in _pieces(body, _CHUNK):
-            if piece.size:
-                least, most = min(least, piece.min()), max(most, piece.max())
-                total, squares = total + piece.sum(), squares + piece.dot(piece)
-                count += piece.size
+    for piece in _pieces(body, _CHUNK):
+        if piece.size:
+            least, most = min(least, piece.min()), max(most, piece.max())
+            total, squares = total + piece.sum(), squares + piece.dot(piece)
+            count += piece.size
     return [least, most, count, total, squares]
 
 

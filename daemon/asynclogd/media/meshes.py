@@ -23,8 +23,7 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     vertices = _threes(body, "vertices")
     if lost := nonfinite(vertices):
         raise UnfitError(f"vertices with {lost} coordinates that are NaN or infinite")
-    with np.errstate(over="ignore"):
-        found = {"vertices": vertices.astype("<f4")}
+    found = {"vertices": vertices.astype("<f4")}
     if "colors" in body:
         found["colors"] = _colors(body, vertices)
     if "faces" in body:

@@ -31,8 +31,7 @@ def as_bytes(body: Body, role: str, *, through: type[np.floating] = np.float32) 
     flat = out.reshape(-1)
     for piece in body.pieces(role, _CHUNK):  # the product takes 4 to 8 times the memory of its bytes
         lost += nonfinite(piece)
-        with np.errstate(over="ignore", invalid="ignore"):
-            product = piece.astype(through) * through(255)
+        product = piece.astype(through) * through(255)
         product[np.isnan(product)] = 0
         flat[at : at + piece.size] = product.clip(0, 255).astype(np.uint8)
         at += piece.size
