@@ -60,7 +60,7 @@ def _counts(body: Body, size: int, bins: Any) -> tuple[Array, Array]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # "stone" says that it could do better
             return np.histogram(whole, bins=bins)
-    except ValueError as error:  # a range beyond float64
+    except (ValueError, IndexError) as error:  # a range that float64 or NumPy can't divide
         raise UnfitError(f"bins={bins!r} of {size} values: {error}") from None
 
 

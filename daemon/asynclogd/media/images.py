@@ -27,7 +27,7 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     pixels, lost = as_bytes(body, "image")
     picture = to_picture(pixels, order)
     height, width, channels = picture.shape
-    rescale = wishes.real(options, "rescale", 1.0, 1000.0)
+    rescale = wishes.real(options, "rescale", 1.0, 1e-4, 1000.0)
     size = int(width * rescale), int(height * rescale)
     check_pixels("an image, rescaled,", size[1], size[0])
     image = Image.fromarray(picture)

@@ -17,6 +17,9 @@ from asynclogd.media.limits import MAX_FRAMES, check_count, check_pixels
 from asynclogd.media.pixels import as_bytes
 
 _COLOURS = 256
+_SLOWEST = 0.01
+"""Frames a second. A GIF's frame lasts 655 s at most."""
+
 _SHORTEST = 2
 """Hundredths of a second. Browsers show a frame that says less for a tenth."""
 
@@ -28,7 +31,7 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     clips, frames, channels, height, width = body.shape("video", dims=5, axes="(N, T, C, H, W)")
     if channels not in (1, 3, 4):
         raise UnfitError(f"a video of {channels} channels; 1, 3 or 4 are accepted, axes (N, T, C, H, W)")
-    fps = wishes.real(options, "fps", 4.0, 1000.0)
+    fps = wishes.real(options, "fps", 4.0, _SLOWEST, 1000.0)
     check_count("frames", frames, MAX_FRAMES)
     rows, columns = arrangement(clips)
     check_pixels("a video", rows * height, columns * width, frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,13 +18,13 @@ def whole(options: Mapping[str, Any], name: str, default: int, least: int, most:
     return number
 
 
-def real(options: Mapping[str, Any], name: str, default: float, most: float) -> float:
-    """A number above 0, at most `most`."""
+def real(options: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
+    """A number from `least` to `most`."""
     value = options.get(name)
     value = default if value is None else value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 < value <= most:
-        raise UnfitError(f"{name} is {value!r}; a number above 0 and up to {most:g} is accepted")
+    if not number or not least <= value <= most:
+        raise UnfitError(f"{name} is {value!r}; a number from {least:g} to {most:g} is accepted")
     return float(value)
 
 

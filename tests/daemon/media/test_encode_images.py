@@ -152,7 +152,7 @@ ZEROS = np.zeros((3, 8, 8), np.uint8)
         ({"image": ZEROS}, {"dataformats": "CWD"}, "CHW, HWC, HW, NCHW, NHWC or another order of these is accepted"),
         ({"image": ZEROS}, {"dataformats": "HHW"}, "dataformats is 'HHW'"),
         ({"image": ZEROS}, {"dataformats": 3}, "dataformats is 3; a string is accepted"),
-        ({"image": ZEROS}, {"rescale": 0}, "rescale is 0; a number above 0 and up to 1000"),
+        ({"image": ZEROS}, {"rescale": 0}, "rescale is 0; a number from 0.0001 to 1000"),
         ({"image": ZEROS}, {"rescale": float("nan")}, "rescale is nan"),
         ({"image": ZEROS}, {"rescale": 0.1}, "an image, rescaled, of 0 x 0 pixels is empty"),
         ({"image": np.zeros((1, 300, 300))}, {"rescale": 999}, "a side of at most 65500"),

@@ -91,6 +91,7 @@ def test_a_frame_is_never_shorter_than_browsers_show() -> None:
         (np.zeros((1, 0, 3, 8, 8)), {}, "a video of 8 x 8 pixels is empty"),
         (np.zeros((0, 2, 3, 8, 8)), {}, "a video of 0 x 0 pixels is empty"),
         (np.zeros((1, 2, 3, 8, 8)), {"fps": 0}, "fps is 0"),
+        (np.zeros((1, 2, 3, 8, 8)), {"fps": 1e-300}, "fps is 1e-300; a number from 0.01 to 1000"),
         (np.zeros((1, 2, 3, 8, 8)), {"fps": "fast"}, "fps is 'fast'"),
         (np.zeros((1, 10_001, 1, 1, 1), np.uint8), {}, "10001 frames; at most 10000"),
         ("film", {}, "video has the dtype text"),
