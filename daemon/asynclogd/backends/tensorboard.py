@@ -4,6 +4,7 @@ In the run's directory, sorted as TensorBoard reads them:
 
     events.out.tfevents.0.asynclog-session                   hyperparameters and status, replaced when they change
     events.out.tfevents.<unix time>.<host>.<pid>.asynclog    everything in its order; grows; one Event a step row
+    <step>/<tag>/, projector_config.pbtxt                    embeddings
 
 TensorBoard believes the first session summary that it meets in a run, so the whole of it stands in the first file.
 A TensorBoard that is already past that file meets the first hyperparameters and the end in the second.
@@ -23,8 +24,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import Scalar
-from asynclogd.backends import _tfevents
+from asynclogd.backends import _tfevents, _tfmedia, _tfprojector
 from asynclogd.backends._files import AppendFile, replace, set_aside
 from asynclogd.backends._join import joined
 from asynclogd.backends._tfhparams import Session, session_end, session_from_file, session_start, text
@@ -32,7 +34,9 @@ from asynclogd.backends.base import (
     Backend,
     BackendConfig,
     Item,
+    Media,
     Params,
+    PermanentError,
     Points,
     Position,
     Rewind,
@@ -40,6 +44,7 @@ from asynclogd.backends.base import (
     RunInfo,
     Summary,
 )
+from asynclogd.media import forms
 
 __all__ = ["TensorBoardBackend", "TensorBoardConfig"]
 
@@ -60,15 +65,16 @@ class TensorBoardConfig(BackendConfig, frozen=True):
 
 
 class TensorBoardBackend(Backend):
-    """Scalars as float32 (what event files hold; larger values become infinite), params in the HParams tab."""
+    """Scalars as float32 (what event files hold; larger ones are infinite), params in HParams, media in their tabs."""
 
-    kinds = frozenset({"points", "params", "summary", "rewind", "end"})
+    kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
     Config = TensorBoardConfig
     config: TensorBoardConfig
 
     def __init__(self, config: TensorBoardConfig) -> None:
         super().__init__(config)
         self._dir = Path()
+        self._run: RunInfo | None = None
         self._file: AppendFile | None = None
         self._session = Session(0.0)
         self._session_saved = True
@@ -78,7 +84,7 @@ class TensorBoardBackend(Backend):
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Go on in the position's file, or begin one and put those that no position knows of aside."""
-        self._dir = run.own_dir
+        self._dir, self._run = run.own_dir, run
         kept = self._kept_file(position)
         _set_aside_after(run.own_dir, "" if position is None else str(position["file"]))
         if kept is not None and position is not None:
@@ -89,10 +95,12 @@ class TensorBoardBackend(Backend):
         self._load_session(keep=position is not None)
 
     def write(self, batch: Sequence[Item]) -> None:
-        """Take items; the file is not touched yet."""
+        """Take items; the growing file is not touched yet."""
         for item in joined(batch):
             if isinstance(item, Points):
                 self._points(item)
+            elif isinstance(item, Media):
+                self._media(item)
             elif isinstance(item, Params):
                 self._params(item.values)
             elif isinstance(item, Summary):
@@ -121,6 +129,22 @@ class TensorBoardBackend(Backend):
         row = self._template(points.names)
         for chunk in _tfevents.scalar_events(row, points.steps, points.times, points.values):
             self._open_file().append(chunk)
+
+    def _media(self, item: Media) -> None:
+        data = self._blob(item)
+        if item.form == forms.EMBEDDING:
+            _tfprojector.place(self._dir, item, data, fsync=self.config.fsync)
+            return
+        for rest in _tfmedia.events(item, data):
+            self._open_file().append(_tfevents.event(item.time, item.step, rest))
+
+    def _blob(self, item: Media) -> bytes:
+        if self._run is None or self._run.read_blob is None:
+            raise PermanentError(f"{item.name}: this run has no media store")
+        try:
+            return self._run.read_blob(item.blob)
+        except (OSError, ProtocolError) as error:
+            raise PermanentError(f"{item.name}: its {item.form} can't be read: {error}") from error
 
     def _template(self, names: tuple[str, ...]) -> _tfevents.Template:
         row = self._templates.get(names)
@@ -151,6 +175,7 @@ class TensorBoardBackend(Backend):
 
     def _rewind(self, step: int) -> None:
         self._open_file().append(_tfevents.restart(time.time(), step))
+        _tfprojector.forget(self._dir, step, fsync=self.config.fsync)
         if self._session.end is not None:
             # Its end stays in the growing file; the first file is read first.
             self._session.end = ("running", time.time())

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PNG = "image/png"
-"""Options: width, height, channels (1 to 4)."""
+"""Options: width, height, channels (2 to 4: grey is written as RGB); unscaled, [width, height] before `rescale` where
+that changed them; nonfinite, how many values were NaN or infinite, when any were (of a GIF and a WAV too)."""
 
 GIF = "image/gif"
 """Options: width, height, channels, frames, fps."""
@@ -26,15 +27,16 @@ HistogramProto). Options: n, nonfinite (how many values were NaN or infinite and
 
 PR_CURVE = "application/x-asynclog-pr-curve"
 """float32 (6, n): true positives, false positives, true negatives, false negatives, precision, recall, as in
-TensorBoard's pr_curve plugin. Options: n."""
+TensorBoard's pr_curve plugin. Options: n, num_thresholds; nonfinite, how many predictions were NaN or infinite and are
+left out, when any were."""
 
 MESH = "application/x-asynclog-mesh"
-"""The record's sections as they came: vertices float32 (B, n, 3), colors uint8 (B, n, 3), faces int32 (B, m, 3). Options:
-`sections`, a list [role, dtype, *shape] each as one string "vertices:float32:1,8,3", and config (JSON) when given."""
+"""The record's sections end to end: vertices float32 (B, n, 3), colors uint8 (B, n, 3), faces int32 (B, m, 3). Options:
+`sections`, a list of role, dtype and shape as one string "vertices:float32:1,8,3", and config (JSON) when given."""
 
 EMBEDDING = "application/zip"
 """tensors.tsv, and metadata.tsv and sprite.png where they were given, as the projector reads them. Options: n, dims,
-sprite_width, sprite_height (0 without a sprite)."""
+sprite_width, sprite_height: pixels of one picture of the sprite (0 without one)."""
 
 GRAPH = "application/x-graphdef"
 """A serialized tensorflow GraphDef; option run_metadata: bytes of it at the end that are a serialized RunMetadata."""
