@@ -29,8 +29,9 @@ PR_CURVE = "application/x-asynclog-pr-curve"
 TensorBoard's pr_curve plugin. Options: n."""
 
 MESH = "application/x-asynclog-mesh"
-"""The record's sections as they came: vertices float32 (B, n, 3), colors uint8 (B, n, 3), faces int32 (B, m, 3). Options:
-`sections`, a list [role, dtype, *shape] each as one string "vertices:float32:1,8,3", and config (JSON) when given."""
+"""The record's sections as they came: vertices float32 (B, n, 3), colors uint8 (B, n, 3), faces int32 (B, m, 3).
+Options: `sections`, a list [role, dtype, *shape] each as one string "vertices:float32:1,8,3", and config (JSON) when
+given."""
 
 EMBEDDING = "application/zip"
 """tensors.tsv, and metadata.tsv and sprite.png where they were given, as the projector reads them. Options: n, dims,
