@@ -143,8 +143,7 @@ class Opening:
         if _KINDS[type(part)] in self._backend.kinds:
             return True
         self._unsupported += 1
-        if isinstance(part, Points):
-            self._left_out += part.logged_total
+        self._left_out += logged(part)
         return False
 
     def _write(self, parts: list[Item]) -> None:
@@ -153,9 +152,8 @@ class Opening:
         self._unflushed = True
         self._backend.write(parts)
         for part in parts:
-            if isinstance(part, Points):
-                self._delivered += part.logged_total
-                self._points += len(part)
+            self._delivered += logged(part)
+            self._points += len(part) if isinstance(part, Points) else 0
 
     def _flush(self) -> None:
         self._position = self._backend.flush()
@@ -163,5 +161,11 @@ class Opening:
 
     def _bury(self, offset: int, part: Item, reason: str) -> None:
         self._letters.append(DeadLetter(self._name, offset, reason))
-        if isinstance(part, Points):
-            self._dead += part.logged_total
+        self._dead += logged(part)
+
+
+def logged(item: Item) -> int:
+    """How many logged values an item accounts for."""
+    if isinstance(item, Points):
+        return item.logged_total
+    return 1 if isinstance(item, Media) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import heapq
 import logging
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from asynclog_proto import frames, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
+from asynclogd.media.bodies import SPOOLED_OUTBOX
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +135,24 @@ def remove(ring: Path | None, spool: Path | None) -> None:
             directory.rmdir()
         except OSError:
             return
+
+
+def remove_media(outbox: str, spool: Path | None) -> None:
+    """All media of a stream that is over are encoded: away with the bodies."""
+    bodies = [Path(outbox)] if outbox else []
+    if spool is not None:
+        bodies += [spool / SPOOLED_OUTBOX, *media_files(spool)]
+    for path in bodies:
+        with contextlib.suppress(OSError):  # what can't be removed stays, and does no harm
+            path.unlink()
+    for directory in (spool, spool.parent) if spool is not None else ():
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def media_files(spool: Path) -> list[Path]:
+    """A spool's files of media bodies."""
+    return sorted(spool.glob("media-*.seg"))
 
 
 def _segments(directory: Path) -> list[Path]:
