@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asynclog_proto.errors import ProtocolError
 from asynclogd.backends.base import (
     Backend,
     Kind,
@@ -150,7 +151,10 @@ class Opening:
         if not parts:
             return
         self._unflushed = True
-        self._backend.write(parts)
+        try:
+            self._backend.write(parts)
+        except ProtocolError as error:  # a blob of the media store is spoiled, and stays so
+            raise PermanentError(str(error)) from error
         for part in parts:
             self._delivered += logged(part)
             self._points += len(part) if isinstance(part, Points) else 0

@@ -59,10 +59,13 @@ class MediaStore:
             return known if known is not None else self._append(data, digest, crc)
 
     def read(self, blob: Blob) -> bytes:
-        """The bytes of a blob. Raises ProtocolError when they are not those that were stored, OSError."""
-        with self._path(blob.segment).open("rb") as file:
-            file.seek(blob.offset - HEAD_BYTES)
-            found = file.read(HEAD_BYTES + blob.size)
+        """The bytes of a blob. Raises ProtocolError when they are not those that were stored, or gone; OSError."""
+        try:
+            with self._path(blob.segment).open("rb") as file:
+                file.seek(blob.offset - HEAD_BYTES)
+                found = file.read(HEAD_BYTES + blob.size)
+        except FileNotFoundError as error:
+            raise ProtocolError(f"blob {blob.digest}: {self._path(blob.segment)} is gone") from error
         data = found[HEAD_BYTES:]
         head = _read_head(found)
         if head is None or len(data) != blob.size or head[1:] != (blob.size, blob.digest) or head[0] != _crc(data):
