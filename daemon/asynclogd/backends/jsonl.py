@@ -5,7 +5,7 @@ and rewinds are in it.
     {"step":7,"time":1767225600.5,"world":2,"ranks":{"loss":2,"odd":1},"metrics":{"loss":0.5,"odd":"NaN"}}
     {"step":7,...,"revision":true}      these values replace the ones before, late ones came in
     {"type":"media","name":"samples","step":7,"time":...,"kind":"image","form":"image/png","options":{"width":64,...},
-     "file":"media/1.seg","offset":36,"size":5000,"digest":"...","generation":0}     which bytes of which file of the run
+     "file":"media/1.seg","offset":36,"size":5000,"digest":"...","generation":0}     which bytes of which file of a run
     {"params":{"lr":0.001}}   {"summary":{"best":0.9}}   {"rewind":7,"generation":1}   {"end":"success"}
 
 Strict JSON has no NaN and no infinity: they are the strings "NaN", "Infinity" and "-Infinity", which float() in

@@ -155,8 +155,9 @@ class MlflowBackend(Backend):
         name = self.config.experiment or run.project
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            # MLflow's default would be ./mlruns in whatever directory the daemon was started.
-            place = None if self.config.tracking_uri else (run.own_dir / "artifacts").as_uri()
+            # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
+            uri = self.config.tracking_uri
+            place = (run.own_dir / "artifacts").as_uri() if not uri or uri.startswith("sqlite:") else None
             with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
                 return str(self._client.create_experiment(name, artifact_location=place))
             found = self._client.get_experiment_by_name(name)
