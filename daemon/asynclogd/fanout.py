@@ -143,6 +143,7 @@ class Fanout:
         """`run_dir` is <dir>/<project>/<run name>; `flush_interval` is in seconds, for local backends."""
         self.items = TailLog(read_older, last_offset)
         self.sinks: dict[str, Sink] = {}
+        self._told: dict[str, int] = {}
         self._run_dir, self._cursor_moved, self._build = run_dir, cursor_moved, build
         self._flush_interval, self._read_blob = flush_interval, read_blob
 
@@ -184,9 +185,14 @@ class Fanout:
             if sink.local:
                 sink.flush_soon()
 
+    def moved(self, name: str, offset: int) -> None:
+        """A sink has told its cursor. Its status follows a moment later, and nobody would look again then."""
+        self._told[name] = offset
+
     def local_offset(self) -> int:
         """The last item that every local backend has; endless when there is none."""
-        return min((sink.offset for sink in self.sinks.values() if sink.local), default=sys.maxsize)
+        offsets = (max(sink.offset, self._told.get(name, 0)) for name, sink in self.sinks.items() if sink.local)
+        return min(offsets, default=sys.maxsize)
 
     def offset(self) -> int:
         """The last item that every backend has; endless when there is none."""

@@ -299,6 +299,8 @@ class Pipeline:
         for number, _ in outcome.media.freed:
             if number not in outcome.streams:
                 self._answer(by_id[number], self._ack(by_id[number]))
+        for number, file in outcome.media.spent:
+            self._loop.run_in_executor(None, recovery.remove_media_before, by_id[number].spool, file)
         self.lane.offer(outcome.media.fresh)
         self.clear_media()
         self._advance_waits(outcome.open_values)
@@ -380,6 +382,7 @@ class Pipeline:
 
     def _cursor_moved(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._commits.work.cursors[name] = cursor
+        self.fanout.moved(name, cursor.offset)
         self._commits.work.dead_letters.extend(dead_letters)
         self._commits.wake()
         self._advance_waits({})

@@ -8,7 +8,8 @@ import heapq
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -141,13 +142,28 @@ def remove_media(outbox: str, spool: Path | None) -> None:
     """All media of a stream that is over are encoded: away with the bodies."""
     bodies = [Path(outbox)] if outbox else []
     if spool is not None:
-        bodies += [spool / SPOOLED_OUTBOX, *media_files(spool)]
-    for path in bodies:
-        with contextlib.suppress(OSError):  # what can't be removed stays, and does no harm
-            path.unlink()
+        bodies += [spool / SPOOLED_OUTBOX, (spool / SPOOLED_OUTBOX).with_suffix(".part"), *media_files(spool)]
+    _unlink(bodies)
     for directory in (spool, spool.parent) if spool is not None else ():
         with contextlib.suppress(OSError):
             directory.rmdir()
+
+
+def remove_media_before(spool: Path | None, number: int) -> None:
+    """Away with the files of media bodies whose numbers are lower."""
+    if spool is not None:
+        _unlink(path for path in media_files(spool) if _number(path) < number)
+
+
+def _number(path: Path) -> int:
+    text = path.stem.removeprefix("media-")
+    return int(text) if text.isdecimal() else sys.maxsize
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):  # what can't be removed stays, and does no harm
+            path.unlink()
 
 
 def media_files(spool: Path) -> list[Path]:

@@ -62,6 +62,8 @@ class MediaStanding:
 
     fresh: tuple[Pending, ...] = ()
     freed: tuple[tuple[int, int], ...] = ()
+    spent: tuple[tuple[int, int], ...] = ()
+    """the same for the files of their spools: those of lower numbers are not needed"""
     streams: frozenset[int] = frozenset()
     """streams that have media pending"""
     pending: int = 0
@@ -87,6 +89,8 @@ class PendingMedia:
         """heaps of (position in the outbox, seq); of those that are not pending any more too"""
         self._highest: dict[int, int] = {}
         """up to where each stream's outbox has ever been used"""
+        self._files: dict[int, Counter[int]] = {}
+        """how many of a stream are pending in each file of its spool, its newest file always among them"""
         self._moved: set[int] = set()
 
     def __len__(self) -> int:
@@ -96,10 +100,8 @@ class PendingMedia:
         """A record has come in."""
         self.taken += 1
         pending = Pending(stream, seq, rank, generation, record, len(records.encode(record)))
-        if isinstance(record.body, Place) and record.body.file == 0:
-            end = record.body.offset + record.body.size
-            self._highest[stream] = max(self._highest.get(stream, 0), end)
-            self._moved.add(stream)
+        if isinstance(record.body, Place):
+            self._note(stream, record.body)
         if self._count >= MOST_PENDING or self._bytes + pending.size > MOST_PENDING_BYTES:
             self.dropped[FULL] += 1
         else:
@@ -117,6 +119,8 @@ class PendingMedia:
         self._bytes -= pending.size
         self._body_bytes -= pending.body_bytes
         self._moved.add(stream)
+        if isinstance(body := pending.record.body, Place) and body.file:
+            self._files[stream][body.file] -= 1
         fields = wire.unpack(payload)
         if len(fields) == 1:
             self._refuse(fields[0])
@@ -144,10 +148,12 @@ class PendingMedia:
         """How it is now; the next one tells what is new since this one."""
         fresh, self._fresh = tuple(self._fresh.values()), {}
         freed = tuple((stream, self._freed(stream)) for stream in sorted(self._moved) if stream in self._highest)
+        spent = tuple((stream, self._spent(stream)) for stream in sorted(self._moved) if stream in self._files)
         self._moved.clear()
         return MediaStanding(
             fresh=fresh,
             freed=freed,
+            spent=spent,
             streams=frozenset(self._open),
             pending=self._count,
             body_bytes=self._body_bytes,
@@ -164,16 +170,18 @@ class PendingMedia:
             for each in stream.values()
         ]
         highest = [[stream, end] for stream, end in self._highest.items()]
-        return [self.taken, dict(self.dropped), list(map(list, self.reasons.items())), highest, pending]
+        newest = [[stream, max(files)] for stream, files in self._files.items()]
+        return [self.taken, dict(self.dropped), list(map(list, self.reasons.items())), highest, newest, pending]
 
     @classmethod
     def of(cls, fields: list[Any]) -> PendingMedia:
         """What `fields` was called on; all of it counts as fresh."""
         media = cls()
-        media.taken, dropped, reasons, highest, pending = fields
+        media.taken, dropped, reasons, highest, newest, pending = fields
         media.dropped, media.reasons = Counter(dropped), Counter(dict(reasons))
         media._highest = dict(highest)
-        media._moved = set(media._highest)
+        media._files = {stream: Counter({file: 0}) for stream, file in newest}
+        media._moved = {*media._highest, *media._files}
         for stream, seq, rank, generation, packed in pending:
             media._put(Pending(stream, seq, rank, generation, _media(records.decode(packed)), len(packed)))
         return media
@@ -184,8 +192,18 @@ class PendingMedia:
         self._count += 1
         self._bytes += pending.size
         self._body_bytes += pending.body_bytes
-        if isinstance(body, Place) and body.file == 0:
+        if isinstance(body, Place) and body.file:
+            self._files[stream][body.file] += 1
+        elif isinstance(body, Place):
             heapq.heappush(self._places.setdefault(stream, []), (body.offset, seq))
+
+    def _note(self, stream: int, place: Place) -> None:
+        """The rank has come so far in its outbox or its spool. Files are begun in the order of the records."""
+        self._moved.add(stream)
+        if place.file:
+            self._files.setdefault(stream, Counter())[place.file] += 0
+        else:
+            self._highest[stream] = max(self._highest.get(stream, 0), place.offset + place.size)
 
     def _refuse(self, reason: str) -> None:
         self.dropped[REFUSED] += 1
@@ -198,6 +216,14 @@ class PendingMedia:
         while places and places[0][1] not in pending:
             heapq.heappop(places)
         return places[0][0] if places else self._highest[stream]
+
+    def _spent(self, stream: int) -> int:
+        """No file of the spool with a lower number than this is needed. The newest may be, for what is to come."""
+        files = self._files[stream]
+        newest = max(files)
+        for file in [file for file, count in files.items() if not count and file != newest]:
+            del files[file]
+        return min(files)
 
 
 def encoded_payload(form: str, options: dict[str, Any], blob: Blob) -> bytes:

@@ -218,6 +218,17 @@ def test_the_files_of_a_rank_that_has_ended_go_when_its_media_are_in(tmp_path: P
     play(tmp_path / "p" / "run", act, seconds=1.0)
 
 
+def test_files_of_a_living_ranks_spool_go_when_it_has_begun_the_next_one(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        scene.join()
+        for number in (1, 2, 3):
+            scene.say(0, text(scene.spill(0, number, 0, f"file {number}".encode())))
+        await scene.until(lambda: [path.name for path in scene.spool(0).iterdir()] == ["media-3.seg"])
+        assert await scene.texts() == ["file 1", "file 2", "file 3"]
+
+    play(tmp_path / "p" / "run", act)
+
+
 def test_the_files_of_a_dead_rank_go_when_its_media_are_in(tmp_path: Path) -> None:
     async def first(scene: Scene) -> None:
         scene.join()

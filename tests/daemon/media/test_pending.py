@@ -100,6 +100,19 @@ def test_an_outbox_is_freed_up_to_the_lowest_body_that_is_needed(media: list[Pen
     assert [*freed, dict(keep(media).standing().freed)[1]] == [0, 0, 0, 300, 350]
 
 
+def test_files_of_the_spool_are_spent_when_a_later_one_is_begun_and_theirs_are_encoded(
+    media: list[PendingMedia],
+) -> None:
+    for seq, file in enumerate((1, 1, 2, 3)):
+        media[0].add(1, seq, 0, 0, text(body=Place(file, 0, 50)))
+    spent = []
+    for seq in (2, 0, 3, 1):
+        spent.append(dict(keep(media).standing().spent)[1])
+        media[0].finish(1, seq, DONE)
+    assert [*spent, dict(keep(media).standing().spent)[1]] == [1, 1, 1, 1, 3]
+    assert media[0].standing().freed == ()
+
+
 def test_a_stream_without_an_outbox_is_told_nothing() -> None:
     media = PendingMedia()
     media.add(1, 0, 0, 0, text())
