@@ -1,7 +1,7 @@
 """The worker processes that encode media: started when there is something to encode, ended when there is not.
 
-A worker is tried twice before its death is an item's fault: it may have been killed for another reason (for memory, by
-whoever ends processes). One that takes too long is killed, and then the item is refused at once.
+An item is tried twice before a worker's death is its fault: that may have been killed for another reason (for memory,
+by whoever ends processes). One that takes too long is killed, and then the item is refused at once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Workers:
         """Have an item encoded; blocks. Raises UnfitError when that can't be done, WorkersError when not now."""
         message = requests.request_bytes(request)
         for attempt in range(1, ATTEMPTS + 1):
-            worker = self._take()
+            worker = self._take(fresh=attempt > 1)  # others that have rested may be dead as well
             try:
                 answer = worker.ask(message, self._seconds)
             except TimeoutError as error:
@@ -110,11 +110,13 @@ class Workers:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 
-    def _take(self) -> _Worker:
+    def _take(self, *, fresh: bool) -> _Worker:
         with self._lock:
             if self._closed:
                 raise WorkersError("the daemon stops")
             worker = self._idle.pop()[1] if self._idle else None
+        if worker is not None and fresh:
+            worker.end()
         if worker is None or not worker.lives:
             worker = _Worker(self._command)
         with self._lock:

@@ -109,6 +109,26 @@ def test_an_idle_worker_that_was_killed_costs_nothing(workers: Workers) -> None:
     assert workers.encode(text("after")).data == b"after"
 
 
+def test_all_idle_workers_that_were_killed_cost_nothing() -> None:
+    workers = Workers(2, 30.0, 1 << 30, HOSTILE)
+    both = threading.Barrier(2)
+    pids: set[int] = set()
+
+    def hold() -> bytes:
+        data = workers.encode(text("before")).data
+        pids.update(workers.pids())
+        both.wait(30)
+        return data
+
+    while len(pids) < 2:
+        for future in [workers.submit(hold) for _ in range(2)]:
+            assert future.result(60) == b"before"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert workers.encode(text("after")).data == b"after"
+    workers.close()
+
+
 def test_idle_workers_are_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     workers.encode(text("hello"))
     workers.end_idle()
