@@ -143,7 +143,7 @@ class Fanout:
         """`run_dir` is <dir>/<project>/<run name>; `flush_interval` is in seconds, for local backends."""
         self.items = TailLog(read_older, last_offset)
         self.sinks: dict[str, Sink] = {}
-        self._told: dict[str, int] = {}
+        self._told: dict[str, Cursor] = {}
         self._run_dir, self._cursor_moved, self._build = run_dir, cursor_moved, build
         self._flush_interval, self._read_blob = flush_interval, read_blob
 
@@ -185,13 +185,18 @@ class Fanout:
             if sink.local:
                 sink.flush_soon()
 
-    def moved(self, name: str, offset: int) -> None:
+    def moved(self, name: str, cursor: Cursor) -> None:
         """A sink has told its cursor. Its status follows a moment later, and nobody would look again then."""
-        self._told[name] = offset
+        self._told[name] = cursor
+
+    def cursors(self) -> dict[str, Cursor]:
+        """How far each sink is."""
+        found = {name: sink.status().cursor for name, sink in self.sinks.items()}
+        return {name: max(cursor, self._told.get(name, cursor), key=_offset) for name, cursor in found.items()}
 
     def local_offset(self) -> int:
         """The last item that every local backend has; endless when there is none."""
-        offsets = (max(sink.offset, self._told.get(name, 0)) for name, sink in self.sinks.items() if sink.local)
+        offsets = (cursor.offset for name, cursor in self.cursors().items() if self.sinks[name].local)
         return min(offsets, default=sys.maxsize)
 
     def offset(self) -> int:
@@ -208,6 +213,10 @@ class Fanout:
         for sink in self.sinks.values():
             sink.ask_stop("drain" if drain else "now")
         return [name for name, sink in self.sinks.items() if not sink.join(deadline - time.monotonic())]
+
+
+def _offset(cursor: Cursor) -> int:
+    return cursor.offset
 
 
 def item_bytes(item: Item) -> int:

@@ -358,9 +358,8 @@ class Pipeline:
     def ledger(self) -> dict[str, Any]:
         """The run's ledger by now, as plain values."""
         rows = [session.row() for session in self.sessions.values()]
-        moved = {name: status.cursor for name, status in self.fanout.statuses().items()}
         dropped = dict(self.outcome.media.dropped)
-        cursors = {**self._cursors, **moved}
+        cursors = {**self._cursors, **self.fanout.cursors()}
         return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, dropped)
 
     # -- sinks --------------------------------------------------------------------------------------------------
@@ -382,7 +381,7 @@ class Pipeline:
 
     def _cursor_moved(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._commits.work.cursors[name] = cursor
-        self.fanout.moved(name, cursor.offset)
+        self.fanout.moved(name, cursor)
         self._commits.work.dead_letters.extend(dead_letters)
         self._commits.wake()
         self._advance_waits({})
