@@ -115,7 +115,7 @@ class Estate:
             else:
                 self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
             log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
-        pipeline.clear_media()
+        pipeline.media.clear()
 
 
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:

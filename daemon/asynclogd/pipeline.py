@@ -27,15 +27,14 @@ from asynclog_proto.frames import (
 )
 from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
-from asynclogd import ledger, recovery, waits
+from asynclogd import ledger, waits
 from asynclogd.asks import FACT, Asks
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
 from asynclogd.lookup import Lookup
-from asynclogd.media.lane import Lane, Places
-from asynclogd.media.store import MediaStore
+from asynclogd.media.runmedia import RunMedia
 from asynclogd.media.workers import Workers
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
@@ -68,12 +67,8 @@ class Pipeline:
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
-        self.media = MediaStore(run_dir / "media", fsync=settings.durability == "fsync")
-        self.lane = Lane(self.name, workers, self.media, self._media_places, self._put_media)
-        self._freed: dict[int, int] = {}
-        """up to where the outbox of each stream is not needed any more"""
-        self._cleared: set[int] = set()
-        """streams that are over and whose files of media have gone"""
+        fsync = settings.durability == "fsync"
+        self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.name, settings.commit_interval, self._committed, self._interest, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -93,7 +88,7 @@ class Pipeline:
             self.last_offset,
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
-            read_blob=self.media.read,
+            read_blob=self.media.store.read,
         )
         self._lookup = Lookup(self._read_items, self.last_offset)
         self._asks = Asks(self._lookup, self.facts.get(FACT), self._answer, self.set_fact, self._commits.wake)
@@ -108,8 +103,7 @@ class Pipeline:
         """Commit what has come, let the sinks flush for at most `timeout` seconds, close everything."""
         await self._asks.close()
         await self._settle_within(timeout)
-        await self.lane.drain(timeout / 2)
-        await self.lane.close()
+        await self.media.close(timeout / 2)
         await self._settle_within(timeout)
         await asyncio.to_thread(self.fanout.stop, timeout)
         await asyncio.sleep(0)  # the sinks' last cursors are on their way through the loop
@@ -134,13 +128,13 @@ class Pipeline:
             self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
         elif session.stream.state == "dead":
             session.stream.state = "live"
-            self._cleared.discard(session.stream.id)
+            self.media.revived(session.stream.id)
             self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
-            if session.stream.id in self._freed:
+            if self.media.freed(session.stream.id):
                 self._answer(session, self._ack(session))
         return session
 
@@ -284,7 +278,7 @@ class Pipeline:
             self.fanout.append(outcome.items)
             self._lookup.append(outcome.items)
         by_id = {session.stream.id: session for session in self.sessions.values()}
-        self._freed.update(outcome.media.freed)
+        freed = self.media.committed(outcome.media)
         for number, row in outcome.streams.items():
             if number in by_id:
                 self._acknowledge(by_id[number], row.next_seq)
@@ -296,13 +290,8 @@ class Pipeline:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
-        for number, _ in outcome.media.freed:
-            if number not in outcome.streams:
-                self._answer(by_id[number], self._ack(by_id[number]))
-        for number, file in outcome.media.spent:
-            self._loop.run_in_executor(None, recovery.remove_media_before, by_id[number].spool, file)
-        self.lane.offer(outcome.media.fresh)
-        self.clear_media()
+        for number in freed - outcome.streams.keys():
+            self._answer(by_id[number], self._ack(by_id[number]))
         self._advance_waits(outcome.open_values)
         self._asks.committed(work.facts)
         self._asks.advance(outcome.standings)
@@ -313,26 +302,12 @@ class Pipeline:
         self._answer(session, self._ack(session))
 
     def _ack(self, session: Session) -> Ack:
-        return Ack(session.flow.committed, self.credit(), self._freed.get(session.stream.id, 0))
-
-    # -- media --------------------------------------------------------------------------------------------------
-
-    def _media_places(self, stream: int) -> Places:
-        row = next(session.stream for session in self.sessions.values() if session.stream.id == stream)
-        return Places(row.outbox, row.spool)
+        return Ack(session.flow.committed, self.credit(), self.media.freed(session.stream.id))
 
     def _put_media(self, entry: Input, letter: DeadLetter | None) -> None:
         if letter is not None:
             self._commits.work.dead_letters.append(letter)
         self._commits.put(entry)
-
-    def clear_media(self) -> None:
-        """Remove the outboxes and files of media of streams that are over, when all of them are encoded."""
-        for session in self.sessions.values():
-            stream = session.stream
-            if stream.id not in self._cleared and stream.id not in self.outcome.media.streams and session.over:
-                self._cleared.add(stream.id)
-                self._loop.run_in_executor(None, recovery.remove_media, stream.outbox, session.spool)
 
     # -- finishing and flushing ---------------------------------------------------------------------------------
 
@@ -401,7 +376,7 @@ class Pipeline:
         """Whether no rank is live, no step is open, no media are pending, and every backend has everything."""
         if self.live or not self._commits.settled or self.outcome.next_deadline is not None:
             return False
-        if self.outcome.media.pending or not self.lane.idle:
+        if not self.media.complete:
             return False
         return self.fanout.offset() >= self.last_offset
 

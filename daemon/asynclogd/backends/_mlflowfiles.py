@@ -6,21 +6,28 @@ A path follows from name and step, so that an item that is sent again after a cr
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import struct
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
-from asynclogd.backends.base import Media, PermanentError
+from asynclogd.backends.base import Blob, Media, PermanentError
 from asynclogd.media import forms
 
 LONGEST_PART = 120
 """Characters of one part of a path, escapes included."""
+
+TABLES_TAG = "mlflow.loggedArtifacts"
+"""Where MLflow's UI and `load_table` look for tables: JSON."""
+
+LONGEST_TAG = 8000
 
 SUFFIXES: Mapping[str, str] = {
     forms.PNG: ".png",
@@ -37,6 +44,48 @@ SUFFIXES: Mapping[str, str] = {
 }
 
 _CURVE = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
+
+
+class Files:
+    """The artifacts of one run."""
+
+    def __init__(self, client: Any, run: Any, read_blob: Callable[[Blob], bytes] | None) -> None:
+        """`client` and `run` are MLflow's."""
+        self._client, self._run_id, self._read_blob = client, str(run.info.run_id), read_blob
+        self._tables: list[dict[str, str]] = json.loads(run.data.tags.get(TABLES_TAG, "[]"))
+
+    def log(self, item: Media) -> None:
+        """Send an item. Raises PermanentError, and what MLflow raises."""
+        path = PurePosixPath(artifact_path(item))
+        source = item.options.get("path")
+        if item.kind == "file" and not item.blob.size and isinstance(source, str):
+            self._log_file(Path(source), path)
+            return
+        if self._read_blob is None:
+            raise PermanentError("there is no media store to read from")
+        data = content(item, self._read_blob(item.blob))
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory, path.name)
+            file.write_bytes(data)
+            self._client.log_artifact(self._run_id, str(file), str(path.parent))
+        if is_table(item):
+            self._show_table(str(path))
+
+    def _log_file(self, source: Path, path: PurePosixPath) -> None:
+        """One that was too large to travel: it is where the rank said, as long as nobody removes it."""
+        if source.is_dir():
+            self._client.log_artifacts(self._run_id, str(source), str(path))
+        elif source.is_file():
+            self._client.log_artifact(self._run_id, str(source), str(path.parent))
+        else:
+            raise PermanentError(f"{source} is not there any more")
+
+    def _show_table(self, path: str) -> None:
+        table = {"path": path, "type": "table"}
+        text = json.dumps([*self._tables, table])
+        if table not in self._tables and len(text) <= LONGEST_TAG:  # beyond it a table is a file as others are
+            self._client.set_tag(self._run_id, TABLES_TAG, text)
+            self._tables.append(table)
 
 
 def artifact_path(item: Media) -> str:

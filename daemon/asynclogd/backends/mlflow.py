@@ -10,26 +10,22 @@ both.) A run is found again by a token in the backend's directory, should a cras
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
-from asynclogd.backends._mlflowfiles import artifact_path, content, is_table
+from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
-    Blob,
     Item,
     Media,
     Params,
@@ -49,8 +45,6 @@ METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
-TABLES_TAG = "mlflow.loggedArtifacts"
-"""Where MLflow's UI and `load_table` look for tables: JSON."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -90,8 +84,7 @@ class MlflowBackend(Backend):
         self._run_id = ""
         self._running = True
         self._params: dict[str, str] = {}
-        self._tables: list[dict[str, str]] = []
-        self._read_blob: Callable[[Blob], bytes] | None = None
+        self._files: Files
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Find the run, or create it."""
@@ -103,8 +96,7 @@ class MlflowBackend(Backend):
             found = self._client.get_run(self._run_id)
         self._running = found.info.status == "RUNNING"
         self._params = dict(found.data.params)
-        self._tables = json.loads(found.data.tags.get(TABLES_TAG, "[]"))
-        self._read_blob = run.read_blob
+        self._files = Files(self._client, found, run.read_blob)
 
     def write(self, batch: Sequence[Item]) -> None:
         """Send it. Raises PermanentError for what MLflow calls invalid."""
@@ -117,7 +109,7 @@ class MlflowBackend(Backend):
                 self._log_metrics(metrics)
                 metrics = []
                 if isinstance(item, Media):
-                    self._log_media(item)
+                    self._files.log(item)
                 elif isinstance(item, Params):
                     self._log_params(item.values)
                 elif isinstance(item, Summary):
@@ -182,38 +174,6 @@ class MlflowBackend(Backend):
             self._params.update({param.key: param.value for param in new[at : at + PARAMS_PER_BATCH]})
         # MLflow's params never change.
         self._set_tags({f"param.{key}": text for key, text in texts.items() if self._params[key] != text})
-
-    def _log_media(self, item: Media) -> None:
-        path = PurePosixPath(artifact_path(item))
-        source = item.options.get("path")
-        if item.kind == "file" and not item.blob.size and isinstance(source, str):
-            self._log_file(Path(source), path)
-            return
-        if self._read_blob is None:
-            raise PermanentError("there is no media store to read from")
-        data = content(item, self._read_blob(item.blob))
-        with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory, path.name)
-            file.write_bytes(data)
-            self._client.log_artifact(self._run_id, str(file), str(path.parent))
-        if is_table(item):
-            self._show_table(str(path))
-
-    def _log_file(self, source: Path, path: PurePosixPath) -> None:
-        """One that was too large to travel: it is where the rank said, as long as nobody removes it."""
-        if source.is_dir():
-            self._client.log_artifacts(self._run_id, str(source), str(path))
-        elif source.is_file():
-            self._client.log_artifact(self._run_id, str(source), str(path.parent))
-        else:
-            raise PermanentError(f"{source} is not there any more")
-
-    def _show_table(self, path: str) -> None:
-        table = {"path": path, "type": "table"}
-        text = json.dumps([*self._tables, table])
-        if table not in self._tables and len(text) <= TAG_LENGTH:  # beyond it a table is a file as others are
-            self._client.set_tag(self._run_id, TABLES_TAG, text)
-            self._tables.append(table)
 
     def _set_tags(self, texts: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag

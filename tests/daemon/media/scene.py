@@ -103,7 +103,7 @@ class Scene:
     async def encoded(self) -> None:
         """Wait until nothing is pending."""
         await self.settle()
-        await self.until(lambda: not self.pipeline.outcome.media.pending and self.pipeline.lane.idle)
+        await self.until(lambda: not self.pipeline.outcome.media.pending and self.pipeline.media.lane.idle)
 
     def answers(self, rank: int, kind: type) -> list[Any]:
         return [message for peer, message in self.told if peer == f"r{rank}" and isinstance(message, kind)]
@@ -119,7 +119,7 @@ class Scene:
 
     async def texts(self) -> list[str]:
         """The stored texts, in the order of the items."""
-        return [self.pipeline.media.read(item.blob).decode() for item in await self.items()]
+        return [self.pipeline.media.store.read(item.blob).decode() for item in await self.items()]
 
     async def letters(self) -> list[str]:
         letters = await self.pipeline._commits.in_thread(self.pipeline._store.journal.dead_letters)
@@ -149,7 +149,7 @@ def play(path: Path, *acts: Act, seconds: float = 5.0) -> None:
             finally:
                 scene.pipeline.fanout.stop(10, drain=False)
                 await scene.pipeline._asks.close()
-                await scene.pipeline.lane.close()
+                await scene.pipeline.media.lane.close()
                 await scene.pipeline._commits.close()
                 workers.close()
 

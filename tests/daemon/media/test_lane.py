@@ -168,13 +168,13 @@ def test_what_was_pending_when_the_daemon_died_is_encoded_by_the_next_one_once(t
         await scene.settle()
 
     async def between(scene: Scene) -> None:
-        await scene.until(lambda: scene.pipeline.media.bytes_used)
+        await scene.until(lambda: scene.pipeline.media.store.bytes_used)
 
     async def last(scene: Scene) -> None:
         await scene.encoded()
         assert await scene.texts() == said
         assert len({item.blob for item in await scene.items()}) == len(said)
-        assert scene.pipeline.media.bytes_used < 36 * 31 + sum(map(len, said)) + 36
+        assert scene.pipeline.media.store.bytes_used < 36 * 31 + sum(map(len, said)) + 36
 
     play(tmp_path / "p" / "run", first, between, between, last)
 
@@ -184,18 +184,18 @@ def test_what_was_stored_and_not_journaled_is_found_again(tmp_path: Path) -> Non
 
     async def first(scene: Scene) -> None:
         kept: list[object] = []
-        scene.pipeline.lane._put = lambda *lost: kept.append(lost)
+        scene.pipeline.media.lane._put = lambda *lost: kept.append(lost)
         scene.join()
         scene.say(0, text("encoded, and then"), text("unfit"))
         await scene.until(lambda: len(kept) == 2)
         assert await scene.items() == []
 
     async def last(scene: Scene) -> None:
-        size = scene.pipeline.media.bytes_used
+        size = scene.pipeline.media.store.bytes_used
         await scene.encoded()
         assert await scene.texts() == ["encoded, and then"]
         assert len(await scene.letters()) == 1
-        assert scene.pipeline.media.bytes_used == size
+        assert scene.pipeline.media.store.bytes_used == size
         assert scene.pipeline.ledger()["dropped"] == {"media_refused": 1}
 
     play(tmp_path / "p" / "run", first, last)
@@ -253,13 +253,13 @@ def test_a_full_disk_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (scene.path / "media").write_text("where the store's directory should be")
         scene.join()
         scene.say(0, text("hello"), text("unfit"))
-        await scene.until(lambda: scene.pipeline.lane.error)
-        assert "FileExistsError" in scene.pipeline.lane.error
+        await scene.until(lambda: scene.pipeline.media.lane.error)
+        assert "FileExistsError" in scene.pipeline.media.lane.error
         assert scene.pipeline.outcome.media.pending == 2
         (scene.path / "media").unlink()
         await scene.encoded()
         assert await scene.texts() == ["hello"]
-        assert scene.pipeline.lane.error == ""
+        assert scene.pipeline.media.lane.error == ""
 
     play(tmp_path / "p" / "run", act)
 
