@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclog_proto import records
+from asynclog_proto import records, wire
 from asynclog_proto.media import Media, Place, Section
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.media import pending
@@ -166,3 +166,11 @@ def test_pending_media_are_open_values_also_of_a_launch_that_is_over(launch: str
     state = RunState(SETTINGS)
     play([join(1, 0, 1), batch(1, 0, text(3))], [join(2, 0, 1, launch)], state=state)
     assert [state.open_values(1), state.open_values(1, 2), state.open_values(1, 3)] == [1, 0, 1]
+
+
+def test_a_snapshot_from_before_there_were_media_is_taken() -> None:
+    state = RunState(SETTINGS)
+    play([join(1, 0, 1), batch(1, 0, records.Layout(0, ("loss",)))], state=state)
+    former = {name: value for name, value in wire.unpack(state.snapshot()).items() if name not in ("media", "end")}
+    again = RunState.restore(SETTINGS, wire.pack(former), [])
+    assert again.snapshot() == state.snapshot()
