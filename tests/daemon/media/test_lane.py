@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,14 +88,14 @@ def test_what_cannot_be_encoded_is_a_dead_letter_that_says_why_and_the_ledger_ba
         assert [letter.partition(" of rank 0: ")[0] for letter in letters] == [
             f"text 'note' at step {step}" for step in range(1, 6)
         ]
-        for letter, why in zip(letters, ["a text that is unfit", "dies", "1 s", "memory", "is gone"], strict=True):
+        for letter, why in zip(letters, ["a text that is unfit", "dies", "3 s", "memory", "is gone"], strict=True):
             assert why in letter
         assert scene.pipeline.ledger()["dropped"] == {"media_refused": 5}
         assert sum(dict(scene.pipeline.outcome.media.reasons).values()) == 5
         balanced(scene)
         assert scene.answers(0, Ledger)[0].ledger["dropped"] == {"media_refused": 5}
 
-    play(tmp_path / "p" / "run", act, seconds=1.0)
+    play(tmp_path / "p" / "run", act, seconds=3.0)
 
 
 def test_metrics_do_not_wait_for_media(tmp_path: Path) -> None:
@@ -107,6 +108,27 @@ def test_metrics_do_not_wait_for_media(tmp_path: Path) -> None:
         await scene.until(lambda: len([line for line in scene.lines() if "metrics" in line]) == 20)
         assert scene.pipeline.outcome.media.pending == 1
         assert not scene.pipeline.complete
+
+    play(tmp_path / "p" / "run", act, seconds=60.0)
+
+
+def test_metrics_pass_by_500_megabytes_of_media(tmp_path: Path) -> None:
+    size, count = 2 << 20, 250
+
+    async def act(scene: Scene) -> None:
+        scene.join()
+        scene.spill(0, 1, size * count, b"")
+        os.truncate(scene.spool(0) / "media-1.seg", size * count)
+        for step in range(count):
+            scene.say(0, text(Place(1, step * size, size), step))
+            scene.log(0, step)
+        await scene.until(lambda: len([line for line in scene.lines() if "metrics" in line]) == count)
+        assert scene.pipeline.outcome.media.body_bytes > 100 << 20
+        scene.end(0, 2 * count)
+        await scene.until(lambda: scene.answers(0, Ledger))
+        assert {item.blob.size for item in await scene.items()} == {size}
+        balanced(scene)
+        assert scene.pipeline.ledger()["backends"]["jsonl"]["delivered"] == 2 * count
 
     play(tmp_path / "p" / "run", act, seconds=60.0)
 
@@ -128,7 +150,7 @@ def test_a_flush_waits_for_the_media_of_its_steps_alone(tmp_path: Path) -> None:
         await scene.until(lambda: len(scene.answers(0, Flushed)) == 3)  # it was refused at its time limit
         assert scene.pipeline.outcome.media.pending == 0
 
-    play(tmp_path / "p" / "run", act, seconds=2.0)
+    play(tmp_path / "p" / "run", act, seconds=3.0)
 
 
 def test_the_runs_end_comes_last(tmp_path: Path) -> None:
@@ -212,6 +234,7 @@ def test_the_files_of_a_rank_that_has_ended_go_when_its_media_are_in(tmp_path: P
         assert scene.outbox(0).exists()
         assert scene.spool(0).exists()
         await scene.until(lambda: not scene.outbox(0).exists() and not scene.spool(0).exists())
+        await scene.encoded()
         assert await scene.texts() == ["spilt", "x", "lives on"]
         assert scene.outbox(1).exists()
 
@@ -224,6 +247,7 @@ def test_files_of_a_living_ranks_spool_go_when_it_has_begun_the_next_one(tmp_pat
         for number in (1, 2, 3):
             scene.say(0, text(scene.spill(0, number, 0, f"file {number}".encode())))
         await scene.until(lambda: [path.name for path in scene.spool(0).iterdir()] == ["media-3.seg"])
+        await scene.encoded()
         assert await scene.texts() == ["file 1", "file 2", "file 3"]
 
     play(tmp_path / "p" / "run", act)

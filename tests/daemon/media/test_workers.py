@@ -31,7 +31,7 @@ def text(said: str) -> Request:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    made = Workers(1, 2.0, 1 << 30, HOSTILE)
+    made = Workers(1, 3.0, 1 << 30, HOSTILE)
     yield made
     made.close()
     assert made.pids() == []
@@ -74,7 +74,7 @@ def test_threads_have_a_process_each() -> None:
 
 @pytest.mark.parametrize(("said", "reason"), [
     ("crash", "dies .signal 11."),
-    ("hang", "takes more than 2 s"),
+    ("hang", "takes more than 3 s"),
     ("memory", "more memory"),
     ("unfit", "a text that is unfit"),
     ("bug", "ZeroDivisionError: division by zero"),
