@@ -28,9 +28,10 @@ class MediaRank:
         rings.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.ring = places.ring_path(rings, self.run, 0, "hand")
         self.outbox = places.outbox_path(rings, self.run, 0, "hand")
+        self.spool = places.spool_dir(self.run, 0, "hand")
         self.hello = Hello(
             "p", "run", str(directory), 0, 1, "hand", "L", 0, os.getpid(), "host",
-            ring=str(self.ring), outbox=str(self.outbox), backends=backends,
+            ring=str(self.ring), outbox=str(self.outbox), spool=str(self.spool), backends=backends,
         )  # fmt: skip
         self.ring.write_bytes(ringfile.header(1 << 16, bytes(frames.encode(self.hello)[0])) + bytes(1 << 16))
         self._lock = self.ring.open("r+b")
@@ -56,7 +57,16 @@ class MediaRank:
         self._head = offset + len(body)
         place = Place(0, offset, len(body))
         os.pwrite(self._memory.fileno(), body, outboxfile.at(place, CAPACITY))
-        sections = (Section("text", "text", (len(body),)),)
+        self._say_text(place, step)
+
+    def spilt_text(self, said: str, step: int) -> None:
+        """Log a text whose body is in a file of the spool, alone there."""
+        self.spool.mkdir(parents=True, exist_ok=True)
+        places.media_path(self.spool, step + 1).write_bytes(said.encode())
+        self._say_text(Place(step + 1, 0, len(said.encode())), step)
+
+    def _say_text(self, place: Place, step: int) -> None:
+        sections = (Section("text", "text", (place.size,)),)
         self.say(Media("note", step, 100.0 + step, "text", sections, {}, place))
 
     def say(self, *said: records.Record) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,30 @@ def test_what_a_killed_rank_left_in_ring_and_outbox_is_encoded_and_both_are_remo
     eventually(lambda: not rank.ring.exists() and not rank.outbox.exists(), what="ring and outbox are removed")
     eventually(lambda: status() and not status()[0]["busy"], what="all is delivered")
     assert content(rank.run) == [(step, said(step)) for step in range(40)]
+
+
+def test_what_was_pending_when_rank_and_daemon_were_killed_is_delivered_by_sync(
+    rank: MediaRank, tmp_path: Path, start, eventually: Callable[..., None]
+) -> None:
+    daemon = start(*DAEMON)
+    rank.text(said(0), 0)
+    rank.until(lambda: rank.freed == rank._head)
+    for worker in psutil.Process(daemon.pid).children():
+        worker.suspend()
+    rank.text(said(1), 1)
+    for step in (2, 3):
+        rank.spilt_text(said(step), step)
+    rank.until_acked(4)
+    daemon.kill()
+    daemon.wait()
+    rank.close()
+    answer = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert content(rank.run) == [(step, said(step)) for step in range(4)]
+    assert not rank.outbox.exists()
+    assert not (rank.run / "spool").exists()
 
 
 def test_status_tells_of_media(rank: MediaRank, start, status, eventually: Callable[..., None]) -> None:
