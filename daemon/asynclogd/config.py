@@ -55,6 +55,12 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """local backends are flushed so often"""
     credit_mb: Count = 256
     """unacked bytes that all streams may have in flight together"""
+    media_workers: Count = 2
+    """processes that encode images and the like, of all runs together"""
+    media_seconds: Positive = 30.0
+    """an item that takes longer to encode is refused"""
+    media_memory_mb: Count = 1536
+    """... and one that takes more memory"""
     max_runs: Count = 1000
     max_streams: Count = 4096
 

@@ -10,7 +10,7 @@ into a table of their own, in the order in which they were logged. So a series a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Union
+from typing import NamedTuple, Union
 
 from asynclog_proto import records
 from asynclog_proto.errors import LimitError, ProtocolError
@@ -18,10 +18,20 @@ from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_STREAM_LAYOUTS
 from asynclogd.rows import Rows
 from asynclogd.rowtables import Regroup, Segment, Shape
 
-__all__ = ["Decoded", "Rows", "StreamDecoder"]
+__all__ = ["Decoded", "MediaAt", "Rows", "StreamDecoder"]
+
+
+class MediaAt(NamedTuple):
+    """A MEDIA record, and how many records of its payload are before it: the number that names it among its stream's
+    is reckoned from that.
+    """
+
+    place: int
+    record: records.Media
+
 
 Decoded = Union[  # noqa: UP007 - evaluated at run time on 3.10
-    Rows, records.Define, records.Params, records.Summary, records.End, records.Pass, records.Hold
+    Rows, records.Define, records.Params, records.Summary, records.End, records.Pass, records.Hold, MediaAt
 ]
 
 _ROW = b"\x96\x01"
@@ -121,6 +131,10 @@ class _Reading:
             self._segment.interrupt()
         elif isinstance(record, records.Row):
             raise ProtocolError("a row has one encoding only: every field at its full width")
+        elif isinstance(record, records.Media):
+            self._segment.interrupt()  # rows before and after it stay one table
+            if self.seen > self._skip:
+                self._decoded.append(MediaAt(self.seen - 1, record))
         elif self.seen > self._skip:
             self._flush()
             self._decoded.append(record)

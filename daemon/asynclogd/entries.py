@@ -21,6 +21,8 @@ class Cause(IntEnum):
     """a stream's process died or went silent; payload: MessagePack of the reason"""
     TICK = 4
     """nothing but time passed, and a deadline with it"""
+    MEDIA = 5
+    """the encoders are done with record `first_seq` of a stream; payload: media/pending.py"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Stream:
     dropped: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     """records that went away: with a journal that had acked them, or from a spool"""
+    outbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Estate:
         ]:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
             if hello is None:
-                self.given_up.add(directory)
+                if not recovery.media_files(directory):  # they wait to be encoded, their records are journaled
+                    self.given_up.add(directory)
             else:
                 # The directory may have been moved or copied here: where the spool lies counts, not where it was.
                 at = run_dir.parent
@@ -73,7 +74,8 @@ class Estate:
             sessions = []
             for hello in launches[name]:
                 session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
-                session.stream.ring, session.stream.spool = hello.ring, hello.spool
+                stream = session.stream
+                stream.ring, stream.spool, stream.outbox = hello.ring, hello.spool, hello.outbox
                 sessions.append(session)
             await self.bury(pipeline, sessions)
 
@@ -113,6 +115,7 @@ class Estate:
             else:
                 self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
             log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
+        pipeline.media.clear()
 
 
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:

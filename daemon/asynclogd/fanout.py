@@ -16,7 +16,7 @@ from asynclogd import registry
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.delivery import CursorMoved, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
-from asynclogd.points import Item, Points
+from asynclogd.points import Blob, Item, Media, Points
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.sink import Sink
 
@@ -138,12 +138,14 @@ class Fanout:
         cursor_moved: CursorMoved,
         flush_interval: float,
         build: Build = registry.build,
+        read_blob: Callable[[Blob], bytes] | None = None,
     ) -> None:
         """`run_dir` is <dir>/<project>/<run name>; `flush_interval` is in seconds, for local backends."""
         self.items = TailLog(read_older, last_offset)
         self.sinks: dict[str, Sink] = {}
+        self._told: dict[str, Cursor] = {}
         self._run_dir, self._cursor_moved, self._build = run_dir, cursor_moved, build
-        self._flush_interval = flush_interval
+        self._flush_interval, self._read_blob = flush_interval, read_blob
 
     def add(self, name: str, options: Mapping[str, Any], world: int, cursor: Cursor) -> None:
         """Start delivering to a backend from `cursor`; nothing happens when it is there already.
@@ -159,6 +161,7 @@ class Fanout:
             dir=self._run_dir,
             own_dir=self._run_dir / subdir,
             world=world,
+            read_blob=self._read_blob,
         )
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
         settings = SinkSettings(flush_interval=interval)
@@ -182,9 +185,19 @@ class Fanout:
             if sink.local:
                 sink.flush_soon()
 
+    def moved(self, name: str, cursor: Cursor) -> None:
+        """A sink has told its cursor. Its status follows a moment later, and nobody would look again then."""
+        self._told[name] = cursor
+
+    def cursors(self) -> dict[str, Cursor]:
+        """How far each sink is."""
+        found = {name: sink.status().cursor for name, sink in self.sinks.items()}
+        return {name: max(cursor, self._told.get(name, cursor), key=_offset) for name, cursor in found.items()}
+
     def local_offset(self) -> int:
         """The last item that every local backend has; endless when there is none."""
-        return min((sink.offset for sink in self.sinks.values() if sink.local), default=sys.maxsize)
+        offsets = (cursor.offset for name, cursor in self.cursors().items() if self.sinks[name].local)
+        return min(offsets, default=sys.maxsize)
 
     def offset(self) -> int:
         """The last item that every backend has; endless when there is none."""
@@ -202,10 +215,14 @@ class Fanout:
         return [name for name, sink in self.sinks.items() if not sink.join(deadline - time.monotonic())]
 
 
+def _offset(cursor: Cursor) -> int:
+    return cursor.offset
+
+
 def item_bytes(item: Item) -> int:
     """What an item takes in memory, about."""
     if isinstance(item, Points):
         tables = (item.steps, item.times, item.values, item.ranks, item.logged, item.holders)
         return 200 + sum(table.nbytes for table in tables if table is not None)
-    values = getattr(item, "values", {})
+    values = item.options if isinstance(item, Media) else getattr(item, "values", {})
     return 200 + sum(100 + len(name) + len(str(value)) for name, value in values.items())

@@ -18,6 +18,7 @@ from asynclogd import recovery
 from asynclogd.config import Config
 from asynclogd.estate import Estate
 from asynclogd.journal import JournalBusyError
+from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.session import Session
 
@@ -55,6 +56,8 @@ class Hub:
         self._config = config
         self._send = send
         self._own_backends = own_backends
+        daemon = config.daemon
+        self._workers = Workers(daemon.media_workers, daemon.media_seconds, daemon.media_memory_mb << 20)
         self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
         self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
         self._closing: dict[Path, asyncio.Task[None]] = {}
@@ -79,6 +82,7 @@ class Hub:
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
         await asyncio.gather(*self._closing.values(), return_exceptions=True)
         await asyncio.gather(*(self._close_run(run, timeout) for run in list(self.runs.values())))
+        await asyncio.to_thread(self._workers.close)
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -182,7 +186,7 @@ class Hub:
 
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
-        pipeline = Pipeline(run_dir, self._config.daemon, self._send)
+        pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers)
         try:
             await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -245,6 +249,8 @@ class Hub:
                 for launch in dict.fromkeys(session.stream.launch for session in dead):
                     self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
                 await self._close_when_complete(pipeline)
+            if self._workers.pids():
+                await asyncio.to_thread(self._workers.end_idle)
 
     def _is_dead(self, session: Session) -> bool:
         if not session.live:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import STATUSES
-from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
+from asynclogd.points import Blob, Item, Media, Params, Points, Rewind, RunEnd, Summary
 
-POINTS, PARAMS, SUMMARY, REWIND, END = 1, 2, 3, 4, 5
+POINTS, PARAMS, SUMMARY, REWIND, END, MEDIA = 1, 2, 3, 4, 5, 6
 
 HEAD = struct.Struct("<BBHIIIIIII")
 """kind, flags, 0, layout, k, m, world, generation, ranks when constant, logged when constant: 32 bytes, so that
@@ -41,6 +41,8 @@ def encode(item: Item, number: Number) -> bytes:
         return wire.pack([SUMMARY, dict(item.values)])
     if isinstance(item, Rewind):
         return wire.pack([REWIND, item.step, item.generation])
+    if isinstance(item, Media):
+        return _encode_media(item)
     return wire.pack([END, item.status])
 
 
@@ -148,6 +150,28 @@ def _scalars(values: Any) -> dict[str, Any]:
     return values
 
 
+def _encode_media(item: Media) -> bytes:
+    blob = item.blob
+    return wire.pack(
+        [
+            MEDIA, item.name, item.step, item.time, item.kind, item.form, dict(item.options),
+            blob.digest, blob.segment, blob.offset, blob.size, item.rank, item.generation,
+        ]
+    )  # fmt: skip
+
+
+def _media(*fields: Any) -> Media:
+    name, step, time, kind, form, options, digest, *numbers = fields
+    texts = (name, kind, form, digest)
+    counts = (*numbers, step)
+    if not all(type(text) is str for text in texts) or not all(type(count) is int for count in counts):
+        raise ProtocolError("media have a name, a kind, a form and a digest as text, and whole numbers")
+    if type(time) is not float or not isinstance(options, dict):
+        raise ProtocolError("media have a time and a map of options")
+    segment, offset, size, rank, generation = numbers
+    return Media(name, step, time, kind, form, options, Blob(digest, segment, offset, size), rank, generation)
+
+
 def _rewind(step: Any, generation: Any) -> Rewind:
     if type(step) is not int or type(generation) is not int:
         raise ProtocolError("a rewind has a step and a generation")
@@ -165,4 +189,5 @@ _READERS: dict[int, tuple[int, Callable[..., Item]]] = {
     SUMMARY: (2, lambda values: Summary(_scalars(values))),
     REWIND: (3, _rewind),
     END: (2, _end),
+    MEDIA: (13, _media),
 }

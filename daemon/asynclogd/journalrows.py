@@ -88,13 +88,15 @@ def pack_stream(stream: Stream) -> bytes:
 
 def read_stream(number: int, body: bytes) -> Stream:
     """The stream of a row. Raises ProtocolError."""
-    return Stream(number, *_fields(body, len(_STREAM_FIELDS)))
+    return Stream(number, *_fields(body, len(_STREAM_FIELDS), _FIRST_STREAM_FIELDS))
 
 
 _STREAM_FIELDS = (
     "rank", "world_size", "incarnation", "launch", "host", "pid", "ring", "spool",
-    "next_seq", "state", "issued", "dropped", "lost",
+    "next_seq", "state", "issued", "dropped", "lost", "outbox",
 )  # fmt: skip
+_FIRST_STREAM_FIELDS = 13
+"""Journals from before there were media have no outbox in their rows."""
 
 
 def pack_cursor(cursor: Cursor) -> bytes:
@@ -119,9 +121,9 @@ def unpack(body: bytes) -> Any:
     return wire.unpack(body, max_bytes=len(body), max_elements=2 * len(body))
 
 
-def _fields(body: bytes, count: int) -> list[Any]:
+def _fields(body: bytes, count: int, fewest: int | None = None) -> list[Any]:
     fields = unpack(body)
-    if not isinstance(fields, list) or len(fields) != count:
+    if not isinstance(fields, list) or len(fields) not in (count, fewest):
         raise ProtocolError(f"a row has {count} fields")
     return fields
 

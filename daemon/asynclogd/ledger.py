@@ -1,6 +1,7 @@
 """The ledger: what became of every value that a run's ranks logged.
 
-issued  = journaled + in transit + dropped by cause (`lost`: in records that went away before they were journaled here)
+issued  = journaled + in transit + dropped by cause (`lost`: in records that went away before they were journaled here;
+`media_refused`: images and the like that can't be encoded, dead letters of "media")
 journaled = delivered + pending + rate-limited + dead-lettered     for each backend
 """
 
@@ -17,16 +18,21 @@ LOST = "lost"
 
 
 def balance(
-    streams: Iterable[Stream], host_values: int, journaled: int, cursors: Mapping[str, Cursor]
+    streams: Iterable[Stream],
+    host_values: int,
+    journaled: int,
+    cursors: Mapping[str, Cursor],
+    media_dropped: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The ledger of a run, as plain values. Counts are of logged values.
 
-    `host_values` are the daemon's own, issued and journaled at once. A rank that has not reported lately may have
+    `host_values` are the daemon's own, issued and journaled at once. `media_dropped` were dropped by the daemon, by
+    cause, after their records had come in: they don't count as journaled. A rank that has not reported lately may have
     issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not
     known: they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks
     go on.
     """
-    dropped: Counter[str] = Counter()
+    dropped: Counter[str] = Counter(media_dropped or {})
     reported = lost_records = 0
     over = True
     for stream in streams:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from asynclog_proto.errors import ProtocolError
 from asynclogd.backends.base import (
     Backend,
     Kind,
@@ -143,19 +144,20 @@ class Opening:
         if _KINDS[type(part)] in self._backend.kinds:
             return True
         self._unsupported += 1
-        if isinstance(part, Points):
-            self._left_out += part.logged_total
+        self._left_out += logged(part)
         return False
 
     def _write(self, parts: list[Item]) -> None:
         if not parts:
             return
         self._unflushed = True
-        self._backend.write(parts)
+        try:
+            self._backend.write(parts)
+        except ProtocolError as error:  # a blob of the media store is spoiled, and stays so
+            raise PermanentError(str(error)) from error
         for part in parts:
-            if isinstance(part, Points):
-                self._delivered += part.logged_total
-                self._points += len(part)
+            self._delivered += logged(part)
+            self._points += len(part) if isinstance(part, Points) else 0
 
     def _flush(self) -> None:
         self._position = self._backend.flush()
@@ -163,5 +165,11 @@ class Opening:
 
     def _bury(self, offset: int, part: Item, reason: str) -> None:
         self._letters.append(DeadLetter(self._name, offset, reason))
-        if isinstance(part, Points):
-            self._dead += part.logged_total
+        self._dead += logged(part)
+
+
+def logged(item: Item) -> int:
+    """How many logged values an item accounts for."""
+    if isinstance(item, Points):
+        return item.logged_total
+    return 1 if isinstance(item, Media) else 0

@@ -34,6 +34,8 @@ from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
 from asynclogd.lookup import Lookup
+from asynclogd.media.runmedia import RunMedia
+from asynclogd.media.workers import Workers
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
@@ -53,7 +55,8 @@ LEFT_BATCHES = 64
 class Pipeline:
     """Owns the run's store and sinks between `open` and `close`."""
 
-    def __init__(self, run_dir: Path, settings: DaemonSettings, send: Send) -> None:
+    def __init__(self, run_dir: Path, settings: DaemonSettings, send: Send, workers: Workers) -> None:
+        """`workers` encode media; they are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
         self.sessions: dict[str, Session] = {}
@@ -64,6 +67,8 @@ class Pipeline:
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
+        fsync = settings.durability == "fsync"
+        self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.name, settings.commit_interval, self._committed, self._interest, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -83,6 +88,7 @@ class Pipeline:
             self.last_offset,
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
+            read_blob=self.media.store.read,
         )
         self._lookup = Lookup(self._read_items, self.last_offset)
         self._asks = Asks(self._lookup, self.facts.get(FACT), self._answer, self.set_fact, self._commits.wake)
@@ -96,6 +102,8 @@ class Pipeline:
     async def close(self, timeout: float) -> None:
         """Commit what has come, let the sinks flush for at most `timeout` seconds, close everything."""
         await self._asks.close()
+        await self._settle_within(timeout)
+        await self.media.close(timeout / 2)
         await self._settle_within(timeout)
         await asyncio.to_thread(self.fanout.stop, timeout)
         await asyncio.sleep(0)  # the sinks' last cursors are on their way through the loop
@@ -120,11 +128,14 @@ class Pipeline:
             self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
         elif session.stream.state == "dead":
             session.stream.state = "live"
+            self.media.revived(session.stream.id)
             self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
+            if self.media.freed(session.stream.id):
+                self._answer(session, self._ack(session))
         return session
 
     def _odd_world(self, stream: Stream) -> str:
@@ -171,7 +182,7 @@ class Pipeline:
         if receipt.gap:
             self._answer(session, Reset(f"expected record {session.flow.next_seq}, got {first_seq}"))
         elif not receipt.take:
-            self._answer(session, Ack(session.flow.committed, self.credit()))
+            self._answer(session, self._ack(session))
         else:
             self._put_batch(session, first_seq, count, payload, receipt.skip)
 
@@ -267,6 +278,7 @@ class Pipeline:
             self.fanout.append(outcome.items)
             self._lookup.append(outcome.items)
         by_id = {session.stream.id: session for session in self.sessions.values()}
+        freed = self.media.committed(outcome.media)
         for number, row in outcome.streams.items():
             if number in by_id:
                 self._acknowledge(by_id[number], row.next_seq)
@@ -278,6 +290,8 @@ class Pipeline:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
+        for number in freed - outcome.streams.keys():
+            self._answer(by_id[number], self._ack(by_id[number]))
         self._advance_waits(outcome.open_values)
         self._asks.committed(work.facts)
         self._asks.advance(outcome.standings)
@@ -285,7 +299,15 @@ class Pipeline:
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
         session.flow.commit(next_seq)
-        self._answer(session, Ack(session.flow.committed, self.credit()))
+        self._answer(session, self._ack(session))
+
+    def _ack(self, session: Session) -> Ack:
+        return Ack(session.flow.committed, self.credit(), self.media.freed(session.stream.id))
+
+    def _put_media(self, entry: Input, letter: DeadLetter | None) -> None:
+        if letter is not None:
+            self._commits.work.dead_letters.append(letter)
+        self._commits.put(entry)
 
     # -- finishing and flushing ---------------------------------------------------------------------------------
 
@@ -311,8 +333,9 @@ class Pipeline:
     def ledger(self) -> dict[str, Any]:
         """The run's ledger by now, as plain values."""
         rows = [session.row() for session in self.sessions.values()]
-        moved = {name: status.cursor for name, status in self.fanout.statuses().items()}
-        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, {**self._cursors, **moved})
+        dropped = dict(self.outcome.media.dropped)
+        cursors = {**self._cursors, **self.fanout.cursors()}
+        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, dropped)
 
     # -- sinks --------------------------------------------------------------------------------------------------
 
@@ -333,6 +356,7 @@ class Pipeline:
 
     def _cursor_moved(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._commits.work.cursors[name] = cursor
+        self.fanout.moved(name, cursor)
         self._commits.work.dead_letters.extend(dead_letters)
         self._commits.wake()
         self._advance_waits({})
@@ -349,8 +373,10 @@ class Pipeline:
 
     @property
     def complete(self) -> bool:
-        """Whether no rank is live, no step is open, and every backend has everything."""
+        """Whether no rank is live, no step is open, no media are pending, and every backend has everything."""
         if self.live or not self._commits.settled or self.outcome.next_deadline is not None:
+            return False
+        if not self.media.complete:
             return False
         return self.fanout.offset() >= self.last_offset
 

@@ -90,8 +90,8 @@ class Blob:
 @dataclass(frozen=True, slots=True)
 class Media:
     """An image, a sound, a histogram, ... as it was encoded. `form` is the content type of the blob (media/forms.py),
-    `options` are what the rank said of it (caption, frame rate) and what the encoder found (width, height). `name` has the
-    rank in it for all ranks but 0: `name/rank3`. It accounts for one logged value.
+    `options` are what the rank said of it (caption, frame rate) and what the encoder found (width, height). `name` has
+    the rank in it for all ranks but 0: `name/rank3`. It accounts for one logged value.
     """
 
     name: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import heapq
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TypeVar
 
 from asynclog_proto import frames, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
+from asynclogd.media.bodies import SPOOLED_OUTBOX
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +136,39 @@ def remove(ring: Path | None, spool: Path | None) -> None:
             directory.rmdir()
         except OSError:
             return
+
+
+def remove_media(outbox: str, spool: Path | None) -> None:
+    """All media of a stream that is over are encoded: away with the bodies."""
+    bodies = [Path(outbox)] if outbox else []
+    if spool is not None:
+        bodies += [spool / SPOOLED_OUTBOX, (spool / SPOOLED_OUTBOX).with_suffix(".part"), *media_files(spool)]
+    _unlink(bodies)
+    for directory in (spool, spool.parent) if spool is not None else ():
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def remove_media_before(spool: Path | None, number: int) -> None:
+    """Away with the files of media bodies whose numbers are lower."""
+    if spool is not None:
+        _unlink(path for path in media_files(spool) if _number(path) < number)
+
+
+def _number(path: Path) -> int:
+    text = path.stem.removeprefix("media-")
+    return int(text) if text.isdecimal() else sys.maxsize
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):  # what can't be removed stays, and does no harm
+            path.unlink()
+
+
+def media_files(spool: Path) -> list[Path]:
+    """A spool's files of media bodies."""
+    return sorted(spool.glob("media-*.seg"))
 
 
 def _segments(directory: Path) -> list[Path]:

@@ -45,6 +45,12 @@ class Reducer:
         """The launch of the current generation."""
         return None if self._progress is None else self._progress.launch
 
+    def generation(self, launch: str) -> int:
+        """The generation of a launch that has joined."""
+        if self._progress is not None and self._progress.launch == launch:
+            return self._progress.generation
+        return self._tally.launches.get(launch, (0, 0))[0]
+
     @property
     def journaled(self) -> int:
         """Logged values fed so far."""

@@ -76,5 +76,20 @@ def run_report(run: Pipeline) -> dict[str, Any]:
             }
             for name, status in run.fanout.statuses().items()
         },
+        "media": _media_report(run),
         "ledger": run.ledger(),
+    }
+
+
+def _media_report(run: Pipeline) -> dict[str, Any]:
+    """Images and the like: what waits to be encoded, bytes of what is stored, and why others were refused."""
+    standing = run.media.standing
+    return {
+        "taken": standing.taken,
+        "pending": standing.pending,
+        "pending_bytes": standing.body_bytes,
+        "stored_bytes": run.media.store.bytes_used,
+        "error": run.media.lane.error,
+        "dropped": dict(standing.dropped),
+        "refused": dict(standing.reasons),
     }

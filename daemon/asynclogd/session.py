@@ -57,6 +57,13 @@ class Session:
         """The directory of spool segments on this node, when it has one."""
         return Path(self.stream.spool) if self.stream.spool else None
 
+    @property
+    def over(self) -> bool:
+        """Whether all that it will ever have is journaled. What a dead one left is in its ring until it is buried."""
+        if self.live or self.refused is not None or self.flow.committed != self.flow.next_seq:
+            return False
+        return self.stream.state == "ended" or self.ring is None or not self.ring.exists()
+
     def row(self) -> Stream:
         """The stream as it is to be journaled: a copy, for another thread reads it."""
         return replace(self.stream, issued=self.issued, dropped=dict(self.dropped))
@@ -80,4 +87,5 @@ def new_stream(number: int, hello: Hello) -> Stream:
         pid=hello.pid,
         ring=hello.ring,
         spool=hello.spool,
+        outbox=hello.outbox,
     )

@@ -1,4 +1,4 @@
-"""A run's state as a function of its inputs: decoders and the reducer. No clock, no file, no thread.
+"""A run's state as a function of its inputs: decoders, the reducer, pending media. No clock, no file, no thread.
 
 The journal keeps the inputs. After a crash the same inputs, in the same groups, give the same state; what they
 put out then is in the journal already and is dropped.
@@ -15,9 +15,10 @@ import numpy as np
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import End
-from asynclogd.decode import Decoded, Rows, StreamDecoder
+from asynclogd.decode import Decoded, MediaAt, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
-from asynclogd.points import Item, Points
+from asynclogd.media.pending import PendingMedia
+from asynclogd.points import Item, Points, RunEnd
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.standing import Standing
 
@@ -41,6 +42,7 @@ class RunState:
     def __init__(self, settings: ReducerSettings) -> None:
         self._settings = settings
         self.reducer = Reducer(settings)
+        self.media = PendingMedia()
         self.host_values = 0
         self.ended: set[int] = set()
         """streams that have said END"""
@@ -49,11 +51,14 @@ class RunState:
         self._decoders: dict[int, StreamDecoder] = {}
         self._ranks: dict[int, tuple[int, str]] = {}
         self._host_points: list[Item] = []
+        self._media_items: list[Item] = []
+        self._end: RunEnd | None = None
+        """the run's end, while media that belong before it are pending"""
 
     @property
     def journaled(self) -> int:
-        """Logged values that have come in, host metrics included."""
-        return self.reducer.journaled + self.host_values
+        """Logged values that have come in, host metrics included, but for media that were dropped here."""
+        return self.reducer.journaled + self.host_values + self.media.taken - self.media.dropped.total()
 
     def apply(self, entry: Input) -> str | None:
         """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""
@@ -66,20 +71,31 @@ class RunState:
             self._join(entry)
         elif entry.cause is Cause.LEAVE and entry.stream in self._ranks:
             self.reducer.leave(*self._ranks[entry.stream], entry.now)
+        elif entry.cause is Cause.MEDIA:
+            item = self.media.finish(entry.stream, entry.first_seq, entry.payload)
+            self._media_items += [item] if item is not None else []
         return None
 
     def drain(self) -> list[Item]:
         """What has come out since the last call, in order."""
-        items = [*self._host_points, *self.reducer.drain()]
-        self._host_points = []
-        return items
+        items = [*self._host_points, *self._media_items]
+        self._host_points, self._media_items = [], []
+        reduced = self.reducer.drain()
+        if self._end is not None and (reduced or not self.media):
+            items.append(self._end)
+            self._end = None
+        if reduced and isinstance(end := reduced[-1], RunEnd) and self.media:
+            self._end = end
+            del reduced[-1]
+        return items + reduced
 
     def open_values(self, stream: int, up_to: int | None = None) -> int:
         """Logged values of a stream that are in no point yet, with `up_to` those of the steps up to this one."""
         rank, launch = self._ranks.get(stream, (0, None))
+        media = self.media.open_values(stream, up_to)
         if launch is None or launch != self.reducer.launch:
-            return 0  # its generation is over, and everything of it is closed
-        return self.reducer.open_values(rank, up_to)
+            return media  # its generation is over, and every step of it is closed
+        return media + self.reducer.open_values(rank, up_to)
 
     def standing(self, asked: Asked) -> Standing | None:
         """How what a stream asks for stands; None when its generation is over."""
@@ -92,6 +108,8 @@ class RunState:
         """All of it, for `restore`; only right after `drain`."""
         state: dict[str, Any] = {
             "reducer": self.reducer.snapshot(),
+            "media": self.media.fields(),
+            "end": None if self._end is None else self._end.status,
             "host_values": self.host_values,
             "ended": sorted(self.ended),
             "ranks": [[stream, *rank] for stream, rank in self._ranks.items()],
@@ -118,6 +136,9 @@ class RunState:
 
     def _load(self, state: dict[str, Any]) -> None:
         self.reducer = Reducer.restore(self._settings, state["reducer"])
+        if "media" in state:  # not in snapshots from before there were media
+            self.media = PendingMedia.of(state["media"])
+            self._end = None if state["end"] is None else RunEnd(state["end"])
         self.host_values = state["host_values"]
         self.ended = set(state["ended"])
         self._ranks = {stream: (rank, launch) for stream, rank, launch in state["ranks"]}
@@ -141,7 +162,8 @@ class RunState:
             self._host(decoded)
         else:
             rank, launch = self._ranks[entry.stream]
-            self.reducer.feed(rank, launch, decoded, entry.now)
+            self.reducer.feed(rank, launch, (said for said in decoded if not isinstance(said, MediaAt)), entry.now)
+            self._media(entry, decoded)
             tops = [int(rows.steps.max()) for rows in decoded if isinstance(rows, Rows)]
             self.steps[entry.stream] = max([self.steps.get(entry.stream, -1), *tops])
             if any(isinstance(record, End) for record in decoded):
@@ -150,6 +172,12 @@ class RunState:
 
     def _decode(self, entry: Input) -> list[Decoded]:
         return self._decoder(entry.stream).decode(entry.payload, count=entry.count)
+
+    def _media(self, entry: Input, decoded: Sequence[Decoded]) -> None:
+        rank, launch = self._ranks[entry.stream]
+        for place, record in (said for said in decoded if isinstance(said, MediaAt)):
+            seq = entry.first_seq + place
+            self.media.add(entry.stream, seq, rank, self.reducer.generation(launch), record)
 
     def _host(self, decoded: Sequence[Any]) -> None:
         for rows in decoded:

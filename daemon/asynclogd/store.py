@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.journal import Journal
+from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
 from asynclogd.standing import Standing
@@ -67,6 +68,7 @@ class Outcome:
     open_values: dict[Wanted, int]
     standings: dict[Asked, Standing | None]
     next_deadline: float | None
+    media: MediaStanding
 
 
 class RunStore:
@@ -120,7 +122,8 @@ class RunStore:
         refused: dict[int, str] = {}
         next_seqs: dict[int, int] = {}
         for entry in work.inputs:
-            reason = refused.get(entry.stream) or self.state.apply(entry)
+            known = refused.get(entry.stream) if entry.cause is Cause.BATCH else None
+            reason = known or self.state.apply(entry)
             if reason is not None:
                 refused[entry.stream] = reason
                 # Time has passed for the state all the same, and a replay must see that.
@@ -154,4 +157,5 @@ class RunStore:
             open_values={wanted: state.open_values(*wanted) for wanted in interest.open_values},
             standings={asked: state.standing(asked) for asked in interest.standings},
             next_deadline=state.reducer.next_deadline(),
+            media=state.media.standing(),
         )

@@ -12,8 +12,6 @@ Collected by pytest, of which it uses `tmp_path` only.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,32 +19,18 @@ import msgpack
 import numpy as np
 
 from asynclog_proto.records import Scalar
-from asynclogd.backends.base import Backend, Item, Params, Position, Rewind, RunEnd, RunInfo, Summary
+from asynclogd.backends.base import Item, Params, Rewind, RunEnd, Summary
+from asynclogd.mediacontract import MediaContract
 from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, exactly, filled, table
 
 __all__ = ["BackendContract", "Content", "content", "filled", "table"]
 
 
-class BackendContract:
+class BackendContract(MediaContract):
     """Subclass it as `Test...` and give it `make` and `read`; say by the class variables what the product can't."""
-
-    exact: ClassVar[bool] = True
-    """Each point exactly once after a kill; False: at least once."""
 
     many_names: ClassVar[int] = 10_000
     steps: ClassVar[tuple[int, ...]] = (0, 1, 127, 128, 2**31, 2**53 + 1, -1, -(2**40))
-
-    def make(self) -> Backend:
-        """A new backend, not opened, of the same options each time."""
-        raise NotImplementedError
-
-    def read(self, run: RunInfo) -> Content:
-        """Every point of the run as a user of the product reads it, each series in the order it is shown."""
-        raise NotImplementedError
-
-    def stored(self, value: float) -> float:
-        """What the product makes of a value."""
-        return value
 
     def test_reads_back_what_was_written(self, tmp_path: Path) -> None:
         run, backend = self._run(tmp_path), self.make()
@@ -221,30 +205,3 @@ class BackendContract:
         backend.flush()
         backend.close("success")
         self._check(run, first + second)
-
-    def _run(self, directory: Path) -> RunInfo:
-        own = directory / "digits" / "run-1" / "own"
-        own.mkdir(parents=True)
-        return RunInfo("digits", "run-1", own.parent, own, world=2)
-
-    def _killed(
-        self, run: RunInfo, position: Position | None, flushed: Sequence[Sequence[Item]], lost: Sequence[Sequence[Item]]
-    ) -> Position:
-        """Open, write, flush, write more, and be gone. The position as the journal would have kept it."""
-        backend = self.make()
-        backend.open(run, position)
-        for batch in flushed:
-            backend.write(batch)
-        packed = msgpack.packb(dict(backend.flush()))
-        for batch in lost:
-            backend.write(batch)
-        reached: Position = msgpack.unpackb(packed)
-        return reached
-
-    def _check(self, run: RunInfo, items: Iterable[Item]) -> None:
-        found = Counter(exactly(name, step, value) for name, step, value in self.read(run))
-        wanted = Counter(exactly(name, step, self.stored(value)) for name, step, value in content(items))
-        missing, extra = wanted - found, found - wanted
-        assert not missing, f"{len(missing)} missing: {list(missing)[:5]}"
-        if self.exact:
-            assert not extra, f"there too often or wrongly: {list(extra)[:5]}"

@@ -128,8 +128,8 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox the daemon needs
-    nothing before the position `media`. Daemon to client.
+    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox these records
+    need nothing before the position `media`; what a later record names may lie before it. Daemon to client.
     """
 
     TYPE: ClassVar[int] = 17

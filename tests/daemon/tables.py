@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
+from asynclogd.points import Blob, Item, Media, Params, Points, Rewind, RunEnd, Summary
 
 NAMES = st.text(min_size=1, max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=20)
@@ -49,6 +49,20 @@ ITEMS: st.SearchStrategy[Item] = st.one_of(
     MAPS.map(Params),
     MAPS.map(Summary),
     st.builds(Rewind, STEPS, COUNTS),
+    st.builds(
+        Media,
+        name=NAMES,
+        step=STEPS,
+        time=st.floats(allow_nan=False),
+        kind=NAMES,
+        form=NAMES,
+        options=st.dictionaries(
+            NAMES, (st.none() | st.integers(0, 9) | st.text()) | st.lists(st.text(), max_size=3), max_size=3
+        ),
+        blob=st.builds(Blob, NAMES, COUNTS, COUNTS, COUNTS),
+        rank=COUNTS,
+        generation=COUNTS,
+    ),
     st.sampled_from(["success", "failed", "killed"]).map(RunEnd),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 from asynclog_proto import records
 from asynclog_proto.frames import Ask, Hello, Message, Value
 from asynclogd.config import DaemonSettings
+from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline
 
 SETTINGS = DaemonSettings(step_deadline=600.0, join_deadline=600.0, commit_interval=0.0)
@@ -23,7 +24,7 @@ class Scene:
         self.path = path
         self.told: dict[tuple[bytes, int], Value] = {}
         self.seqs: dict[bytes, int] = {}
-        self.pipeline = Pipeline(path, SETTINGS, self._send)
+        self.pipeline = Pipeline(path, SETTINGS, self._send, Workers())
 
     def _send(self, peer: bytes, message: Message) -> None:
         if isinstance(message, Value):

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from asynclog_proto import records
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.limits import MAX_BATCH_BYTES
+from asynclog_proto.media import Section
 from asynclog_proto.records import Define, End, Layout, Params, Record, Row, Summary, encode
-from asynclogd.decode import StreamDecoder
+from asynclogd.decode import MediaAt, StreamDecoder
 from asynclogd.rows import Rows
 
 AB, CD, BC = Layout(0, ("a", "b")), Layout(1, ("c", "d")), Layout(2, ("b", "c"))
@@ -233,3 +234,14 @@ def test_layouts_that_alternate_too_often_share_a_table_of_their_common_names() 
     decoded = StreamDecoder().decode(payload(*said))
     assert sorted(table.names for table in decoded if isinstance(table, Rows)) == [("a",), ("b",), ("c",)]
     assert series(decoded) == expected(said)
+
+
+def test_a_media_record_tells_its_place_and_cuts_no_table() -> None:
+    image = records.Media("img", 3, 1.0, "text", (Section("text", "text", (2,)),), {}, b"hi")
+    said: list[Record] = [AB, row(AB, 0), row(AB, 1), image, row(AB, 2), image, row(AB, 3)]
+    decoder = StreamDecoder()
+    decoded = decoder.decode(payload(*said), count=7)
+    assert [each for each in decoded if isinstance(each, MediaAt)] == [(3, image), (5, image)]
+    assert [len(each.steps) for each in decoded if isinstance(each, Rows)] == [4]
+    assert series(decoded) == expected(said)
+    assert [each.place for each in decoder.decode(payload(*said), 4) if isinstance(each, MediaAt)] == [5]

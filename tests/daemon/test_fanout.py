@@ -98,6 +98,16 @@ def test_one_that_hangs_delays_no_other_and_holds_up_the_stop_only_to_its_deadli
     assert made.fanout.statuses()["file"].state == "closed"
 
 
+def test_what_a_sink_has_just_told_counts_before_its_status_says_so(made: Made) -> None:
+    made.backends["other"] = HangingBackend()
+    made.fanout.add("other", {}, world=1, cursor=Cursor())
+    made.log(table(0), table(1))
+    assert made.fanout.local_offset() == 0
+    made.fanout.moved("other", Cursor(offset=2, delivered=4))
+    assert made.fanout.local_offset() == 2
+    assert made.fanout.cursors() == {"other": Cursor(offset=2, delivered=4)}
+
+
 def test_local_offset_does_not_wait_for_remote_backends(made: Made, eventually: Eventually) -> None:
     made.backends["remote"] = RemoteBackend(lambda _: "error")
     made.fanout.add("file", {}, world=1, cursor=Cursor())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError, UnsafePathError
-from asynclogd import layouts
+from asynclogd import journalrows, layouts
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError, JournalVersionError
 from asynclogd.points import Item, Points, RunEnd
@@ -222,3 +224,14 @@ def test_layouts_that_left_the_cache_are_read_again(path: Path, monkeypatch: pyt
     with Journal.open(path) as journal:
         journal.commit(Commit(items=items))
         assert [identity(item) for _, item in journal.items(0, 1 << 30)] == [identity(item) for item in items]
+
+
+def test_a_stream_from_before_there_were_media_is_read() -> None:
+    stream = Stream(
+        3, 1, 2, "inc", "launch", "host", 7, "/ring", "/spool", 5, "dead", 9, {"ring_full": 1}, 2, "/outbox"
+    )
+    fields = wire.unpack(journalrows.pack_stream(stream))
+    assert journalrows.read_stream(3, wire.pack(fields)) == stream
+    assert journalrows.read_stream(3, wire.pack(fields[:-1])) == replace(stream, outbox="")
+    with pytest.raises(ProtocolError):
+        journalrows.read_stream(3, wire.pack(fields[:-2]))

@@ -51,3 +51,10 @@ def test_lost_records_of_a_rank_whose_counts_are_gone_are_a_value_each() -> None
     for state in ("dead", "live"):
         ledger = balance([replace(stream(issued=0, dropped={}), state=state, lost=4)], 0, 90, {})
         assert (ledger["issued"], ledger["in_transit"], ledger["dropped"]) == (94, 0, {"lost": 4})
+
+
+def test_media_that_the_daemon_dropped_are_told_beside_what_ranks_dropped() -> None:
+    cursors = {"csv": Cursor(delivered=7)}
+    found = balance([stream(12, {"media_full": 2})], 0, 7, cursors, {"media_full": 1, "media_refused": 2})
+    assert found["dropped"] == {"media_full": 3, "media_refused": 2}
+    assert (found["issued"], found["in_transit"], found["backends"]["csv"]["pending"]) == (12, 0, 0)

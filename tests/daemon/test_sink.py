@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from asynclog_proto.errors import ProtocolError
 from asynclogd.delivery import SinkSettings
-from asynclogd.points import Item, Params, Rewind, RunEnd, Summary
+from asynclogd.points import Blob, Item, Media, Params, Rewind, RunEnd, Summary
 from tests.daemon.filebackend import FileBackend, lines
 from tests.daemon.sinkplace import Place
 from tests.daemon.tables import table
@@ -83,6 +84,42 @@ def test_kinds_that_the_backend_does_not_show_are_counted_and_passed_over(place:
     assert place.text() == lines(Params({"lr": 0.1}))
     assert sink.status().unsupported == 2
     assert (place.cursor.offset, place.cursor.limited, place.cursor.delivered) == (3, 4, 0)
+
+
+NOTE = Media("note", 1, 1.0, "text", "text/markdown", {}, Blob("00" * 16, 1, 36, 5))
+
+
+def test_a_media_item_is_one_value_delivered_or_left_out(place: Place) -> None:
+    class Showing(FileBackend):
+        kinds = frozenset({"points", "media"})
+
+    for item in (table(0), NOTE, NOTE):
+        place.add(item)
+    sink = place.sink(Showing())
+    assert sink.stop(drain=True, timeout=30)
+    assert (place.cursor.delivered, place.cursor.limited, place.cursor.points) == (4 + 2, 0, 2)
+    place.add(NOTE)
+    sink = place.sink(FileBackend())
+    assert sink.stop(drain=True, timeout=30)
+    assert (place.cursor.delivered, place.cursor.limited, sink.status().unsupported) == (6, 1, 1)
+
+
+def test_a_media_item_whose_blob_is_spoiled_is_a_dead_letter_and_the_rest_goes_on(place: Place) -> None:
+    class Reading(FileBackend):
+        kinds = frozenset({"points", "media"})
+
+        def write(self, batch: Sequence[Item]) -> None:
+            if any(isinstance(item, Media) for item in batch):
+                raise ProtocolError("blob 00 is spoiled")
+            super().write(batch)
+
+    items: list[Item] = [table(0), NOTE, table(1)]
+    for item in items:
+        place.add(item)
+    assert place.sink(Reading()).stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0)) + lines(table(1))
+    assert [(letter.offset, letter.reason) for letter in place.letters] == [(2, "blob 00 is spoiled")]
+    assert (place.cursor.delivered, place.cursor.dead) == (8, 1)
 
 
 def test_what_is_held_goes_out_before_a_rewind_and_before_the_end(place: Place) -> None:

@@ -1,10 +1,11 @@
-"""CSV in the layout of Lightning's CSVLogger: metrics.csv (sorted header, a row a step row) and hparams.yaml.
+"""CSV in the layout of Lightning's CSVLogger: metrics.csv (sorted header, a row a step row) and hparams.yaml. Images
+and the like are rows of media.csv, in the order in which they came, superseded ones too: which bytes of which file.
 
 Rows are appended. The file is replaced whole, by rename at flush, when a series is new (the header grows), when late
 values replace others, and when the run is rewound (the rows of superseded steps go).
 
-The position is a number of rows and a version. What a crash left beyond it is cut off at `open`; a rewind cannot be
-cut off, so it begins a new version and keeps the one before beside it, to go back to.
+The position is a number of rows and a version, and media.csv's length. What a crash left beyond it is cut off at
+`open`; a rewind cannot be cut off, so it begins a new version and keeps the one before beside it, to go back to.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from asynclogd.backends._csvfile import (
 )
 from asynclogd.backends._files import AppendFile, replace, set_aside
 from asynclogd.backends._join import joined
+from asynclogd.backends._mediatable import MediaTable
 from asynclogd.backends._yaml import MergedYaml
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
     Item,
+    Media,
     Params,
     Points,
     Position,
@@ -62,9 +65,9 @@ class CsvConfig(BackendConfig, frozen=True):
 
 
 class CsvBackend(Backend):
-    """Points in metrics.csv, params in hparams.yaml, final values in summary.yaml."""
+    """Points in metrics.csv, params in hparams.yaml, final values in summary.yaml, references to media in media.csv."""
 
-    kinds = frozenset({"points", "params", "summary", "rewind"})
+    kinds = frozenset({"points", "media", "params", "summary", "rewind"})
     Config = CsvConfig
     config: CsvConfig
 
@@ -79,6 +82,7 @@ class CsvBackend(Backend):
         self._tables: list[Points] = []
         self._changes = Changes([])
         self._yaml: dict[type[Item], MergedYaml] = {}
+        self._media = MediaTable(Path(), 0, fsync=config.fsync)
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Cut metrics.csv to the position, or put one that no position knows of aside."""
@@ -94,12 +98,17 @@ class CsvBackend(Backend):
             log.info("%s was not committed; its points come again (kept as %s)", self._path, aside)
         self._read(int(position["rows"]) if position is not None else 0)
         self._changes = Changes(list(self._columns))
+        self._media.close()
+        bytes_of_media = int(position.get("media", 0)) if position is not None else 0
+        self._media = MediaTable(run.own_dir / "media.csv", bytes_of_media, fsync=self.config.fsync)
 
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the file is not touched yet."""
         for item in joined(batch):
             if isinstance(item, Points):
                 self._points(item)
+            elif isinstance(item, Media):
+                self._media.append(item)
             elif isinstance(item, (Params, Summary)):
                 if (file := self._yaml.get(type(item))) is not None:
                     file.update(item.values)
@@ -117,11 +126,15 @@ class CsvBackend(Backend):
             self._file.flush()
         for file in self._yaml.values():
             file.save(fsync=self.config.fsync)
-        return {"rows": self._rows, "version": self._version}
+        return {"rows": self._rows, "version": self._version, "media": self._media.flush()}
 
     def close(self, status: str) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
         del status
+        self._let_go()
+        self._media.close()
+
+    def _let_go(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -168,7 +181,7 @@ class CsvBackend(Backend):
                     yield line
 
             replace(self._path, counted(), fsync=self.config.fsync)
-            self.close("")
+            self._let_go()
         self._version += changes.rewind is not None
         self._columns, self._rows, self._tables = changes.columns, rows, []
         self._changes = Changes(list(self._columns))
@@ -198,7 +211,7 @@ class CsvBackend(Backend):
 
     def _read(self, rows: int) -> None:
         """Take the file as it is, cut to its first `rows` rows."""
-        self.close("")
+        self._let_go()
         self._columns, self._rows, start = [], 0, 0
         if self._path.is_file():
             self._columns, start = read_columns(self._path)

@@ -4,6 +4,8 @@ and rewinds are in it.
     {"step":7,"time":1767225600.5,"world":2,"ranks":2,"metrics":{"loss":0.5,"lr":0.001}}
     {"step":7,"time":1767225600.5,"world":2,"ranks":{"loss":2,"odd":1},"metrics":{"loss":0.5,"odd":"NaN"}}
     {"step":7,...,"revision":true}      these values replace the ones before, late ones came in
+    {"type":"media","name":"samples","step":7,"time":...,"kind":"image","form":"image/png","options":{"width":64,...},
+     "file":"media/1.seg","offset":36,"size":5000,"digest":"...","generation":0}     which bytes of which file of a run
     {"params":{"lr":0.001}}   {"summary":{"best":0.9}}   {"rewind":7,"generation":1}   {"end":"success"}
 
 Strict JSON has no NaN and no infinity: they are the strings "NaN", "Infinity" and "-Infinity", which float() in
@@ -25,10 +27,12 @@ import numpy as np
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import AppendFile, set_aside
 from asynclogd.backends._join import joined
+from asynclogd.backends._mediaref import reference
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
     Item,
+    Media,
     Params,
     Points,
     Position,
@@ -54,7 +58,7 @@ class JsonlConfig(BackendConfig, frozen=True):
 class JsonlBackend(Backend):
     """Everything that a run has, one JSON object a line."""
 
-    kinds = frozenset({"points", "params", "summary", "rewind", "end"})
+    kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
     Config = JsonlConfig
     config: JsonlConfig
 
@@ -102,18 +106,20 @@ def _whole_lines(data: bytes) -> int:
 
 
 def _lines(item: Item) -> list[bytes]:
-    encode = msgspec.json.encode
+    objects: list[dict[str, Any]] = []
     if isinstance(item, Points):
-        return [encode(row) for row in _rows(item)]
-    if isinstance(item, Params):
-        return [encode({"params": _scalars(item.values)})]
-    if isinstance(item, Summary):
-        return [encode({"summary": _scalars(item.values)})]
-    if isinstance(item, Rewind):
-        return [encode({"rewind": item.step, "generation": item.generation})]
-    if isinstance(item, RunEnd):
-        return [encode({"end": item.status})]
-    return []
+        objects = _rows(item)
+    elif isinstance(item, Media):
+        objects = [{"type": "media", **reference(item)}]
+    elif isinstance(item, Params):
+        objects = [{"params": _scalars(item.values)}]
+    elif isinstance(item, Summary):
+        objects = [{"summary": _scalars(item.values)}]
+    elif isinstance(item, Rewind):
+        objects = [{"rewind": item.step, "generation": item.generation}]
+    elif isinstance(item, RunEnd):
+        objects = [{"end": item.status}]
+    return [msgspec.json.encode(each) for each in objects]
 
 
 def _rows(points: Points) -> list[dict[str, Any]]:

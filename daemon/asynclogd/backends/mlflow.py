@@ -1,4 +1,5 @@
-"""MLflow: series as metrics, hyperparameters as params, final values and the rest as tags.
+"""MLflow: series as metrics, hyperparameters as params, images and the like as artifacts, final values and the rest as
+tags.
 
 Without a tracking_uri the run goes to an SQLite file of its own. A metric's timestamp is its point's time in ms, the
 same whenever it is sent, and MLflow's SQL stores keep one row for each (key, timestamp, step, value): a point that
@@ -20,11 +21,13 @@ import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
+from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
     Item,
+    Media,
     Params,
     PermanentError,
     Points,
@@ -69,7 +72,7 @@ class MlflowBackend(Backend):
     (MLflow can't): superseded points stay, earlier in time. What a parameter changes to goes to a tag.
     """
 
-    kinds = frozenset({"points", "params", "summary", "end"})
+    kinds = frozenset({"points", "media", "params", "summary", "end"})
     Config = MlflowConfig
     config: MlflowConfig
 
@@ -81,6 +84,7 @@ class MlflowBackend(Backend):
         self._run_id = ""
         self._running = True
         self._params: dict[str, str] = {}
+        self._files: Files
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Find the run, or create it."""
@@ -92,6 +96,7 @@ class MlflowBackend(Backend):
             found = self._client.get_run(self._run_id)
         self._running = found.info.status == "RUNNING"
         self._params = dict(found.data.params)
+        self._files = Files(self._client, found, run.read_blob)
 
     def write(self, batch: Sequence[Item]) -> None:
         """Send it. Raises PermanentError for what MLflow calls invalid."""
@@ -103,7 +108,9 @@ class MlflowBackend(Backend):
                     continue
                 self._log_metrics(metrics)
                 metrics = []
-                if isinstance(item, Params):
+                if isinstance(item, Media):
+                    self._files.log(item)
+                elif isinstance(item, Params):
                     self._log_params(item.values)
                 elif isinstance(item, Summary):
                     self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
@@ -140,8 +147,9 @@ class MlflowBackend(Backend):
         name = self.config.experiment or run.project
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            # MLflow's default would be ./mlruns in whatever directory the daemon was started.
-            place = None if self.config.tracking_uri else (run.own_dir / "artifacts").as_uri()
+            # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
+            uri = self.config.tracking_uri
+            place = (run.own_dir / "artifacts").as_uri() if not uri or uri.startswith("sqlite:") else None
             with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
                 return str(self._client.create_experiment(name, artifact_location=place))
             found = self._client.get_experiment_by_name(name)

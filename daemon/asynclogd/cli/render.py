@@ -50,7 +50,25 @@ def _run(run: Mapping[str, Any]) -> None:
         )  # fmt: skip
     console.print(ranks)
     troubled_ranks(run["ranks"])
+    _media(run["media"])
     ledger(run["ledger"], run["backends"])
+
+
+def _media(media: Mapping[str, Any]) -> None:
+    if not media["taken"]:
+        return
+    console.print(
+        f"media {count(media['taken'])}: {count(media['pending'])} pending ({_size(media['pending_bytes'])}), "
+        f"{_size(media['stored_bytes'])} stored"
+    )
+    if media["error"]:
+        console.print(f"[red]media wait:[/] {escape(media['error'])}", soft_wrap=True)
+    for reason, number in media["refused"].items():
+        console.print(f"[red]{count(number)} refused:[/] {escape(reason)}", soft_wrap=True)
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.1f} MiB"
 
 
 def troubled_ranks(ranks: Sequence[Mapping[str, Any]]) -> None:

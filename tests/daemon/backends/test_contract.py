@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -10,9 +11,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from asynclogd import registry
 from asynclogd.backends._mlflownames import meant
 from asynclogd.backends.base import Backend, RunInfo
+from asynclogd.contractbase import MediaContent
 from asynclogd.samples import batch
 from asynclogd.testing import BackendContract, Content
 
@@ -70,6 +75,15 @@ class FileContract(BackendContract):
         return json.loads(whole[-2])
 
 
+def referred(run: RunInfo, row: Mapping[str, Any]) -> tuple[str, int, bytes]:
+    """What a reference says, read by nothing but what it says."""
+    with (run.dir / row["file"]).open("rb") as file:
+        file.seek(int(row["offset"]))
+        data = file.read(int(row["size"]))
+    assert hashlib.blake2b(data, digest_size=16).hexdigest() == row["digest"]
+    return row["name"], int(row["step"]), data
+
+
 class TestTensorBoard(FileContract):
     name = "tensorboard"
 
@@ -102,6 +116,10 @@ class TestCsv(FileContract):
             if name != "step" and cell
         ]
 
+    def read_media(self, run: RunInfo) -> MediaContent:
+        with (run.own_dir / "media.csv").open(newline="", encoding="utf-8") as file:
+            return [referred(run, row) for row in csv.DictReader(file)]
+
 
 class TestJsonl(FileContract):
     name = "jsonl"
@@ -114,6 +132,10 @@ class TestJsonl(FileContract):
                 found = [point for point in found if point[1] < entry["rewind"]]
             found.extend((name, entry["step"], float(value)) for name, value in entry.get("metrics", {}).items())
         return found
+
+    def read_media(self, run: RunInfo) -> MediaContent:
+        entries = map(json.loads, (run.own_dir / "points.jsonl").read_text().splitlines())
+        return [referred(run, entry) for entry in entries if entry.get("type") == "media"]
 
 
 class TestTheExampleOfAnOwnOne(BackendContract):
@@ -158,6 +180,22 @@ class TestMlflow(BackendContract):
             (meant(key), metric.step, metric.value)
             for key in found.data.metrics
             for metric in client.get_metric_history(found.info.run_id, key)
+        ]
+
+    def read_media(self, run: RunInfo) -> MediaContent:
+        import mlflow
+
+        client = mlflow.MlflowClient(f"sqlite:///{run.own_dir / 'mlflow.db'}")
+        (found,) = client.search_runs([client.get_experiment_by_name(run.project).experiment_id])
+        root = Path(url2pathname(urlparse(found.info.artifact_uri).path))
+        files = [path for path in (root / "media").rglob("*") if path.is_file()]
+        return [
+            (
+                unquote(str(path.parent.relative_to(root / "media"))),
+                int(path.stem.removeprefix("step_")),
+                path.read_bytes(),
+            )
+            for path in files
         ]
 
     def stored(self, value: float) -> float:

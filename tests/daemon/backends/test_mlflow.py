@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asynclogd.backends._mlflowfiles import artifact_path
 from asynclogd.backends._mlflownames import LIMIT, meant, spelt
-from asynclogd.backends.base import Params, PermanentError, RunEnd, RunInfo, Summary
+from asynclogd.backends.base import Blob, Media, Params, PermanentError, RunEnd, RunInfo, Summary
 from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig
+from asynclogd.media import forms
+from asynclogd.media.store import MediaStore
 from asynclogd.testing import table
 
 ALLOWED = st.text(min_size=1, max_size=60)
@@ -111,6 +118,78 @@ def test_params_tags_status_and_resume(tmp_path: Path, database: str):
     assert (resumed.data.params["lr"], resumed.data.tags["param.lr"]) == ("0.1", "0.2")
     backend.write([RunEnd("success")])
     assert found(database, position["run"]).info.status == "FINISHED"
+
+
+def item(store: MediaStore, data: bytes, kind: str, form: str, step: int = 3, **options: Any) -> Media:
+    return Media(f"my {kind}", step, 1.7e9, kind, form, options, store.append(data))
+
+
+@pytest.mark.mlflow
+def test_media_are_artifacts_and_sent_again_they_replace_themselves(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+):
+    import mlflow
+
+    store = MediaStore(tmp_path / "store")
+    run = replace(info(tmp_path), read_blob=store.read)
+    bins = np.array([0.0, 2.0, 3.0, 3.0, 5.0, 1.0, 2.0, 1.0, 2.0])
+    (tmp_path / "model.ckpt").write_bytes(b"weights")
+    media = [
+        item(store, b"\x89PNG...", "image", forms.PNG),
+        item(store, bins.tobytes(), "histogram", forms.HISTOGRAM, n=2),
+        item(store, np.arange(12, dtype="<f4").tobytes(), "pr_curve", forms.PR_CURVE),
+        item(store, b'{"columns":["a","b"],"rows":[[1,"x"],[2,"y"]]}', "table", forms.JSON),
+        item(store, b"zip", "file", forms.BYTES, artifact="notes/data.zip"),
+        item(store, b"", "file", forms.BYTES, path=str(tmp_path / "model.ckpt")),
+    ]
+    backend = opened(run, tracking_uri=database, experiment="media")
+    for _ in range(2):
+        backend.write([table(["a"], [0]), *media])
+    position = backend.flush()
+    backend.close("")
+    backend = opened(run, position, tracking_uri=database, experiment="media")
+    backend.write(media)
+    client = mlflow.MlflowClient(database)
+    found = client.get_run(position["run"])
+    root = Path(found.info.artifact_uri.removeprefix("file://"))
+    assert root.is_relative_to(run.own_dir)
+    content = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert content.pop("media/my image/step_3.png") == b"\x89PNG..."
+    assert json.loads(content.pop("media/my histogram/step_3.json")) == {
+        "min": 0, "max": 2, "num": 3, "sum": 3, "sum_squares": 5, "edges": [1, 2], "counts": [1, 2],
+    }  # fmt: skip
+    assert json.loads(content.pop("media/my pr_curve/step_3.json"))["recall"] == [10, 11]
+    assert content.pop("media/my file/step_3/data.zip") == b"zip"
+    assert content.pop("media/my file/step_3/model.ckpt") == b"weights"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    shown = client.load_table(found.info.experiment_id, "media/my table/step_3.json", [position["run"]])
+    assert shown.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
+    assert list(content) == ["media/my table/step_3.json"]
+
+
+@pytest.mark.mlflow
+def test_media_that_are_not_of_their_form_or_gone_are_refused_for_good(tmp_path: Path, database: str):
+    store = MediaStore(tmp_path / "store")
+    backend = opened(replace(info(tmp_path), read_blob=store.read), tracking_uri=database)
+    for bad in (
+        item(store, b"12345", "histogram", forms.HISTOGRAM, n=2),
+        item(store, b"12345", "pr_curve", forms.PR_CURVE),
+        item(store, b"[]", "table", forms.JSON),
+        item(store, b"", "file", forms.BYTES, path=str(tmp_path / "gone")),
+    ):
+        with pytest.raises(PermanentError):
+            backend.write([bad])
+
+
+@given(st.text(min_size=1, max_size=300).filter(lambda name: name.encode(errors="ignore").decode() == name))
+def test_a_path_of_an_artifact_stays_in_its_directory(name: str):
+    path = artifact_path(Media(name, 1, 0.0, "text", forms.MARKDOWN, {}, Blob("", 1, 0, 0)))
+    assert path.isascii()
+    parts = path.split("/")
+    assert parts[0] == "media"
+    assert parts[-1] == "step_1.md"
+    assert len(parts) == 3 + name.count("/")
+    assert all(part and part.strip(".") and len(part) <= 120 for part in parts)
 
 
 @pytest.mark.mlflow

@@ -1,0 +1,70 @@
+"""Where the body of a media item lies, and reading it: from files that another process made and may change or remove.
+
+File 0 of a place is the stream's outbox, or `media.outbox` in its spool, where a rank that ends without a daemon leaves
+it; file n is the spool's `media-<n>.seg`. A file is read and never mapped: one that is cut under a mapping kills.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from asynclog_proto import outboxfile, places
+from asynclog_proto.errors import ProtocolError
+from asynclog_proto.media import Place
+from asynclogd.media.forms import UnfitError
+
+SPOOLED_OUTBOX = "media.outbox"
+
+
+def candidates(place: Place, outbox: str, spool: str) -> list[str]:
+    """The paths where a body may be, the likeliest first; `outbox` and `spool` are the stream's, "" for none."""
+    if place.file:
+        return [str(places.media_path(Path(spool), place.file))] if spool else []
+    return [*([outbox] if outbox else []), *([str(Path(spool, SPOOLED_OUTBOX))] if spool else [])]
+
+
+def read(paths: Sequence[str], place: Place) -> bytearray:
+    """A body, from the first of the files that is there. Raises UnfitError when it can't be had."""
+    for path in paths:
+        try:
+            # NONBLOCK: whoever puts a FIFO there would have us wait for a writer.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UnfitError(f"its body can't be read: {error}") from error
+        try:
+            return _read(fd, path, place)
+        except ProtocolError as error:
+            raise UnfitError(f"its body can't be read: {path}: {error}") from error
+        except OSError as error:
+            raise UnfitError(f"its body can't be read: {path}: {error.strerror or error}") from error
+        finally:
+            os.close(fd)
+    where = ", ".join(paths) or "the rank named no place"
+    raise UnfitError(f"its body is gone: {where} (deleted, or left on another machine?)")
+
+
+def _read(fd: int, path: str, place: Place) -> bytearray:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnfitError(f"its body can't be read: {path} is not a file")
+    if status.st_uid != os.getuid():
+        raise UnfitError(f"its body can't be read: {path} belongs to user {status.st_uid}")
+    begin = place.offset
+    if place.file == 0:
+        capacity = outboxfile.capacity_of(os.pread(fd, outboxfile.HEADER, 0))
+        begin = outboxfile.at(place, capacity)
+    if begin + place.size > status.st_size:
+        raise UnfitError(f"its body is gone: {path} ends at {status.st_size}, before {begin + place.size}")
+    body = bytearray(place.size)
+    view, done = memoryview(body), 0
+    while done < place.size:
+        count = os.preadv(fd, [view[done:]], begin + done)
+        if not count:
+            raise UnfitError(f"its body is gone: {path} was cut while it was read")
+        done += count
+    return body
