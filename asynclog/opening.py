@@ -191,7 +191,7 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
 
 
 def _placed(plan: Plan, ring: str) -> Hello:
-    """The greeting of a stream whose ring is at `ring`, its outbox beside it; offline there is none, nobody frees it."""
+    """The greeting of a stream whose ring is at `ring`, its outbox beside it; none offline, where nobody frees it."""
     has_outbox = ring and plan.mode == "auto" and plan.settings.media_bytes
     return replace(plan.hello, ring=ring, outbox=str(Path(ring).with_suffix(".outbox")) if has_outbox else "")
 

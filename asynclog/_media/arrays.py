@@ -51,21 +51,21 @@ def check_shape(part: Part, accepted: Sequence[str], *, ndims: Sequence[int]) ->
 def refused(part: Part, text: str) -> BadValueError:
     """The error that tells of a section's shape and dtype."""
     section = part.section
-    return BadValueError(f"has a {section.role} of shape {section.shape}, dtype {section.dtype}: {text}", ValueError)
+    return BadValueError(f"has {section.role} of shape {section.shape}, dtype {section.dtype}: {text}", ValueError)
 
 
 def _checked(role: str, data: Any, name: str, wanted: str | None) -> Part:
     shape = tuple(map(int, data.shape))
     name = _WIDENED.get(name, name)
     if name not in DTYPES:
-        raise BadValueError(f"has a {role} {described(data)}: accepted are {', '.join(_numeric())}")
+        raise BadValueError(f"has {role} {described(data)}: accepted are {', '.join(_numeric())}")
     section = Section(role, wanted or name, shape)
     if section.size == 0:
-        raise BadValueError(f"has a {role} of shape {shape}, dtype {name}: it has no element", ValueError)
+        raise BadValueError(f"has {role} of shape {shape}, dtype {name}: it has no element", ValueError)
     if section.size > MAX_MEDIA_BYTES or len(shape) > _MOST_DIMS:
         most = f"at most {MAX_MEDIA_BYTES >> 20} MiB and {_MOST_DIMS} dimensions are accepted"
         raise BadValueError(
-            f"has a {role} of shape {shape}, dtype {name}, {section.size >> 20} MiB: {most}", ValueError
+            f"has {role} of shape {shape}, dtype {name}, {section.size >> 20} MiB: {most}", ValueError
         )
     return Part(section, data)
 
@@ -87,9 +87,9 @@ def _of_tensor(role: str, tensor: Any) -> tuple[Any, str]:
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.device.type != "cpu" or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
         where = f"on {tensor.device.type}, {str(tensor.layout).removeprefix('torch.')}"
-        raise BadValueError(f"has a {role} {described(tensor)} {where}: a dense tensor with values is accepted")
+        raise BadValueError(f"has {role} {described(tensor)} {where}: a dense tensor with values is accepted")
     if name not in DTYPES:
-        raise BadValueError(f"has a {role} {described(tensor)}: accepted are {', '.join(_numeric())}")
+        raise BadValueError(f"has {role} {described(tensor)}: accepted are {', '.join(_numeric())}")
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if name == "bfloat16":  # NumPy has none: its bits travel as they are
         tensor = tensor.view(sys.modules["torch"].int16)
@@ -103,11 +103,11 @@ def _of_any(role: str, value: Any) -> Any:
         return np.asarray(value)
     is_array = isinstance(value, (list, tuple, range, np.generic)) or hasattr(value, "__array__")
     if not is_array or isinstance(value, (str, bytes)):
-        raise BadValueError(f"has a {role} {described(value)}: {ACCEPTED} is accepted")
+        raise BadValueError(f"has {role} {described(value)}: {ACCEPTED} is accepted")
     try:
         return np.asarray(value)
     except Exception as error:  # ragged lists, and whatever a foreign array raises
-        raise BadValueError(f"has a {role} {described(value)}: {ACCEPTED} is accepted ({error})", ValueError) from error
+        raise BadValueError(f"has {role} {described(value)}: {ACCEPTED} is accepted ({error})", ValueError) from error
 
 
 def host_floats(role: str, value: Any, length: int | None = None) -> Any:
