@@ -64,9 +64,7 @@ def _checked(role: str, data: Any, name: str, wanted: str | None) -> Part:
         raise BadValueError(f"has {role} of shape {shape}, dtype {name}: it has no element", ValueError)
     if section.size > MAX_MEDIA_BYTES or len(shape) > _MOST_DIMS:
         most = f"at most {MAX_MEDIA_BYTES >> 20} MiB and {_MOST_DIMS} dimensions are accepted"
-        raise BadValueError(
-            f"has {role} of shape {shape}, dtype {name}, {section.size >> 20} MiB: {most}", ValueError
-        )
+        raise BadValueError(f"has {role} of shape {shape}, dtype {name}, {section.size >> 20} MiB: {most}", ValueError)
     return Part(section, data)
 
 

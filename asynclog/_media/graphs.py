@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+import warnings
 from typing import Any, ClassVar
 
 from asynclog._media.form import Form, Media, bytes_part
@@ -45,7 +48,10 @@ def _captured(model: Any, input_to_model: Any, *, strict: bool) -> tuple[bytes, 
     from torch.utils.tensorboard._pytorch_graph import graph
 
     try:
-        graph_def, run_metadata = graph(model, input_to_model, use_strict_trace=strict)
+        # torch.jit.trace calls itself deprecated, and torch prints an error that is told below: neither is the caller's.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore", DeprecationWarning)
+            graph_def, run_metadata = graph(model, input_to_model, use_strict_trace=strict)
     except Exception as error:  # whatever tracing a model raises
         reason = str(error).strip().splitlines()
         text = f"is a model that torch.jit.trace does not take: {reason[0] if reason else type(error).__name__}"

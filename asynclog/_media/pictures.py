@@ -55,7 +55,9 @@ class Image(Media):
         pil = _from_pil(self.image)
         part = array_part("image", self.image if pil is None else pil)
         dataformats = self.dataformats
-        if dataformats is None or pil is not None:
+        if pil is not None:
+            dataformats = "HW" if pil.ndim == 2 else "HWC"
+        elif dataformats is None:
             dataformats = _guessed(part)
         options = _options(part, dataformats, ("CHW", "HWC", "HW"), self.caption)
         if self.rescale != 1:

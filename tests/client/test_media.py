@@ -1,7 +1,5 @@
 """Media through `log()`: what is recorded, in which order, and what becomes of what can't be."""
 
-# ruff: noqa: PT031 - that a warning is told once shows over several calls
-
 from __future__ import annotations
 
 import json
