@@ -48,7 +48,7 @@ def _captured(model: Any, input_to_model: Any, *, strict: bool) -> tuple[bytes, 
     from torch.utils.tensorboard._pytorch_graph import graph
 
     try:
-        # torch.jit.trace calls itself deprecated, and torch prints an error that is told below: neither is the caller's.
+        # torch.jit.trace calls itself deprecated, and torch prints an error that is told below: no news to the caller.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore", DeprecationWarning)
             graph_def, run_metadata = graph(model, input_to_model, use_strict_trace=strict)
