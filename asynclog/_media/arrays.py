@@ -24,9 +24,9 @@ def array_part(role: str, value: Any, dtype: str | None = None) -> Part:
     """`value` as a section of its own dtype, or cast to `dtype`. Raises BadValueError for what is no array of numbers,
     for an empty one and for one beyond MAX_MEDIA_BYTES.
     """
-    if is_device_tensor(value):
-        return _checked(role, value, str(value.dtype).removeprefix("torch."), dtype)
     if _is_tensor(value):
+        if is_device_tensor(value):
+            return _checked(role, value, str(value.dtype).removeprefix("torch."), dtype, is_on_device=True)
         array, name = _of_tensor(role, value)
     else:
         array = _of_any(role, value)
@@ -54,18 +54,19 @@ def refused(part: Part, text: str) -> BadValueError:
     return BadValueError(f"has {section.role} of shape {section.shape}, dtype {section.dtype}: {text}", ValueError)
 
 
-def _checked(role: str, data: Any, name: str, wanted: str | None) -> Part:
-    shape = tuple(map(int, data.shape))
+def _checked(role: str, data: Any, name: str, wanted: str | None, *, is_on_device: bool = False) -> Part:
+    shape = tuple(data.shape)
     name = _WIDENED.get(name, name)
     if name not in DTYPES:
         raise BadValueError(f"has {role} {described(data)}: accepted are {', '.join(_numeric())}")
     section = Section(role, wanted or name, shape)
-    if section.size == 0:
+    size = section.size
+    if size == 0:
         raise BadValueError(f"has {role} of shape {shape}, dtype {name}: it has no element", ValueError)
-    if section.size > MAX_MEDIA_BYTES or len(shape) > _MOST_DIMS:
+    if size > MAX_MEDIA_BYTES or len(shape) > _MOST_DIMS:
         most = f"at most {MAX_MEDIA_BYTES >> 20} MiB and {_MOST_DIMS} dimensions are accepted"
-        raise BadValueError(f"has {role} of shape {shape}, dtype {name}, {section.size >> 20} MiB: {most}", ValueError)
-    return Part(section, data)
+        raise BadValueError(f"has {role} of shape {shape}, dtype {name}, {size >> 20} MiB: {most}", ValueError)
+    return Part(section, data, size, is_on_device)
 
 
 _MOST_DIMS = 8
@@ -83,14 +84,17 @@ def _is_tensor(value: object) -> bool:
 def _of_tensor(role: str, tensor: Any) -> tuple[Any, str]:
     """A NumPy view of a tensor in this computer's memory, and its dtype's name."""
     name = str(tensor.dtype).removeprefix("torch.")
-    if tensor.device.type != "cpu" or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+    torch = sys.modules["torch"]
+    if not tensor.is_cpu or tensor.layout is not torch.strided or tensor.is_quantized:
         where = f"on {tensor.device.type}, {str(tensor.layout).removeprefix('torch.')}"
         raise BadValueError(f"has {role} {described(tensor)} {where}: a dense tensor with values is accepted")
     if name not in DTYPES:
         raise BadValueError(f"has {role} {described(tensor)}: accepted are {', '.join(_numeric())}")
-    tensor = tensor.detach().resolve_conj().resolve_neg()
+    tensor = tensor.detach()
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
     if name == "bfloat16":  # NumPy has none: its bits travel as they are
-        tensor = tensor.view(sys.modules["torch"].int16)
+        tensor = tensor.view(torch.int16)
     return tensor.numpy(), name
 
 
@@ -113,7 +117,7 @@ def host_floats(role: str, value: Any, length: int | None = None) -> Any:
     import numpy as np
 
     part = array_part(role, value)
-    if is_device_tensor(part.data):
+    if part.is_on_device:
         raise BadValueError(f"has {role} on {value.device}: numbers in the computer's memory are accepted")
     if part.section.dtype == "bfloat16":
         raise BadValueError(f"has {role} of dtype bfloat16: float32 or float64 are accepted")

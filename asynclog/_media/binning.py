@@ -10,8 +10,8 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from asynclog._media.form import Part
-from asynclog_proto.media import Option, Section
+from asynclog._media.form import Part, numbers_part
+from asynclog_proto.media import Option
 
 CHUNK = 1 << 23
 """Elements folded at once: bounds the memory, and float32 counts to 2**24 exactly."""
@@ -79,5 +79,5 @@ def parts_of(folded: Any) -> tuple[tuple[Part, ...], dict[str, Option]]:
         stats = np.zeros(STATS - 1)
     kept = np.concatenate([[0.0], counts[first : last + 1]])
     named = {"stats": stats, "edges": bounds[first : last + 2], "counts": kept}
-    parts = tuple(Part(Section(role, "float64", (len(data),)), data) for role, data in named.items())
+    parts = tuple(numbers_part(role, data) for role, data in named.items())
     return parts, {"nonfinite": int(folded[STATS - 1])}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from asynclog import tensors
 from asynclog._media.form import Form, Part
-from asynclog.values import is_device_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Arriving:
         if form.fold is not None:
             parts, options = form.fold.parts_of(form.parts[0].data.numpy())
             return Form(form.kind, parts, {**form.options, **options})
-        return replace(form, parts=tuple(map(_as_numpy, form.parts)))
+        return form._replace(parts=tuple(map(_as_numpy, form.parts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,6 @@ class DeviceMedia:
     step: int
     time: float
     size: int
-
-
-def is_on_device(form: Form) -> bool:
-    """Whether any part has to be fetched."""
-    return any(is_device_tensor(part.data) for part in form.parts)
 
 
 class Copier:
@@ -64,13 +58,13 @@ class Copier:
         parts, events = [], []
         with torch.no_grad():
             for part in form.parts:
-                if not is_device_tensor(part.data):
-                    parts.append(replace(part, data=_own(part.data)))
+                if not part.is_on_device:
+                    parts.append(part.of(_own(part.data)))
                     continue
                 memory, event = self._enqueue(torch, part, form, tell)
-                parts.append(replace(part, data=memory))
+                parts.append(part.of(memory))
                 events.append(event)
-        return Arriving(replace(form, parts=tuple(parts)), tuple(events))
+        return Arriving(form._replace(parts=tuple(parts)), tuple(events))
 
     def _enqueue(self, torch: Any, part: Part, form: Form, tell: Callable[[str], None]) -> tuple[Any, Any]:
         tensor = part.data
@@ -114,4 +108,4 @@ def _as_numpy(part: Part) -> Part:
     if not hasattr(tensor, "numpy"):
         return part
     bits = tensor.view(sys.modules["torch"].int16) if part.section.dtype == "bfloat16" else tensor
-    return replace(part, data=bits.numpy())
+    return part.of(bits.numpy())

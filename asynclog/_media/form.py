@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 from asynclog.values import BadValueError
 from asynclog_proto import wire
@@ -14,14 +15,19 @@ from asynclog_proto.limits import MAX_MEDIA_BYTES, MAX_MEDIA_OPTIONS, MAX_SECTIO
 from asynclog_proto.media import Option, Section
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A section and where its bytes come from: bytes or a memoryview of them, a NumPy array of any strides that casts
-    to the section's dtype, or a tensor of torch that lies on a device.
+class Part(NamedTuple):
+    """A section, its `size` in bytes, and where these come from: bytes or a memoryview of them, a NumPy array of any
+    strides that casts to the section's dtype, or, when `is_on_device`, a tensor of torch.
     """
 
     section: Section
     data: Any
+    size: int
+    is_on_device: bool = False
+
+    def of(self, data: Any) -> Part:
+        """The same section with its data elsewhere, in this computer's memory."""
+        return Part(self.section, data, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +40,23 @@ class DeviceFold:
     parts_of: Callable[[Any], tuple[tuple[Part, ...], dict[str, Option]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """One item as it will be recorded. `options` are those of asynclog_proto.media.Media."""
 
     kind: str
     parts: tuple[Part, ...]
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = MappingProxyType({})
     fold: DeviceFold | None = None
-
-    @property
-    def sections(self) -> tuple[Section, ...]:
-        """Of all parts, in their order."""
-        return tuple(part.section for part in self.parts)
 
     @property
     def size(self) -> int:
         """Bytes of the body."""
-        return sum(part.section.size for part in self.parts)
+        return sum([part.size for part in self.parts])
+
+    @property
+    def is_on_device(self) -> bool:
+        """Whether any part has to be fetched."""
+        return any(part.is_on_device for part in self.parts)
 
 
 class Media(abc.ABC):
@@ -67,9 +72,12 @@ class Media(abc.ABC):
 def formed(media: Media) -> Form:
     """The form of an item, which can be recorded. Raises BadValueError, or what a foreign type raises."""
     form = media.form()
-    if form.size > MAX_MEDIA_BYTES or len(form.parts) > MAX_SECTIONS:
+    assert len(form.parts) <= MAX_SECTIONS
+    if form.size > MAX_MEDIA_BYTES:
         text = f"has {form.size >> 20} MiB: at most {MAX_MEDIA_BYTES >> 20} MiB are accepted"
         raise BadValueError(text, ValueError)
+    if all(map(_is_short, form.options.values())):
+        return form
     try:
         size = len(wire.pack(dict(form.options)))
     except ProtocolError as error:
@@ -80,12 +88,26 @@ def formed(media: Media) -> Form:
     return form
 
 
+def _is_short(value: Option) -> bool:
+    """Whether an option can travel, without a closer look; a dozen of such are within every limit."""
+    return (isinstance(value, str) and len(value) <= _SHORT and value.isascii()) or type(value) in _NUMBERS
+
+
+_SHORT = 256
+_NUMBERS = frozenset((bool, int, float))
+
+
 def text_part(role: str, text: str) -> Part:
     """A section of UTF-8 text."""
     data = text.encode(errors="replace")
-    return Part(Section(role, "text", (len(data),)), data)
+    return Part(Section(role, "text", (len(data),)), data, len(data))
 
 
 def bytes_part(role: str, data: bytes | memoryview) -> Part:
     """A section of bytes."""
-    return Part(Section(role, "bytes", (len(data),)), data)
+    return Part(Section(role, "bytes", (len(data),)), data, len(data))
+
+
+def numbers_part(role: str, data: Any) -> Part:
+    """A section of float64, of a one-dimensional NumPy array of them."""
+    return Part(Section(role, "float64", (len(data),)), data, 8 * len(data))

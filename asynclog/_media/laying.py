@@ -20,7 +20,7 @@ def lay(view: memoryview, parts: Iterable[Part]) -> None:
     """
     at = 0
     for part in parts:
-        end = at + part.section.size
+        end = at + part.size
         if isinstance(part.data, (bytes, memoryview)):
             view[at:end] = part.data
         elif end > at:
@@ -32,6 +32,9 @@ def _copy(view: memoryview, part: Part) -> None:
     import numpy as np
 
     target = np.frombuffer(view, _NUMPY[part.section.dtype]).reshape(part.section.shape)
+    if part.data.dtype == target.dtype:
+        np.copyto(target, part.data)
+        return
     with np.errstate(all="ignore"):  # a cast of NaN to an integer is the caller's business, and no warning here
         np.copyto(target, part.data, casting="unsafe")
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from asynclog._media import binning
 from asynclog._media.arrays import array_part, check_shape, host_floats, refused
-from asynclog._media.form import DeviceFold, Form, Media, Part
-from asynclog.values import BadValueError, is_device_tensor
-from asynclog_proto.media import Option, Section
+from asynclog._media.form import DeviceFold, Form, Media, Part, numbers_part
+from asynclog.values import BadValueError
+from asynclog_proto.media import Option
 
 NUMPY_BINS = ("auto", "doane", "fd", "rice", "scott", "sqrt", "stone", "sturges")
 MOST_BINS = 1 << 20
@@ -87,7 +87,7 @@ class Histogram(Media):
         options: dict[str, Option] = {"bins": bins}
         if self.max_bins is not None:
             options["max_bins"] = _whole("max_bins", self.max_bins, 1, MOST_BINS)
-        elif bins == "tensorflow" and is_device_tensor(part.data):
+        elif bins == "tensorflow" and part.is_on_device:
             if part.data.is_complex():
                 raise refused(part, "real numbers are accepted")
             return Form(self.KIND, (part,), {}, DeviceFold(binning.fold, binning.parts_of))
@@ -117,8 +117,8 @@ class _Counted(Media):
         uppers = edges[-len(counts) :]
         stats = _estimated(edges, counts) if self.stats is None else host_floats("stats", self.stats, 5)
         named = {"stats": stats, "edges": uppers, "counts": counts}
-        parts = [Part(Section(role, "float64", (len(data),)), data) for role, data in named.items()]
-        return Form(self.KIND, tuple(parts), {"nonfinite": 0})
+        parts = tuple(numbers_part(role, data) for role, data in named.items())
+        return Form(self.KIND, parts, {"nonfinite": 0})
 
 
 def _estimated(edges: Any, counts: Any) -> Any:

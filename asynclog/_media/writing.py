@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from asynclog._media.copies import Copier, DeviceMedia, is_on_device
+from asynclog._media.copies import Copier, DeviceMedia
 from asynclog._media.form import Form
 from asynclog.bodies import Bodies
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
 from asynclog.values import Problem
-from asynclog_proto.records import Media, encode
+from asynclog_proto.media import encode_media
 
 
 class MediaWriter:
@@ -34,7 +34,7 @@ class MediaWriter:
     def write(self, forms: Mapping[str, Form], step: int, now: float, devices: DeviceQueue) -> None:
         """Write a call's items; those on a device go to `devices`."""
         for name, form in forms.items():
-            if is_on_device(form):
+            if form.is_on_device:
                 self._fetch(name, form, step, now, devices)
             else:
                 self._append(name, form, step, now, wait=True)
@@ -57,7 +57,7 @@ class MediaWriter:
             text = "media have no room, for the daemon is behind or away: they are dropped and counted"
             self._tell([Problem("media_full", "", text)])
             return
-        record = encode(Media(name, step, now, form.kind, form.sections, form.options, body))
+        record = encode_media(name, step, now, form.kind, [part.section for part in form.parts], form.options, body)
         if len(record) > self._ring.capacity // 2 or not self._ring.append(record, wait=wait):
             self.bodies.take_back(body)
             text = "the ring is full, for the daemon and the spool are behind: media are dropped and counted"

@@ -68,7 +68,7 @@ def event(monkeypatch: pytest.MonkeyPatch) -> Steered:
     def is_tensor(value: object) -> bool:
         return isinstance(value, torch.Tensor)
 
-    for module in ("_media.arrays", "_media.copies", "_media.series"):
+    for module in ("_media.arrays",):
         monkeypatch.setattr(f"asynclog.{module}.is_device_tensor", is_tensor)
     monkeypatch.setattr(tensors, "new_event", lambda _torch, _device: made)
     return made
