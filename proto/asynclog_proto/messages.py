@@ -128,8 +128,8 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox the daemon
-    needs nothing before the position `media`. Daemon to client.
+    """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox the daemon needs
+    nothing before the position `media`. Daemon to client.
     """
 
     TYPE: ClassVar[int] = 17
