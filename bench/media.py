@@ -24,7 +24,7 @@ MOST_COPIES = 2.0
 LEAST_GAIN = 20.0
 
 
-def measured(contender: str, calls: int, pause_s: float) -> dict[str, list[int]]:
+def measured(contender: str, calls: int, pause_s: float, pace: str) -> dict[str, list[int]]:
     """One process's answer. Raises CalledProcessError when it fails."""
     script = Path(__file__).with_name("media_process.py")
     memory = Path("/dev/shm")
@@ -34,7 +34,7 @@ def measured(contender: str, calls: int, pause_s: float) -> dict[str, list[int]]
     ):
         answer = Path(folder, "answer.json")
         environ = {**os.environ, **QUIET, "ASYNCLOG_RUNTIME_DIR": runtime}
-        command = [sys.executable, str(script), contender, folder, str(answer), str(calls), str(pause_s)]
+        command = [sys.executable, str(script), contender, folder, str(answer), str(calls), str(pause_s), pace]
         subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL)
         times: dict[str, list[int]] = json.loads(answer.read_text())
     return times
@@ -95,6 +95,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=MODULES, help="these contenders; the copy is always there")
     parser.add_argument("--calls", type=int, default=40, help="timed calls of each kind")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two calls")
+    parser.add_argument("--pace", choices=("busy", "asleep"), default="busy", help="what the loop does between calls")
     options = parser.parse_args()
     names = [
         name
@@ -104,7 +105,7 @@ def main() -> int:
     repeats, calls = (1, min(options.calls, 10)) if options.quick else (3, options.calls)
     rows = []
     for repeat, name in harness.interleaved(names, repeats):
-        rows += rows_of(name, repeat, measured(name, calls, options.pause))
+        rows += rows_of(name, repeat, measured(name, calls, options.pause, options.pace))
     shown = compared(harness.median_rows(rows, ("contender", "kind")))
     shown.sort(key=lambda row: names.index(row["contender"]))
     header, cells = ["p50 us (copies)", *KINDS], cells_of(shown)

@@ -1,6 +1,6 @@
-"""One contender of `bench/media.py` in its own process. argv: CONTENDER DIRECTORY ANSWER CALLS PAUSE_S.
+"""One contender of `bench/media.py` in its own process. argv: CONTENDER DIRECTORY ANSWER CALLS PAUSE_S PACE.
 
-Each call is timed by itself; between calls the process sleeps, as a training loop that waits for its GPU does, while
+Each call is timed by itself; between calls the process sleeps or computes without the GIL, as a training loop does, and
 the contender's threads and processes work. The answer is a JSON map of kind to nanoseconds of each call.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from hot_path_process import PACES
 
 WARM_UP_CALLS = 6
 SAMPLE_RATE = 44100
@@ -130,25 +132,25 @@ def mlflow(inputs: Inputs, directory: Path) -> tuple[Mapping[str, Log], Callable
 CONTENDERS = {each.__name__: each for each in (copy, asynclog, summarywriter, wandb, mlflow)}
 
 
-def timed(log: Log, calls: int, pause_s: float, first_step: int) -> list[int]:
+def timed(log: Log, calls: int, pace: Callable[[], None], first_step: int) -> list[int]:
     """Nanoseconds of each call, without those that warm up."""
     times = []
     for step in range(first_step, first_step + WARM_UP_CALLS + calls):
         began = time.perf_counter_ns()
         log(step)
         times.append(time.perf_counter_ns() - began)
-        time.sleep(pause_s)
+        pace()
     return times[WARM_UP_CALLS:]
 
 
 def main() -> None:
     name, directory, answer = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    calls, pause_s = int(sys.argv[4]), float(sys.argv[5])
+    calls, pause_s, pace = int(sys.argv[4]), float(sys.argv[5]), PACES[sys.argv[6]]
     logs, finish = CONTENDERS[name](Inputs(), directory)
     gc.disable()
     times: dict[str, list[int]] = {}
     for kind, log in logs.items():
-        times[kind] = timed(log, calls, pause_s, (WARM_UP_CALLS + calls) * len(times))
+        times[kind] = timed(log, calls, lambda: pace(pause_s), (WARM_UP_CALLS + calls) * len(times))
     gc.enable()
     finish()
     answer.write_text(json.dumps(times))
