@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from asynclog._media.form import Media
+from asynclog.media import (
+    Audio,
+    Embedding,
+    Figure,
+    File,
+    Graph,
+    Histogram,
+    Html,
+    Image,
+    Images,
+    Layout,
+    Media,
+    Mesh,
+    PRCurve,
+    Table,
+    Text,
+    Video,
+)
 
 
 class MediaLog(abc.ABC):
@@ -24,22 +40,16 @@ class MediaLog(abc.ABC):
 
     def log_image(self, name: str, image: Any, step: int | None = None, **options: Any) -> None:
         """Log an image, as asynclog.Image takes it."""
-        from asynclog.media import Image
-
         self._log_item(name, Image(image, **options), step)
 
     def log_images(self, name: str, images: Any, step: int | None = None, **options: Any) -> None:
         """Log a grid of images, as asynclog.Images takes them."""
-        from asynclog.media import Images
-
         self._log_item(name, Images(images, **options), step)
 
     def log_figure(
         self, name: str, figure: Any, step: int | None = None, *, close: bool = False, caption: str | None = None
     ) -> None:
         """Log a figure of matplotlib, drawn here and now; `close` closes it afterwards."""
-        from asynclog.media import Figure
-
         self._log_item(name, Figure(figure, caption=caption), step)
         if close:
             from matplotlib import pyplot as plt
@@ -48,38 +58,26 @@ class MediaLog(abc.ABC):
 
     def log_video(self, name: str, video: Any, step: int | None = None, **options: Any) -> None:
         """Log a video, as asynclog.Video takes it."""
-        from asynclog.media import Video
-
         self._log_item(name, Video(video, **options), step)
 
     def log_audio(self, name: str, audio: Any, step: int | None = None, **options: Any) -> None:
         """Log a sound, as asynclog.Audio takes it."""
-        from asynclog.media import Audio
-
         self._log_item(name, Audio(audio, **options), step)
 
     def log_text(self, name: str, text: str, step: int | None = None) -> None:
         """Log a text in Markdown."""
-        from asynclog.media import Text
-
         self._log_item(name, Text(text), step)
 
     def log_html(self, name: str, html: str, step: int | None = None) -> None:
         """Log a page."""
-        from asynclog.media import Html
-
         self._log_item(name, Html(html), step)
 
     def log_table(self, name: str, rows: Any, columns: Sequence[str] | None = None, step: int | None = None) -> None:
         """Log a table, as asynclog.Table takes it."""
-        from asynclog.media import Table
-
         self._log_item(name, Table(rows, columns), step)
 
     def log_histogram(self, name: str, values: Any, step: int | None = None, **options: Any) -> None:
         """Log how an array's elements are distributed, as asynclog.Histogram takes it."""
-        from asynclog.media import Histogram
-
         self._log_item(name, Histogram(values, **options), step)
 
     def log_distribution(self, module: Any, step: int | None = None, *, prefix: str = "") -> None:
@@ -87,8 +85,6 @@ class MediaLog(abc.ABC):
 
         They are named `parameters/<name>` and `gradients/<name>` after `prefix`; gradients that are None are left out.
         """
-        from asynclog.media import Histogram
-
         items = {}
         for name, parameter in module.named_parameters():
             items[f"{prefix}parameters/{name}"] = Histogram(parameter)
@@ -98,20 +94,14 @@ class MediaLog(abc.ABC):
 
     def log_pr_curve(self, name: str, labels: Any, predictions: Any, step: int | None = None, **options: Any) -> None:
         """Log precision over recall, as asynclog.PRCurve takes it."""
-        from asynclog.media import PRCurve
-
         self._log_item(name, PRCurve(labels, predictions, **options), step)
 
     def log_embedding(self, name: str, matrix: Any, step: int | None = None, **options: Any) -> None:
         """Log points for the projector, as asynclog.Embedding takes them."""
-        from asynclog.media import Embedding
-
         self._log_item(name, Embedding(matrix, **options), step)
 
     def log_mesh(self, name: str, vertices: Any, step: int | None = None, **options: Any) -> None:
         """Log a mesh, as asynclog.Mesh takes it."""
-        from asynclog.media import Mesh
-
         self._log_item(name, Mesh(vertices, **options), step)
 
     def log_graph(
@@ -124,20 +114,14 @@ class MediaLog(abc.ABC):
         use_strict_trace: bool = True,
     ) -> None:
         """Log the graph of a torch model, traced here and now with an input: not for the hot loop."""
-        from asynclog.media import Graph
-
         self._log_item(name, Graph(model, input_to_model, use_strict_trace=use_strict_trace), step)
 
     def log_layout(self, layout: Mapping[str, Any], step: int | None = None, *, name: str = "layout") -> None:
         """Log how custom scalars are arranged, as asynclog.Layout takes it."""
-        from asynclog.media import Layout
-
         self._log_item(name, Layout(layout), step)
 
     def log_file(self, name: str, path: Any, step: int | None = None, **options: Any) -> None:
         """Log a file or a checkpoint, as asynclog.File takes it."""
-        from asynclog.media import File
-
         self._log_item(name, File(path, **options), step)
 
     def _log_item(self, name: str, item: Media, step: int | None) -> None:

@@ -30,11 +30,17 @@ def edges() -> tuple[float, ...]:
     return (*(-up for up in reversed(ups)), 0.0, *ups)
 
 
+@lru_cache(maxsize=1)
+def _bounds() -> Any:
+    """The edges as a tensor on the host: small enough that its way to a device waits for nothing."""
+    return sys.modules["torch"].tensor(edges(), dtype=sys.modules["torch"].float64)
+
+
 def fold(tensor: Any) -> Any:
     """STATS and the counts of a tensor's elements, one float64 vector (float32 where the device has no float64)."""
     torch = sys.modules["torch"]
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
-    bounds = torch.tensor(edges(), dtype=wide).to(tensor.device, non_blocking=True)
+    bounds = _bounds().to(tensor.device, wide, non_blocking=True)
     flat = tensor.detach().reshape(-1)
     chunks = [_fold(torch, chunk.to(wide), bounds) for chunk in flat.split(CHUNK)]
     low, high, *sums = (torch.stack(column) for column in zip(*chunks, strict=True))
@@ -46,11 +52,9 @@ def _fold(torch: Any, values: Any, bounds: Any) -> tuple[Any, ...]:
     finite = torch.isfinite(values)
     kept = torch.where(finite, values, 0)
     inf = float("inf")
-    # Half a bin on: a count lies in the middle of its bin, where no rounding moves it. The last bin has its end.
     at = torch.bucketize(values, bounds, right=True, out_int32=True)
-    at = torch.where(values == bounds[-1], at - 1, at)
-    at = torch.where(finite, at, 0).to(torch.float32) - 0.5
-    bins = len(bounds) - 1
+    at = torch.where(values == bounds[-1], at - 1, at)  # the last bin has its end
+    at = torch.where(finite, at, 0)
     return (
         torch.where(finite, values, inf).amin(),
         torch.where(finite, values, -inf).amax(),
@@ -58,8 +62,17 @@ def _fold(torch: Any, values: Any, bounds: Any) -> tuple[Any, ...]:
         kept.sum(),
         kept.square().sum(),
         (~finite).sum().to(values.dtype),
-        torch.histc(at, bins=bins, min=0, max=bins).to(values.dtype),
+        _counts(torch, at, len(bounds) - 1).to(values.dtype),
     )
+
+
+def _counts(torch: Any, at: Any, bins: int) -> Any:
+    """How often 1 to `bins` are in `at`, among numbers from 0 to bins + 1."""
+    if torch.are_deterministic_algorithms_enabled():  # which histc is not on CUDA, where it is the faster
+        empty = torch.zeros(bins + 2, dtype=torch.float32, device=at.device)
+        return empty.index_add_(0, at, torch.ones_like(at, dtype=torch.float32))[1:-1]
+    # Half a bin off: a count lies in the middle of its bin, where no rounding moves it.
+    return torch.histc(at.to(torch.float32) - 0.5, bins=bins, min=0, max=bins)
 
 
 def parts_of(folded: Any) -> tuple[tuple[Part, ...], dict[str, Option]]:

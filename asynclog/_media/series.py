@@ -88,8 +88,6 @@ class Histogram(Media):
         if self.max_bins is not None:
             options["max_bins"] = _whole("max_bins", self.max_bins, 1, MOST_BINS)
         elif bins == "tensorflow" and part.is_on_device:
-            if part.data.is_complex():
-                raise refused(part, "real numbers are accepted")
             return Form(self.KIND, (part,), {}, DeviceFold(binning.fold, binning.parts_of))
         return Form(self.KIND, (part,), options)
 

@@ -311,6 +311,16 @@ def test_chunks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(binning.fold(tensor), whole, rtol=1e-12, atol=0)
 
 
+def test_deterministic_algorithms_count_the_same() -> None:
+    tensor = torch.cat([ARRAYS["normal"], torch.tensor([1e30, -1e30, float("nan"), 0.0])])
+    plain = binning.fold(tensor)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(binning.fold(tensor), plain)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_only_the_bins_of_a_devices_histogram_travel(event: Steered) -> None:
     form = asynclog.Histogram(torch.rand(1000, 1000)).form()
     arriving = Copier().fetch(form, print)
