@@ -108,7 +108,7 @@ ALL_MESSAGES: dict[str, frames.Message] = {
 }
 REFUSED_RECORDS = {
     "no array": msgpack.packb({"kind": 6}),
-    "unknown kind": msgpack.packb([10, "success"]),
+    "unknown kind": msgpack.packb([99, "success"]),
     "media with too few fields": msgpack.packb([9, "success"]),
     "media of an unknown kind": msgpack.packb([9, "a", 0, 0.0, "smell", [], {}, b""]),
     "media with a time that is no float": msgpack.packb([9, "a", 0, 0, "text", [], {}, b""]),
