@@ -70,6 +70,7 @@ def event(monkeypatch: pytest.MonkeyPatch) -> Steered:
 
     for module in ("_media.arrays",):
         monkeypatch.setattr(f"asynclog.{module}.is_device_tensor", is_tensor)
+    monkeypatch.setattr("asynclog._media.arrays.view_at_once", lambda _value: None)
     monkeypatch.setattr(tensors, "new_event", lambda _torch, _device: made)
     return made
 
