@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -59,14 +58,49 @@ class Form(NamedTuple):
         return any(part.is_on_device for part in self.parts)
 
 
-class Media(abc.ABC):
-    """Something to log beside numbers. It keeps what it was given, and looks at it when it is logged."""
+class Media:
+    """Something to log beside numbers. It keeps what it was given, and looks at it when it is logged.
+
+    No ABC: `log` asks each value whether it is one, and that would cost more than all else it asks.
+    """
 
     KIND: ClassVar[str]
 
-    @abc.abstractmethod
     def form(self) -> Form:
         """The item's sections. Raises BadValueError (asynclog.values) where it can't be one."""
+        raise NotImplementedError
+
+
+class Drawn(Media):
+    """One that takes long to make: `draw` does it before the run's lock is taken, and other threads log meanwhile."""
+
+    _made: Form | Exception | None = None
+
+    def draw(self) -> None:
+        """Have the next `form` ready."""
+        try:
+            self._made = self.drawn()
+        except Exception as error:  # told when it is asked for
+            self._made = error
+
+    def form(self) -> Form:
+        """As Media.form."""
+        made, self._made = self._made, None
+        if isinstance(made, Exception):
+            raise made
+        return self.drawn() if made is None else made
+
+    def drawn(self) -> Form:
+        """As Media.form, and it takes long."""
+        raise NotImplementedError
+
+
+def draw_ahead(metrics: Any) -> None:
+    """Draw those values of a call that take long."""
+    if type(metrics) is dict:
+        for value in tuple(metrics.values()):
+            if isinstance(value, Drawn):
+                value.draw()
 
 
 def formed(media: Media) -> Form:

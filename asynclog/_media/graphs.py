@@ -1,4 +1,4 @@
-"""The graph of a model, captured once on the caller's thread."""
+"""The graph of a model, captured on the caller's thread."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import sys
 import warnings
 from typing import Any, ClassVar
 
-from asynclog._media.form import Form, Media, bytes_part
+from asynclog._media.form import Drawn, Form, bytes_part
 from asynclog.values import BadValueError
-from asynclog_proto.limits import MAX_MEDIA_BYTES
 
 
-class Graph(Media):
+class Graph(Drawn):
     """The graph of a torch model, as torch.utils.tensorboard draws it.
 
     Args:
@@ -28,17 +27,11 @@ class Graph(Media):
         self.model = model
         self.input_to_model = input_to_model
         self.use_strict_trace = use_strict_trace
-        self._form: Form | None = None
 
-    def form(self) -> Form:
-        """As Media.form; the model is traced by the first call."""
-        if self._form is None:
-            graph_def, run_metadata = _captured(self.model, self.input_to_model, strict=self.use_strict_trace)
-            if len(graph_def) + len(run_metadata) > MAX_MEDIA_BYTES:
-                raise BadValueError(f"is a graph beyond the {MAX_MEDIA_BYTES >> 20} MiB that are accepted", ValueError)
-            parts = (bytes_part("graph", graph_def), bytes_part("run_metadata", run_metadata))
-            self._form = Form(self.KIND, parts)
-        return self._form
+    def drawn(self) -> Form:
+        """As Drawn.drawn."""
+        graph_def, run_metadata = _captured(self.model, self.input_to_model, strict=self.use_strict_trace)
+        return Form(self.KIND, (bytes_part("graph", graph_def), bytes_part("run_metadata", run_metadata)))
 
 
 def _captured(model: Any, input_to_model: Any, *, strict: bool) -> tuple[bytes, bytes]:

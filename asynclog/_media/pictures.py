@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from asynclog._media.arrays import ACCEPTED, array_part, check_shape, described, refused
-from asynclog._media.form import Form, Media, Part, text_part
+from asynclog._media.form import Drawn, Form, Media, Part, text_part
 from asynclog.values import BadValueError
 from asynclog_proto.media import Option
 
@@ -87,7 +87,7 @@ class Images(Media):
         return Form(self.KIND, (part,), _options(part, self.dataformats, ("NCHW", "NHWC"), self.caption))
 
 
-class Figure(Media):
+class Figure(Drawn):
     """A figure of matplotlib, drawn on the caller's thread: the one thing that has to be.
 
     Args:
@@ -101,8 +101,8 @@ class Figure(Media):
         self.figure = figure
         self.caption = caption
 
-    def form(self) -> Form:
-        """As Media.form."""
+    def drawn(self) -> Form:
+        """As Drawn.drawn."""
         part = array_part("image", _drawn(self.figure))
         return Form(self.KIND, (part,), _options(part, "HWC", ("HWC",), self.caption))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import asynclog
 from asynclog import AsynclogWarning
+from asynclog._media.form import Drawn, Form
 from asynclog_proto.media import INLINE_BYTES, Media, Place
 from asynclog_proto.records import Row
 from tests.client.scripted import ScriptedDaemon
@@ -99,6 +101,33 @@ def test_the_array_may_change_after_the_call(daemon: ScriptedDaemon, begin: Begi
     image[:] = 0
     run.flush()
     assert np.array_equal(arrays(daemon, only(daemon))["image"], BIG)
+
+
+class Slow(Drawn):
+    """Drawn for as long as the test wants."""
+
+    KIND = "text"
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def drawn(self) -> Form:
+        self.begun.set()
+        assert self.goes_on.wait(30)
+        return asynclog.Text("drawn").form()
+
+
+def test_other_threads_log_while_a_figure_or_a_graph_is_drawn(daemon: ScriptedDaemon, begin: Begin) -> None:
+    run, slow = begin(), Slow()
+    drawing = threading.Thread(target=run.log, args=({"x": slow, "a": 1.0}, 1))
+    drawing.start()
+    assert slow.begun.wait(30)
+    run.log({"b": 2.0}, 0)
+    slow.goes_on.set()
+    drawing.join(30)
+    run.finish()
+    assert daemon.points() == [(0, "b", 2.0), (1, "a", 1.0)]
+    assert daemon.body(only(daemon)) == b"drawn"
 
 
 def test_small_bodies_travel_in_their_record(daemon: ScriptedDaemon, begin: Begin) -> None:
