@@ -22,24 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from asynclog.ledger import Ledger
+    from asynclog.media import (
+        Audio,
+        Embedding,
+        Figure,
+        File,
+        Graph,
+        Histogram,
+        Html,
+        Image,
+        Images,
+        Layout,
+        Mesh,
+        PRCurve,
+        Table,
+        Text,
+        Video,
+    )
     from asynclog.run import Run, Stats
 
 __all__ = [
-    "AsynclogWarning",
-    "Ledger",
-    "NoValueError",
-    "Run",
-    "Stats",
-    "__version__",
-    "current_run",
-    "define",
-    "finish",
-    "flush",
-    "init",
-    "log",
-    "params",
-    "summary",
-]
+    "AsynclogWarning", "Audio", "Embedding", "Figure", "File", "Graph", "Histogram", "Html", "Image", "Images",
+    "Layout", "Ledger", "Mesh", "NoValueError", "PRCurve", "Run", "Stats", "Table", "Text", "Video", "__version__",
+    "current_run", "define", "finish", "flush", "init", "log", "params", "summary",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -52,6 +58,10 @@ def __getattr__(name: str) -> Any:
         from asynclog import run
 
         return getattr(run, name)
+    if name in __all__:
+        from asynclog import media
+
+        return getattr(media, name)
     raise AttributeError(f"module 'asynclog' has no attribute {name!r}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asynclog import hosttensors
+from asynclog._media.form import draw_ahead
 from asynclog.notices import Notices
 from asynclog.rows import Rows
 from asynclog.values import Problem
@@ -25,6 +26,8 @@ class Calls:
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         """One call."""
         writer = self._writer
+        if self._rows.closed is None:
+            draw_ahead(metrics)
         with self._rows.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import launch, ranks, ringplace, settings
+from asynclog import bodies, launch, ranks, ringplace, settings
 from asynclog.backends import check_backends
+from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
 from asynclog.launcher import Launcher
+from asynclog.mediaspool import MediaSpool
 from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.ring import Ring
@@ -26,8 +27,6 @@ from asynclog_proto import __version__, frames, places
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import Hello
 from asynclog_proto.ringfile import HEADER, MAX_HELLO
-
-DEFAULT_DIR = "asynclog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def open_run(
     if config is not None:
         flatten(config, lambda _: None)
     if plan.mode == "disabled":
-        rows = Rows(Ring(mmap.mmap(-1, HEADER + 4096)), notices, strict=strict)
+        rows = Rows(Ring(mmap.mmap(-1, HEADER + 4096)), notices, bodies.nowhere(), strict=strict)
         rows.close("disabled")
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
@@ -120,7 +119,7 @@ def _plan(
         places.check_component(what, name)
         name = RUNS.unique(project, name)
     places.check_component("name", name)
-    root = _directory(directory, environ)
+    root = settings.directory(directory, environ)
     run_dir = places.run_dir(root, project, name)
     hello = Hello(
         project=project,
@@ -140,23 +139,8 @@ def _plan(
     address = endpoint or chosen.endpoint
     if address is not None:
         places.endpoint(places.runtime_of(address))
-    _greeting(replace(hello, ring="x" * 300))
+    _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     return Plan(hello, chosen, chosen.mode if mode == "auto" else mode, address, run_dir)
-
-
-def _directory(given: Any, environ: Mapping[str, str]) -> str:
-    try:
-        text = os.fspath(given)
-    except TypeError:
-        raise ConfigError(f"dir is a path, not {type(given).__name__}") from None
-    if text == DEFAULT_DIR:
-        text = environ.get("ASYNCLOG_DIR") or text
-    path = os.path.abspath(os.fsdecode(text))  # noqa: PTH100 - a link stays a link, for the daemon to follow
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"dir {path!a} is not UTF-8") from None
-    return path
 
 
 def _greeting(hello: Hello) -> bytes:
@@ -175,7 +159,6 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
         notices.add(text, text)
 
     runtime = _runtime(plan)
-    hello = plan.hello
     rings = [_ring_path(plan, parent) for parent in (runtime, plan.run_dir)]
     _check_writable(plan.run_dir, notices, strict=strict)
     try:
@@ -184,14 +167,20 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
     except OSError as error:
         tell(f"can't use the runtime directory {runtime}: {error.strerror or error}")
         rings = rings[1:]
-    file = ringplace.create(rings, plan.settings.ring_bytes, lambda path: _greeting(replace(hello, ring=path)), tell)
-    hello = replace(hello, ring=str(file.path or ""))
+    file = ringplace.create(rings, plan.settings.ring_bytes, lambda path: _greeting(_placed(plan, path)), tell)
+    hello = _placed(plan, str(file.path or ""))
     spool = Spool(Path(hello.spool), _greeting(hello), plan.settings.spool_bytes, tell)
     launcher = None
     if plan.mode == "auto":
         address = plan.endpoint or places.endpoint(runtime)
         launcher = Launcher(address, runtime, spawns=plan.endpoint is None, tell=notices.add)
-    rows = Rows(Ring(file.mapping), notices, strict=strict)
+    media = Bodies(
+        Path(hello.outbox) if hello.outbox else None,
+        plan.settings.media_bytes,
+        MediaSpool(Path(hello.spool), plan.settings.media_spool_bytes, tell),
+        tell,
+    )
+    rows = Rows(Ring(file.mapping), notices, media, strict=strict)
     sender = Sender(rows, file, spool, hello, launcher, notices, plan.settings.flush_s)
     try:
         sender.start()
@@ -199,6 +188,12 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
         file.remove()
         raise
     return _begin(plan, notices, rows, sender, strict=strict)
+
+
+def _placed(plan: Plan, ring: str) -> Hello:
+    """The greeting of a stream whose ring is at `ring`, its outbox beside it; none offline, where nobody frees it."""
+    has_outbox = ring and plan.mode == "auto" and plan.settings.media_bytes
+    return replace(plan.hello, ring=ring, outbox=str(Path(ring).with_suffix(".outbox")) if has_outbox else "")
 
 
 def _begin(plan: Plan, notices: Notices, rows: Rows, sender: Sender | None, *, strict: bool) -> Run:

@@ -70,7 +70,7 @@ def _create(path: Path, capacity: int, hello: bytes) -> RingFile:
     fresh = path.with_suffix(".new")
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _allocate(descriptor, ringfile.HEADER + capacity)
+        allocate(descriptor, 0, ringfile.HEADER + capacity)
         # A record lock: a forked child does not hold it, death releases it, and closing any other descriptor of
         # this file in this process would too, so nothing here opens it again.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,10 +85,12 @@ def _create(path: Path, capacity: int, hello: bytes) -> RingFile:
     return RingFile(mapping, path, descriptor)
 
 
-def _allocate(descriptor: int, size: int) -> None:
-    """Reserve every page now: writing to a mapped hole of a full tmpfs would be a SIGBUS."""
+def allocate(descriptor: int, offset: int, size: int) -> None:
+    """Reserve every page of a range now: writing to a mapped hole of a full tmpfs would be a SIGBUS. What is written
+    there already may be lost. Raises OSError where there is no room.
+    """
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
+        os.posix_fallocate(descriptor, offset, size)
         return
-    for offset in range(0, size, 1 << 20):
-        os.pwrite(descriptor, bytes(min(1 << 20, size - offset)), offset)
+    for begin in range(offset, offset + size, 1 << 20):
+        os.pwrite(descriptor, bytes(min(1 << 20, offset + size - begin)), begin)

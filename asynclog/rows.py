@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asynclog import steps
+from asynclog._media.copies import DeviceMedia
+from asynclog._media.writing import MediaWriter
+from asynclog.bodies import Bodies
 from asynclog.layouts import Layouts, Packed, tail_for
 from asynclog.notices import Notices
 from asynclog.reduce import Reductions
 from asynclog.ring import Ring
 from asynclog.sorting import Sorted, sort
-from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, snapshot
+from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, Waiting, snapshot
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
 from asynclog_proto.records import Hold, encode
 
@@ -28,7 +31,7 @@ class Rows:
     or "disabled".
     """
 
-    def __init__(self, ring: Ring, notices: Notices, *, strict: bool) -> None:
+    def __init__(self, ring: Ring, notices: Notices, bodies: Bodies, *, strict: bool) -> None:
         self.ring = ring
         self.writer = ring.writer
         self.writer.lock = threading.RLock()
@@ -41,6 +44,7 @@ class Rows:
         self._notices = notices
         self._strict = strict
         self._reductions = Reductions(self.append)
+        self.media = MediaWriter(ring, bodies, self.tell, notices.add)
 
     @property
     def lock(self) -> threading.RLock:
@@ -74,7 +78,8 @@ class Rows:
             sorted_ = self._plain(metrics) or sort(metrics)
         problems = sorted_.problems
         step = steps.next_step(step, self.writer, problems)
-        if backward := steps.backward_problem(step, self.writer):
+        is_row = not sorted_.media or sorted_.plain or sorted_.device
+        if is_row and (backward := steps.backward_problem(step, self.writer)):
             problems.append(backward)
         weight = steps.check_weight(weight, problems)
         reduce = self._reductions.check(reduce, problems)
@@ -82,7 +87,7 @@ class Rows:
             raise next(problem.error(problem.text) for problem in problems if problem.is_error)
         self.ring.issue(sorted_.issued)
         self.tell(problems)
-        if sorted_.issued:
+        if sorted_.issued and (is_row or step >= self.writer.highest):
             steps.advance(step, self.writer)
         if reduce:
             self._reductions.define((*sorted_.plain, *sorted_.device), reduce)
@@ -90,16 +95,20 @@ class Rows:
             self._write(tuple(sorted_.plain), tuple(sorted_.plain.values()), step, now, weight)
         if sorted_.device:
             self._snapshot(sorted_.device, step, now, weight)
+        if sorted_.media:
+            self.media.write(sorted_.media, step, now, self.devices)
 
     def append(self, record: bytes) -> bool:
         """Any record but a row, by the only writer; False when the ring is full."""
         return len(record) <= self.ring.capacity // 2 and self.ring.append(record)
 
-    def write_device_row(self, row: DeviceRow, values: list[float]) -> bool:
-        """Write a row that has arrived, from the sender's thread; False when that has to wait."""
+    def write_device_row(self, row: DeviceRow | DeviceMedia, values: Any) -> bool:
+        """Write a row or a media item that has arrived, from the sender's thread; False when that has to wait."""
         if not self.begin():
             return False
         try:
+            if isinstance(row, DeviceMedia):
+                return self.media.write_arrived(row, values)
             room = 2 * (len(values) * 8 + 64) + sum(len(name) * 4 + 5 for name in row.names)
             if self.ring.used + room > self.ring.capacity // 4 * 3:
                 return False
@@ -121,8 +130,10 @@ class Rows:
         finally:
             self.end()
 
-    def lose_device_row(self, row: DeviceRow, error: Exception | str) -> None:
-        """Count a row whose device broke or never answered."""
+    def lose_device_row(self, row: Waiting, error: Exception | str) -> None:
+        """Count a row or a media item whose device broke or never answered."""
+        if isinstance(row, DeviceMedia):
+            self.media.forget(row)
         text = f"values of {', '.join(row.names)[:200]} could not be read from their device: {error}"
         self.tell([Problem("device", row.names[0], text, len(row.names))])
 

@@ -13,6 +13,7 @@ from asynclog.calls import Calls
 from asynclog.flatten import encode_all, flatten
 from asynclog.flushing import flush
 from asynclog.ledger import Ledger
+from asynclog.medialog import MediaLog
 from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
@@ -41,10 +42,11 @@ class Stats:
     ring_used: int
     ring_capacity: int
     spool_bytes: int
+    media_bytes: int
     device_pending: int
 
 
-class Run:
+class Run(MediaLog):
     """Made by `asynclog.init`. Safe to use from any thread; inert in a forked child.
 
     `project`, `name`, `dir` (of this run), `rank`, `world_size` and `mode` say what it is; `is_forked`, whether this
@@ -92,7 +94,8 @@ class Run:
         """Log numbers by name, in microseconds; nested mappings are flattened with `/`.
 
         Values are float, int, bool, NumPy scalars and tensors or arrays of one element, kept as float64; those on a
-        GPU are read back later, without a synchronization. `step` defaults to one more than the last. `reduce`, one
+        GPU are read back later, without a synchronization. A value may also be one of asynclog.media: an Image, an
+        Audio, a Histogram and so on. `step` defaults to one more than the last. `reduce`, one
         or several of asynclog_proto.reductions.REDUCTIONS, says how these names are reduced over ranks; `weight`,
         above 0, is this rank's in a mean. Never raises unless the run is strict: what can't be logged is told once
         as an AsynclogWarning and counted in the ledger.
@@ -176,6 +179,7 @@ class Run:
             ring_used=ring.used,
             ring_capacity=ring.capacity,
             spool_bytes=0 if self._sender is None else self._sender.spool.size,
+            media_bytes=rows.media.bodies.used + rows.media.bodies.spool.size,
             device_pending=len(rows.devices),
         )
 

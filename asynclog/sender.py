@@ -160,6 +160,7 @@ class Sender(threading.Thread):
         stream = self._stream
         for answer in link.receive():
             self._backlog.forget(stream.receive(answer, now))
+        self._rows.media.bodies.free(stream.media)
         if stream.notice:
             self._notices.add(stream.notice, stream.notice)
         if stream.refused is not None:
@@ -282,8 +283,17 @@ class Sender(threading.Thread):
                 "everything is journaled, but not all of it was in the files when finish() gave up (other ranks may be"
             )
             self._notices.add("late", f"{text} behind): the daemon completes them")
+        self._leave_media()
         self.spool.leave_counts(bytes(encode(Finish(self._ring.issued, self._ring.dropped))[0]))
         self._file.remove()
+
+    def _leave_media(self) -> None:
+        """What the daemon still needs of the outbox stays with those records that name it."""
+        spooled = self._launcher is None or bool(self._stream.flow.queue)
+        try:
+            self._rows.media.bodies.leave(needed=not self._stream.finished, spooled=spooled)
+        except OSError as error:
+            self._notices.add("media", f"media could not be spooled ({error.strerror}); they stay in the outbox")
 
     def _close(self) -> None:
         if self._link is not None:
@@ -295,6 +305,7 @@ class Sender(threading.Thread):
         if self._rows.lock.acquire(timeout=LOCK_PATIENCE_S):  # a thread that never gives it back keeps the memory
             try:
                 self._ring.close()
+                self._rows.media.bodies.close()
             finally:
                 self._rows.lock.release()
         self.barriers.give_up(reached=self._stream.finished)

@@ -55,6 +55,8 @@ class Stream:
         self.held_up = ""
         """why the daemon that answers does not take the stream now"""
         self.ledger: Ledger | None = None
+        self.media = 0
+        """the position of the outbox before which the daemon needs nothing"""
         self.finishing = False
         self._hello = hello
         self._hello_at = 0.0
@@ -76,6 +78,7 @@ class Stream:
             self.questions.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)
         if isinstance(message, Ack):
+            self.media = max(self.media, message.media)
             return self.flow.ack(message.next_seq, message.credit)
         if isinstance(message, Reset):
             self.lost(now)

@@ -43,13 +43,25 @@ class DeviceRow:
     weight: float
 
 
+class Waiting(Protocol):
+    """What waits for its device: a row, or a media item (_media/copies.py), which holds no step back."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its values."""
+
+    @property
+    def snapshot(self) -> Any:
+        """A Snapshot, of numbers or of what else was asked for."""
+
+
 class DeviceQueue:
-    """Rows in the order of their calls. `put` is called under the run's lock, `write_ready` by the sender."""
+    """Rows and media in the order of their calls. `put` is called under the run's lock, `write_ready` by the sender."""
 
     def __init__(self) -> None:
-        self._rows: deque[DeviceRow] = deque()
+        self._rows: deque[Waiting] = deque()
         self.entered = 0
-        """rows that were ever put"""
+        """how many were ever put"""
 
     @property
     def left(self) -> int:
@@ -59,22 +71,20 @@ class DeviceQueue:
     @property
     def lowest(self) -> int | None:
         """The lowest step of the rows that wait, None when none does; with the run's lock held."""
-        return min((row.step for row in self._rows), default=None)
+        return min((row.step for row in self._rows if isinstance(row, DeviceRow)), default=None)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def put(self, row: DeviceRow) -> bool:
-        """Queue a row; False when too many wait already."""
+    def put(self, row: Waiting) -> bool:
+        """Queue one; False when too many wait already."""
         if len(self._rows) >= MOST_PENDING:
             return False
         self._rows.append(row)
         self.entered += 1
         return True
 
-    def write_ready(
-        self, write: Callable[[DeviceRow, list[float]], bool], lose: Callable[[DeviceRow, Exception], None]
-    ) -> None:
+    def write_ready(self, write: Callable[[Any, Any], bool], lose: Callable[[Any, Exception], None]) -> None:
         """Hand each row that is ready to `write`, until one is not or `write` has no room for it.
 
         A row whose device reports an error goes to `lose`.
@@ -92,7 +102,7 @@ class DeviceQueue:
                     return
             self._rows.popleft()
 
-    def abandon(self) -> Iterable[DeviceRow]:
+    def abandon(self) -> Iterable[Waiting]:
         """Everything that still waits, which is then forgotten."""
         while self._rows:
             yield self._rows.popleft()
@@ -122,10 +132,11 @@ class _Part:
     event: Any
 
 
-class _Arrived:
+class Arrived:
     """The event of a copy within this computer's memory."""
 
     def query(self) -> bool:
+        """It has happened."""
         return True
 
     def record(self) -> None:
@@ -175,12 +186,11 @@ def snapshot(values: Sequence[Any], tell: Callable[[str], None]) -> Snapshot:
 
 
 def _enqueue(torch: Any, device: Any, tensors: list[Any], places: tuple[int, ...]) -> _Part | None:
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        raise CapturingError
-    event = _event(torch, device)
+    check_not_capturing(torch, device)
+    event = new_event(torch, device)
     if event is None:
         return None
-    with _on(torch, device):
+    with on_device(torch, device):
         stacked = torch.stack([tensor.detach().reshape(()) for tensor in tensors])
         memory = torch.empty(len(tensors), dtype=stacked.dtype, pin_memory=device.type in {"cuda", "xpu"})
         memory.copy_(stacked, non_blocking=True)
@@ -188,15 +198,22 @@ def _enqueue(torch: Any, device: Any, tensors: list[Any], places: tuple[int, ...
     return _Part(places, memory, event)
 
 
-def _on(torch: Any, device: Any) -> AbstractContextManager[Any]:
+def check_not_capturing(torch: Any, device: Any) -> None:
+    """Raise CapturingError while a CUDA graph is captured on the current stream."""
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise CapturingError
+
+
+def on_device(torch: Any, device: Any) -> AbstractContextManager[Any]:
     """Make `device` the current one, so that its current stream is the one that is recorded."""
     context: AbstractContextManager[Any] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     return context
 
 
-def _event(torch: Any, device: Any) -> Any:
+def new_event(torch: Any, device: Any) -> Any:
+    """An event of the device, to be recorded on its stream; None where torch has none for it."""
     if device.type == "cpu":
-        return _Arrived()
+        return Arrived()
     own = getattr(getattr(torch, device.type, None), "Event", None)
     if own is not None:
         return own()

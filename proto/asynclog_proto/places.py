@@ -107,3 +107,8 @@ def outbox_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:
 def media_path(spool: Path, number: int) -> Path:
     """The spool's file `number` (from 1) of media bodies."""
     return spool / f"media-{number}.seg"
+
+
+def spooled_outbox_path(spool: Path) -> Path:
+    """Where a client that ends leaves an outbox that its spooled records still name."""
+    return spool / "media.outbox"

@@ -36,7 +36,7 @@ HEADER = 16384
 HEAD, SELECTOR, TAILS, ISSUED, DROPPED, HELLO = 16, 24, (32, 48), 64, 72, 256
 MAX_HELLO = HEADER - HELLO - 4
 
-DROPS = ("bad_value", "bad_name", "ring_full", "after_finish", "device", "after_fork")
+DROPS = ("bad_value", "bad_name", "ring_full", "after_finish", "device", "after_fork", "media_full")
 """Why a value may never become a record; each has its counter in the header."""
 
 _U64 = struct.Struct("=Q")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import zmq
 
-from asynclog_proto import frames, records
+from asynclog_proto import frames, outboxfile, places, records
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.flow import ReceiveFlow
 from asynclog_proto.frames import (
@@ -27,6 +28,7 @@ from asynclog_proto.frames import (
     Value,
     Welcome,
 )
+from asynclog_proto.media import Media
 
 CREDIT = 1 << 20
 
@@ -47,6 +49,9 @@ class ScriptedDaemon:
         self.refuses: str | None = None
         self.holds_up = ""
         self.holds_acks = False
+        self.completes = True
+        self.frees = 0
+        """the position of the outbox that acks tell"""
         self.lost = 0
         self.before_batch: Callable[[Batch], bool] = lambda _: True
         """may say that a batch is to be overlooked, as if the network had lost it"""
@@ -76,6 +81,24 @@ class ScriptedDaemon:
         """The records of the only stream, decoded."""
         assert len(self.journal) <= 1
         return [records.decode(data) for stream in self.journal.values() for data in stream]
+
+    def media(self) -> list[Media]:
+        """The media records of the only stream."""
+        return [record for record in self.records() if isinstance(record, Media)]
+
+    def body(self, record: Media) -> bytes:
+        """The bytes that a record of the last stream names, read as a daemon does."""
+        place = record.body
+        if isinstance(place, bytes):
+            return place
+        hello = self.hellos[-1]
+        if place.file:
+            data = places.media_path(Path(hello.spool), place.file).read_bytes()
+            return data[place.offset : place.offset + place.size]
+        path = Path(hello.outbox)
+        data = (path if path.exists() else places.spooled_outbox_path(Path(hello.spool))).read_bytes()
+        start = outboxfile.at(place, outboxfile.capacity_of(data))
+        return data[start : start + place.size]
 
     def points(self) -> list[tuple[int, str, float]]:
         """(step, name, value) of the only stream, in order."""
@@ -123,7 +146,7 @@ class ScriptedDaemon:
             journaled = message.issued - dropped
             counts = {"issued": message.issued, "journaled": journaled, "in_transit": 0, "dropped": message.dropped}
             csv = {"delivered": journaled, "limited": 0, "dead": 0, "pending": 0}
-            return [Ledger(complete=True, ledger={**counts, "backends": {"csv": csv}})]
+            return [Ledger(complete=self.completes, ledger={**counts, "backends": {"csv": csv}})]
         return []
 
     def _flush(self, flush: Flush) -> Flushed | None:
@@ -159,4 +182,4 @@ class ScriptedDaemon:
                 raise ProtocolError(f"{len(spans)} records where {batch.count} were told")
             self.journal[incarnation] += [bytes(payload[start:end]) for start, end in spans[receipt.skip :]]
             flow.commit(batch.first_seq + batch.count)
-        return [] if self.holds_acks else [Ack(flow.committed, CREDIT)]
+        return [] if self.holds_acks else [Ack(flow.committed, CREDIT, self.frees)]

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclog import AsynclogWarning, pywriter, ring, rows
+from asynclog import AsynclogWarning, bodies, pywriter, ring, rows
 from asynclog.notices import Notices
 from asynclog.run import Run
 from asynclog.values import EXACT
@@ -52,7 +52,7 @@ def opened(kind: type[pywriter.Writer], monkeypatch: pytest.MonkeyPatch) -> tupl
         patched.setattr(ring, "Writer", kind)
         file = mmap.mmap(-1, ringfile.HEADER + CAPACITY)
         file[: ringfile.HEADER] = ringfile.header(CAPACITY, b"hello")
-        return rows.Rows(ring.Ring(file), Notices(), strict=False), file
+        return rows.Rows(ring.Ring(file), Notices(), bodies.nowhere(), strict=False), file
 
 
 def records_of(file: mmap.mmap) -> list[bytes]:

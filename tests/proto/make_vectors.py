@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from asynclog_proto import frames, records, ringfile, spoolfile
+from asynclog_proto import frames, media, outboxfile, records, ringfile, spoolfile
 
 HELLO = frames.Hello(
     project="vision",
@@ -29,6 +29,7 @@ HELLO = frames.Hello(
     host="node-3",
     ring="/dev/shm/asynclog-1000/rings/a1b2c3d4e5f6-1-5f0c9a31.ring",
     spool="/data/asynclog/vision/run-1/spool/1-5f0c9a31",
+    outbox="/dev/shm/asynclog-1000/rings/a1b2c3d4e5f6-1-5f0c9a31.outbox",
     backends={"tensorboard": {}, "csv": {"flush": 2.5}},
     client="asynclog 0.1.0",
 )
@@ -53,6 +54,36 @@ ALL_RECORDS: dict[str, records.Record] = {
     "pass of a rank that has logged nothing": records.Pass(-1),
     "hold": records.Hold(42),
     "hold taken back": records.Hold(None),
+    "media whose body is in the record": records.Media(
+        "samples/text", 7, 1700000000.25, "text", (media.Section("text", "text", (5,)),), {}, b"hello"
+    ),
+    "media whose body is in the outbox": records.Media(
+        "samples/image",
+        7,
+        1700000000.25,
+        "image",
+        (media.Section("image", "float32", (3, 32, 32)), media.Section("boxes", "float32", (1, 4))),
+        {"dataformats": "CHW", "caption": "größe", "rescale": 0.5},
+        media.Place(0, 1 << 20, 12304),
+    ),
+    "media whose body is in the spool": records.Media(
+        "weights",
+        -1,
+        0.0,
+        "histogram",
+        (media.Section("values", "bfloat16", (64, 100)),),
+        {"bins": 30},
+        media.Place(2, 512, 12800),
+    ),
+    "media without a body": records.Media(
+        "model",
+        9,
+        1700000000.25,
+        "file",
+        (),
+        {"path": "/data/model.pt", "artifact": "model.pt", "type": "checkpoint", "size": 5000},
+        b"",
+    ),
 }
 ALL_MESSAGES: dict[str, frames.Message] = {
     "hello with every field": HELLO,
@@ -65,6 +96,7 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "ask for the last step": frames.Ask(4, 57, "val/loss", None),
     "welcome": frames.Welcome(0, 8 << 20),
     "ack": frames.Ack(2, 8 << 20),
+    "ack that frees the outbox": frames.Ack(2, 8 << 20, 1060880),
     "reset": frames.Reset("unknown stream"),
     "reset of a stream that has to wait": frames.Reset("disk full", "the daemon can't take this run now: disk full"),
     "refused": frames.Refused("rank 1 of this world is taken"),
@@ -76,7 +108,19 @@ ALL_MESSAGES: dict[str, frames.Message] = {
 }
 REFUSED_RECORDS = {
     "no array": msgpack.packb({"kind": 6}),
-    "unknown kind": msgpack.packb([9, "success"]),
+    "unknown kind": msgpack.packb([99, "success"]),
+    "media with too few fields": msgpack.packb([9, "success"]),
+    "media of an unknown kind": msgpack.packb([9, "a", 0, 0.0, "smell", [], {}, b""]),
+    "media with a time that is no float": msgpack.packb([9, "a", 0, 0, "text", [], {}, b""]),
+    "media with an unknown dtype": msgpack.packb([9, "a", 0, 0.0, "text", [["text", "str", [1]]], {}, b"a"]),
+    "media whose sections are larger than the body": msgpack.packb(
+        [9, "a", 0, 0.0, "text", [["text", "text", [2]]], {}, b"a"]
+    ),
+    "media of more than a body may have": msgpack.packb(
+        [9, "a", 0, 0.0, "audio", [["audio", "uint8", [1 << 30]]], {}, [0, 0, 1 << 30]]
+    ),
+    "media with a body of two numbers": msgpack.packb([9, "a", 0, 0.0, "text", [["text", "text", [2]]], {}, [0, 2]]),
+    "media with a nested option": msgpack.packb([9, "a", 0, 0.0, "text", [], {"a": [[1]]}, b""]),
     "row with a short step": msgpack.packb([1, 0, 7, 0.0, 1.0, struct.pack(">d", 0.5)]),
     "row cut short": records.encode(ROW)[:-1],
     "row without values": records.row_struct(0).pack(*records.row_head(0, 0, 0.0, 1.0, 0)),
@@ -112,10 +156,12 @@ REFUSED_FRAMES = {
 
 
 def meaning_of_record(record: records.Record) -> list[Any]:
-    """The MessagePack array as JSON; a row's binary values as numbers, those that JSON lacks as text."""
+    """The MessagePack array as JSON; a row's binary values as numbers, those that JSON lacks as text, a body as hex."""
     if isinstance(record, records.Row):
         values = [value if value - value == 0 else str(value) for value in record.values]
         return [records.ROW, record.layout, record.step, record.time, record.weight, values]
+    if isinstance(record, records.Media) and isinstance(record.body, bytes):
+        return [*records._fields(record)[:-1], {"hex": record.body.hex()}]
     return records._fields(record)
 
 
@@ -190,6 +236,28 @@ def ring_vectors() -> list[dict[str, Any]]:
     ]
 
 
+def outbox_vectors() -> list[dict[str, Any]]:
+    """An outbox of 100 bytes: one body in its first lap, the next begins the second, where the first was freed."""
+    capacity, bodies = 100, (b"a" * 60, b"b" * 50)
+    tail, head, data, placed = 0, 0, bytearray(capacity), []
+    for body in bodies:
+        offset = outboxfile.fit(tail, head, len(body), capacity)
+        assert offset is not None
+        start = outboxfile.at(media.Place(0, offset, len(body)), capacity) - outboxfile.HEADER
+        data[start : start + len(body)] = body
+        placed.append({"offset": offset, "size": len(body)})
+        tail = head = offset + len(body)
+    return [
+        {
+            "what": "the second of two bodies, after the first was freed",
+            "hex": (outboxfile.header(capacity) + bytes(data)).hex(),
+            "capacity": capacity,
+            "places": placed,
+            "body": bodies[-1].hex(),
+        }
+    ]
+
+
 def make() -> dict[str, str]:
     """Each file's name and text."""
     refused = {
@@ -203,6 +271,7 @@ def make() -> dict[str, str]:
         "frames.json": frame_vectors(),
         "spool.json": spool_vectors(),
         "ring.json": ring_vectors(),
+        "outbox.json": outbox_vectors(),
         "refused.json": refused,
     }
     return {

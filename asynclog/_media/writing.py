@@ -1,0 +1,85 @@
+"""Media items of `log()` made into records of the ring, by the run's only writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from asynclog._media.copies import Copier, DeviceMedia
+from asynclog._media.form import Form
+from asynclog.bodies import Bodies
+from asynclog.ring import Ring
+from asynclog.tensors import CapturingError, DeviceQueue
+from asynclog.values import Problem
+from asynclog_proto.media import encode_media
+
+
+class MediaWriter:
+    """`tell` counts what was lost, `note(key, text)` keeps a warning for when the run's lock is free."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        bodies: Bodies,
+        tell: Callable[[Sequence[Problem]], None],
+        note: Callable[[object, str], None],
+    ) -> None:
+        self.bodies = bodies
+        self._ring = ring
+        self._tell = tell
+        self._note = note
+        self._copier = Copier()
+        self._entered = self._left = 0
+        """bytes of host memory that items from a device were given, by the caller, and gave back, by the sender"""
+
+    def write(self, forms: Mapping[str, Form], step: int, now: float, devices: DeviceQueue) -> None:
+        """Write a call's items; those on a device go to `devices`."""
+        for name, form in forms.items():
+            if form.is_on_device:
+                self._fetch(name, form, step, now, devices)
+            else:
+                self._append(name, form, step, now, wait=True)
+
+    def write_arrived(self, item: DeviceMedia, form: Form) -> bool:
+        """Write an item that has come from its device, from the sender's thread; False when that has to wait."""
+        if self._ring.used > self._ring.capacity // 4 * 3:
+            return False
+        self._append(item.names[0], form, item.step, item.time, wait=False)
+        self.forget(item)
+        return True
+
+    def forget(self, item: DeviceMedia) -> None:
+        """An item is on its way no more; from the sender's thread."""
+        self._left += item.size
+
+    def _append(self, name: str, form: Form, step: int, now: float, *, wait: bool) -> None:
+        body = self.bodies.put(form)
+        if body is None:
+            text = "media have no room, for the daemon is behind or away: they are dropped and counted"
+            self._tell([Problem("media_full", "", text)])
+            return
+        record = encode_media(name, step, now, form.kind, [part.section for part in form.parts], form.options, body)
+        if len(record) > self._ring.capacity // 2 or not self._ring.append(record, wait=wait):
+            self.bodies.take_back(body)
+            text = "the ring is full, for the daemon and the spool are behind: media are dropped and counted"
+            self._tell([Problem("ring_full", "media", text)])
+
+    def _fetch(self, name: str, form: Form, step: int, now: float, devices: DeviceQueue) -> None:
+        size = 0 if form.fold else form.size
+        if size and self._entered - self._left + size > max(self.bodies.capacity, size):
+            text = "media of a device come faster than they are read back: they are dropped and counted"
+            self._tell([Problem("media_full", "device", text)])
+            return
+        try:
+            arriving = self._copier.fetch(form, lambda text: self._note(("device", text), text))
+        except CapturingError:
+            self._tell([Problem("device", "", "log() of CUDA tensors inside a graph capture: log them outside")])
+            return
+        except Exception as error:  # whatever torch raises
+            text = f"media of {name!r} could not be read from their device: {error}"
+            self._tell([Problem("device", name, text)])
+            return
+        if devices.put(DeviceMedia((name,), arriving, step, now, size)):
+            self._entered += size
+        else:
+            text = "too many rows wait for their device: log device tensors less often"
+            self._tell([Problem("device", "", text)])

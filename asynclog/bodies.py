@@ -1,0 +1,113 @@
+"""Where media bodies go: into their record, the outbox, the spool, or nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from asynclog._media.form import Form
+from asynclog._media.laying import flat
+from asynclog.mediaspool import MediaSpool
+from asynclog.outbox import Outbox
+from asynclog_proto import places
+from asynclog_proto.media import INLINE_BYTES, Place
+
+SHARE_OF_FREE = 4
+"""The outbox takes at most a quarter of what its file system has free: others share memory there too."""
+
+LEAST_OUTBOX = 1 << 20
+
+
+def nowhere() -> Bodies:
+    """Of a run that has neither outbox nor spool: small bodies are taken, in their records."""
+    return Bodies(None, 0, MediaSpool(Path(), 0, _unheard), _unheard)
+
+
+def _unheard(_: str) -> None:
+    """Nothing is lost that anybody waits for."""
+
+
+class Bodies:
+    """`path` is the outbox's, None where there is to be none; `capacity` is its size in bytes, where there is room.
+
+    What does not fit goes to the spool. `put` and `take_back` are for the only writer, the rest for the sender.
+    """
+
+    def __init__(self, path: Path | None, capacity: int, spool: MediaSpool, tell: Callable[[str], None]) -> None:
+        self.spool = spool
+        self.capacity = capacity
+        self._path = path if capacity else None
+        self._tell = tell
+        self._outbox: Outbox | None = None
+
+    def put(self, form: Form) -> bytes | Place | None:
+        """Copy a body; where it is, or itself when it is small. None when there is no room."""
+        size = form.size
+        if size <= INLINE_BYTES:
+            return b"".join(map(flat, form.parts))
+        if self._path is not None and size <= self.capacity:
+            outbox = self._opened(self._path)
+            place = None if outbox is None else outbox.put(form.parts, size)
+            if place is not None:
+                return place
+        return self.spool.put(form.parts, size)
+
+    def take_back(self, body: bytes | Place) -> None:
+        """Forget the body that was put last."""
+        if isinstance(body, Place):
+            if body.file:
+                self.spool.take_back(body)
+            elif self._outbox is not None:
+                self._outbox.take_back(body)
+
+    def free(self, position: int) -> None:
+        """The daemon needs nothing of the outbox before `position`. Has its next pages ready, too."""
+        if self._outbox is not None:
+            self._outbox.free(position)
+            self._outbox.grow()
+
+    @property
+    def used(self) -> int:
+        """Bytes of the outbox that are not free."""
+        return 0 if self._outbox is None else self._outbox.used
+
+    def leave(self, *, needed: bool, spooled: bool) -> None:
+        """The stream ends. The outbox goes when nothing of it is needed, and moves to the spool when records there name
+        places in it; else it stays for the daemon, which removes it. Raises OSError when it can't move, and stays.
+        """
+        outbox = self._outbox
+        if outbox is None:
+            return
+        if not needed or not outbox.used:
+            outbox.remove()
+        elif spooled:
+            outbox.move_to(places.spooled_outbox_path(self.spool.directory))
+
+    def close(self) -> None:
+        """Close the files; they stay as they are."""
+        self.spool.close()
+        self._path = None
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.close()
+
+    def _opened(self, path: Path) -> Outbox | None:
+        if self._outbox is None:
+            try:
+                self._outbox = Outbox(path, self._room(path))
+            except OSError as error:
+                self._path = None
+                self._tell(f"no outbox for media in {path.parent}: {error.strerror or error}. They go to the spool")
+                return None
+            self.capacity = self._outbox.capacity
+        return self._outbox
+
+    def _room(self, path: Path) -> int:
+        """The outbox's size, less than was asked for where memory is short."""
+        with contextlib.suppress(OSError):
+            status = os.statvfs(path.parent)
+            free = status.f_bavail * status.f_frsize // SHARE_OF_FREE
+            return min(self.capacity, max(free, LEAST_OUTBOX))
+        return self.capacity
