@@ -19,22 +19,23 @@ class Calls:
         self._rows = rows
         self._writer = rows.writer
         self._strict = strict
-        self._held: list[tuple[Any, Any, Any, Any]] = []
+        self._held: list[tuple[Any, Any, Any, Any, float | None]] = []
         """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
 
-    def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        """One call."""
+    def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
+        """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
         writer = self._writer
         with self._rows.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.
-                self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+                kept = dict(metrics) if isinstance(metrics, Mapping) else metrics
+                self._held.append((kept, step, reduce, weight, now))
                 writer.held = True
                 return
             try:  # an exception of a signal's (Ctrl-C) may come after any call: `busy` is set within
                 writer.busy = True
                 self._take_held()
-                self._take(metrics, step, reduce, weight)
+                self._take(metrics, step, reduce, weight, now)
             finally:
                 writer.busy = False
         self.notices.say()
@@ -60,16 +61,17 @@ class Calls:
             self._take(*self._held.pop(0))
         self._writer.held = False
 
-    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None) -> None:
         rows, writer = self._rows, self._writer
         wanted = writer.wanted
         if type(metrics) is dict and not wanted:
             metrics = hosttensors.read(metrics)
         # Of all calls that are not taken at once, these are the common ones: no room at hand, and a CPU's tensors.
-        if reduce is None and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
+        plain = reduce is None and now is None
+        if plain and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
             return
         try:
-            rows.log(metrics, step, reduce, weight)
+            rows.log(metrics, step, reduce, weight, now)
         except Exception as error:
             if self._strict:
                 raise

@@ -17,7 +17,7 @@ from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
 from asynclog.rows import Rows
-from asynclog_proto.records import STATUSES, Params, Summary
+from asynclog_proto.records import STATUSES, Params, Rewind, Summary, encode
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -196,6 +196,14 @@ class Run:
         return f"<asynclog run {self.project}/{self.name}, rank {self.rank} of {self.world_size}, {self.mode}>"
 
     # ---- for asynclog itself ------------------------------------------------------------------------------------
+
+    def log_at(self, metrics: Mapping[str, Any], step: int | None, time: float) -> None:
+        """`log` of values that are of another time than this moment (s since the epoch)."""
+        self._calls.take(metrics, step, None, None, time)
+
+    def rewind(self, step: int) -> None:
+        """Go back to `step`: the points so far of it and later are superseded in the files by those that follow."""
+        self._append([encode(Rewind(step))], "rewind()")
 
     def expect_steps_to_go_back(self) -> None:
         """Don't tell of steps that go back: whoever logs counts in several ways."""

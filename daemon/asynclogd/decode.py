@@ -21,7 +21,14 @@ from asynclogd.rowtables import Regroup, Segment, Shape
 __all__ = ["Decoded", "Rows", "StreamDecoder"]
 
 Decoded = Union[  # noqa: UP007 - evaluated at run time on 3.10
-    Rows, records.Define, records.Params, records.Summary, records.End, records.Pass, records.Hold
+    Rows,
+    records.Define,
+    records.Params,
+    records.Summary,
+    records.End,
+    records.Pass,
+    records.Hold,
+    records.Rewind,
 ]
 
 _ROW = b"\x96\x01"

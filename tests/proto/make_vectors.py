@@ -53,6 +53,7 @@ ALL_RECORDS: dict[str, records.Record] = {
     "pass of a rank that has logged nothing": records.Pass(-1),
     "hold": records.Hold(42),
     "hold taken back": records.Hold(None),
+    "rewind": records.Rewind(41),
 }
 ALL_MESSAGES: dict[str, frames.Message] = {
     "hello with every field": HELLO,
@@ -93,6 +94,7 @@ REFUSED_RECORDS = {
     "pass without a step": msgpack.packb([7, None]),
     "pass with a step beyond 64 bits": msgpack.packb([7, 1 << 63]),
     "hold with a float as step": msgpack.packb([8, 1.0]),
+    "rewind without a step": msgpack.packb([10, None]),
     "bytes after the record": records.encode(records.End("success")) + b"\xc0",
 }
 REFUSED_FRAMES = {

@@ -22,6 +22,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends import _tfevents
@@ -46,17 +49,18 @@ __all__ = ["TensorBoardBackend", "TensorBoardConfig"]
 log = logging.getLogger(__name__)
 
 _SESSION = "events.out.tfevents.0.asynclog-session"
-_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*\.asynclog")
+_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*\.asynclog[^/]*")
 _TEMPLATES = 32
 
 
 class TensorBoardConfig(BackendConfig, frozen=True):
     """`fsync`: a flush survives power loss too, not only the end of this process. `summary_prefix`: what the tags of
-    final values begin with.
+    final values begin with. `filename_suffix`: what the growing file's name ends with.
     """
 
     fsync: bool = False
     summary_prefix: str = "summary/"
+    filename_suffix: Annotated[str, msgspec.Meta(pattern=r"^[^/]*$", max_length=100)] = ""
 
 
 class TensorBoardBackend(Backend):
@@ -189,7 +193,7 @@ class TensorBoardBackend(Backend):
         now = int(time.time())
         if position is not None and (found := _NAME.fullmatch(str(position["file"]))):
             now = max(now, int(found[1]) + 1)
-        name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog"
+        name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog{self.config.filename_suffix}"
         self._file = AppendFile(self._dir / name, 0, fsync=self.config.fsync)
         self._file.append(_tfevents.event(time.time(), 0, _tfevents.VERSION))
         self._file.flush()
