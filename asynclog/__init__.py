@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from asynclog.ledger import Ledger
     from asynclog.run import Run, Stats
+    from asynclog.summary_writer import SummaryWriter
 
 __all__ = [
     "AsynclogWarning",
@@ -30,6 +31,7 @@ __all__ = [
     "NoValueError",
     "Run",
     "Stats",
+    "SummaryWriter",
     "__version__",
     "current_run",
     "define",
@@ -52,6 +54,10 @@ def __getattr__(name: str) -> Any:
         from asynclog import run
 
         return getattr(run, name)
+    if name == "SummaryWriter":
+        from asynclog.summary_writer import SummaryWriter
+
+        return SummaryWriter
     raise AttributeError(f"module 'asynclog' has no attribute {name!r}")
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from asynclog.notices import AsynclogWarning
 
 if TYPE_CHECKING:
-    from asynclog.summary_writer import SummaryWriter
+    from asynclog.summarybase import SummaryBase
 
 
 class FileWriter:
     """Takes Summary protos that a script has made, as far as they are scalars or hyperparameters."""
 
-    def __init__(self, writer: SummaryWriter) -> None:
+    def __init__(self, writer: SummaryBase) -> None:
         self._writer = writer
 
-    def get_logdir(self) -> str | os.PathLike[str]:
+    def get_logdir(self) -> Any:
         """The directory of the event files."""
         return self._writer.get_logdir()
 

@@ -70,7 +70,8 @@ class LogDir:
             return True
         deadline = time.monotonic() + timeout
         runs = [self._run, *self._below.values()]
-        return all([run.flush(max(0.0, deadline - time.monotonic())) for run in runs])
+        missing = [run for run in runs if not run.flush(max(0.0, deadline - time.monotonic()))]
+        return not missing
 
     def close(self, status: str, timeout: float) -> None:
         """End all runs, and wait for their files."""

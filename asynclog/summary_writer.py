@@ -19,7 +19,8 @@ from asynclog.backends import check_backends
 from asynclog.filewriter import FileWriter
 from asynclog.inplace import run_place
 from asynclog.logdir import LogDir
-from asynclog.summaries import Summaries, as_step
+from asynclog.steps import cut
+from asynclog.summaries import Summaries
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,7 +72,7 @@ class SummaryWriter(Summaries):
         asked = dict(check_backends(backends) or {"tensorboard": {}})
         if filename_suffix and "tensorboard" in asked:
             asked["tensorboard"] = {"filename_suffix": filename_suffix, **asked["tensorboard"]}
-        self._dir = LogDir(_checked_dir(self.log_dir), asked, None if purge_step is None else as_step(purge_step))
+        self._dir = LogDir(_checked_dir(self.log_dir), asked, None if purge_step is None else cut(purge_step))
         self._dir.run()
 
     @property
@@ -95,7 +96,7 @@ class SummaryWriter(Summaries):
         global_step: Any = None,
         walltime: float | None = None,
     ) -> None:
-        """Log several curves of one chart: each is a run below `log_dir`, `<main_tag>_<name>`, of the tag `main_tag`."""
+        """Log several curves of one chart: each is a run below `log_dir`, in `<main_tag>_<name>`."""
         for tag, value in tag_scalar_dict.items():
             below = self._dir.below(f"{main_tag.replace('/', '_')}_{tag}")
             self._log(below, main_tag, value, global_step, walltime)
@@ -115,7 +116,7 @@ class SummaryWriter(Summaries):
         if type(hparam_dict) is not dict or type(metric_dict) is not dict:
             raise TypeError("hparam_dict and metric_dict should be dictionary.")
         params = {name: _plain(value) for name, value in hparam_dict.items()}
-        self._dir.log_whole(run_name or str(time.time()), params, metric_dict, as_step(global_step))
+        self._dir.log_whole(run_name or str(time.time()), params, metric_dict, cut(global_step))
 
     def flush(self) -> None:
         """Wait until everything is in the files, 30 s at most; a warning says so if it is not."""
