@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asynclog.filewriter import FileWriter
+from asynclog.medialog import MediaLog
+from asynclog.notices import AsynclogWarning
 from asynclog.summaries import Summaries
 
 if TYPE_CHECKING:
     from asynclog.run import Run
 
 
-class Experiment(Summaries):
-    """SummaryWriter's methods, `log` and `log_metric`; rank 0 has it.
+_OTHERS = re.compile(r"log_[a-z_]+")
+
+
+class Experiment(Summaries, MediaLog):
+    """SummaryWriter's methods, `log`, `log_metric` and the `log_*` of media; rank 0 has it.
 
     What is logged here is this rank's alone and goes under the names that are given: the logger's prefix is not put
     before them.
@@ -22,6 +29,7 @@ class Experiment(Summaries):
     def __init__(self, begin: Callable[[], Run], log_dir: Callable[[], str]) -> None:
         self._begin = begin
         self._log_dir = log_dir
+        self._told: set[str] = set()
 
     @property
     def run(self) -> Run:
@@ -91,6 +99,18 @@ class Experiment(Summaries):
 
     def close(self) -> None:
         """Nothing to do: the run ends with the process."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not _OTHERS.fullmatch(name):
+            raise AttributeError(f"AsyncLogger's experiment has no {name!r}; the asynclog run is in its attribute run")
+
+        def drop(*_: Any, **__: Any) -> None:
+            if name not in self._told:
+                self._told.add(name)
+                text = f"experiment.{name}() is dropped: it is another product's; media are log_image, log_file, ..."
+                warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
+
+        return drop
 
 
 class Silent:
