@@ -124,7 +124,8 @@ def close(figures: Any) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         for figure in figures if isinstance(figures, list) else [figures]:
-            pyplot.close(figure)
+            if isinstance(figure, pyplot.Figure):
+                pyplot.close(figure)
 
 
 def _permuted(data: Any, order: Sequence[int]) -> Any:
