@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 LAUNCH = f"summary-writer{REJOINED}"
 """Every writer of a directory belongs to one launch: as with event files, what a later one logs is added."""
 
+TIMEOUT_S = 30.0
+"""What is waited for files at most."""
+
+MOST_ENDING = 16
+"""Runs whose end is not waited for: each has a ring and a thread."""
+
 SMALL_RING = 1 << 20
 """Bytes: there may be many runs below a directory, each of one series."""
 
@@ -32,6 +38,8 @@ class LogDir:
         self._purge_step = purge_step
         self._run: Run | None = None
         self._below: dict[str, Run] = {}
+        self._ending: list[Run] = []
+        """runs that have said all, and whose files may not be whole yet"""
 
     @property
     def is_open(self) -> bool:
@@ -42,6 +50,7 @@ class LogDir:
         """The directory's own run."""
         if self._run is None or self._run.is_forked:
             self._below.clear()
+            self._ending.clear()
             self._run = _begin(self.path, self._backends)
             if self._purge_step is not None:
                 self._run.rewind(self._purge_step)
@@ -57,28 +66,33 @@ class LogDir:
         return run
 
     def log_whole(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Any], step: int) -> None:
-        """A run of its own in the directory `name`, from its beginning to its end."""
+        """A run of its own in the directory `name`, from its beginning to its end; `flush` waits for its files."""
         self.run()
         run = self._begin_below(name)
         run.params(params)
         run.log(metrics, step)
-        run.finish()
+        run.begin_finish("success", TIMEOUT_S)
+        self._ending.append(run)
+        if len(self._ending) > MOST_ENDING:
+            self._ending.pop(0).finish("success", TIMEOUT_S)
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything is in the files, `timeout` seconds at most; whether it is."""
+    def flush(self, timeout: float) -> None:
+        """Wait until everything is in the files, `timeout` seconds at most; a warning says what is not."""
         if self._run is None:
-            return True
+            return
         deadline = time.monotonic() + timeout
-        runs = [self._run, *self._below.values()]
-        missing = [run for run in runs if not run.flush(max(0.0, deadline - time.monotonic()))]
-        return not missing
+        ending, self._ending = self._ending, []
+        for run in ending:
+            run.finish("success", max(0.0, deadline - time.monotonic()))
+        for run in (self._run, *self._below.values()):
+            run.flush(max(0.0, deadline - time.monotonic()))
 
     def close(self, status: str, timeout: float) -> None:
         """End all runs, and wait for their files."""
         if self._run is None:
             return
-        runs = [self._run, *self._below.values()]
-        self._run, self._below = None, {}
+        runs = [*self._ending, *self._below.values(), self._run]
+        self._run, self._below, self._ending = None, {}, []
         for run in runs:
             run.begin_finish(status, timeout)
         for run in runs:

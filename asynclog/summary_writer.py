@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from asynclog.backends import check_backends
 from asynclog.filewriter import FileWriter
 from asynclog.inplace import run_place
-from asynclog.logdir import LogDir
+from asynclog.logdir import TIMEOUT_S, LogDir
 from asynclog.steps import cut
 from asynclog.summaries import Summaries
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from asynclog.run import Run
 
 __all__ = ["SummaryWriter"]
-
-TIMEOUT_S = 30.0
-"""`flush` and `close` wait so long at most for the files."""
 
 
 class SummaryWriter(Summaries):
@@ -109,7 +106,7 @@ class SummaryWriter(Summaries):
         run_name: str | None = None,
         global_step: Any = None,
     ) -> None:
-        """Log a line of the HParams tab: a run below `log_dir`, in `run_name` or the time. It waits for its file.
+        """Log a line of the HParams tab: a run below `log_dir`, in `run_name` or the time.
 
         Raises TypeError where one of the two is no dictionary.
         """

@@ -140,6 +140,16 @@ def test_hyperparameters_without_a_name_are_in_a_run_named_by_the_time(tmp_path)
     assert all(float(name.removeprefix("run/")) > 1e9 for name in shown)
 
 
+def test_many_trials_are_all_there_after_a_flush(tmp_path):
+    writer = asynclog.SummaryWriter(tmp_path / "run")
+    for trial in range(20):
+        writer.add_hparams({"trial": trial}, {"acc": trial / 20}, run_name=f"trial {trial}")
+    writer.flush()
+    shown = hparams_tab(tmp_path)
+    assert {params["trial"] for params, _, _ in shown.values()} == set(range(20))
+    assert {status for _, status, _ in shown.values()} == {"STATUS_SUCCESS"}
+
+
 def by_hand(kind: type[Any], directory: Path) -> None:
     from torch.utils.tensorboard.summary import hparams, scalar
 
