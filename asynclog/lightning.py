@@ -172,8 +172,8 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._write_hparams()
 
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Called by the Trainer on every rank, before its loops: here the logger gets hold of it. With `log_graph` rank 0
-        traces the model with `input_array`, else with its `example_input_array`.
+        """Called by the Trainer on every rank, before its loops: here the logger gets hold of it. With the option
+        `log_graph` rank 0 traces the model with `input_array`, else with its `example_input_array`.
         """
         trainer = getattr(model, "_trainer", None)
         if trainer is not None and frameworks.package_of(trainer):

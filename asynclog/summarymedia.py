@@ -13,7 +13,6 @@ from asynclog._media.form import Form, bytes_part
 from asynclog.values import BadValueError
 from asynclog_proto.media import Option
 
-
 MOST_EDGES = 4096
 """They travel in the record."""
 

@@ -86,22 +86,28 @@ def pyramid() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return vertices, colors, torch.tensor([[[0, 2, 3], [0, 3, 1], [0, 1, 2], [1, 3, 2]]])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200, help="of each of the two trials (200)")
-    steps = parser.parse_args().steps
-    torch.manual_seed(0)
-    writer = SummaryWriter()
-    for lr in (1e-2, 1e-3):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-        probabilities = train(writer, model, steps, lr)
-        accuracy = (probabilities.argmax(1) == digits()[1]).float().mean()
-        writer.add_hparams({"lr": lr, "optimizer": "adam"}, {"hparam/accuracy": accuracy}, run_name=f"lr={lr}")
+def trial(writer: SummaryWriter, steps: int, lr: float) -> None:
+    """Train a network, show it, and compare it in the HParams tab."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    probabilities = train(writer, model, steps, lr)
+    accuracy = (probabilities.argmax(1) == digits()[1]).float().mean()
     began = time.perf_counter()
     show(writer, model, probabilities, steps)
-    print(f"every kind logged in {time.perf_counter() - began:.2f} s")
+    print(f"lr {lr}: accuracy {accuracy:.3f}, every kind logged in {time.perf_counter() - began:.2f} s")
+    writer.add_hparams({"lr": lr, "optimizer": "adam"}, {"hparam/accuracy": accuracy}, run_name=f"lr={lr}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=200, help="of each trial (default: 200)")
+    parser.add_argument("--lr", type=float, nargs="+", default=[1e-2, 1e-3], help="a trial each (default: 0.01 0.001)")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    writer = SummaryWriter()
+    for lr in options.lr:
+        trial(writer, options.steps, lr)
     writer.close()
-    print(f"accuracy {accuracy:.3f}; the files are in {writer.log_dir}: tensorboard --logdir runs")
+    print(f"the files are in {writer.log_dir}: tensorboard --logdir runs")
 
 
 if __name__ == "__main__":

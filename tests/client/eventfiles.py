@@ -53,7 +53,7 @@ def times(directory: Path, tag: str) -> list[float]:
 
 
 def steps_after_purge(directory: Path, tag: str) -> list[int]:
-    """The steps that are left by a reader for which the first restart counts: the other takes it for the run's start."""
+    """The steps that are left by a reader for which the first restart counts, which the other takes for the start."""
     events = event_accumulator.EventAccumulator(str(directory), size_guidance={"scalars": 0})
     events.Reload()
     return [each.step for each in events.Scalars(tag)]

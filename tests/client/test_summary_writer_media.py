@@ -119,7 +119,7 @@ def test_a_video_is_frames_of_the_given_rate(tmp_path):
     with asynclog.SummaryWriter(tmp_path / "run") as writer:
         writer.add_video("v", frames, 5, fps=10)
     ((step, _, array),) = values(tmp_path / "run", "images")["v"]
-    gif = Image.open(io.BytesIO(array.tolist()[2]))
+    gif: Any = Image.open(io.BytesIO(array.tolist()[2]))
     assert (step, gif.n_frames, gif.size, gif.info["duration"]) == (5, 3, (10, 8), 100)
 
 

@@ -193,8 +193,8 @@ class TensorBoardBackend(Backend):
         now = int(time.time())
         if position is not None and (found := _NAME.fullmatch(str(position["file"]))):
             now = max(now, int(found[1]) + 1)
-        name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog{self.config.filename_suffix}"
-        self._file = AppendFile(self._dir / name, 0, fsync=self.config.fsync)
+        name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog"
+        self._file = AppendFile(self._dir / f"{name}{self.config.filename_suffix}", 0, fsync=self.config.fsync)
         self._file.append(_tfevents.event(time.time(), 0, _tfevents.VERSION))
         self._file.flush()
         self._started = False

@@ -104,7 +104,10 @@ def traceable() -> Any:
 def test_the_graph_is_lightnings(tmp_path: Path) -> None:
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    loggers = [AsyncLogger(tmp_path / "ours", log_graph=True), TensorBoardLogger(tmp_path / "theirs", log_graph=True)]
+    loggers: list[Any] = [
+        AsyncLogger(tmp_path / "ours", log_graph=True),
+        TensorBoardLogger(tmp_path / "theirs", log_graph=True),
+    ]
     model = traceable()
     model.example_input_array = torch.ones(2, 4)
     trainer(loggers, max_epochs=1, default_root_dir=tmp_path).fit(model, loader())
