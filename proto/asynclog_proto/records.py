@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFINE", "END", "HOLD", "LAYOUT", "MEDIA", "PAD", "PARAMS", "PASS", "REWIND", "ROW", "ROW_HEAD", "STATUSES",
-    "SUMMARY", "Define", "End", "Hold", "Layout", "Media", "Params", "Pass", "Record", "Rewind", "Row", "Scalar", "Summary",
-    "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
+    "SUMMARY", "Define", "End", "Hold", "Layout", "Media", "Params", "Pass", "Record", "Rewind", "Row", "Scalar",
+    "Summary", "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
     "row_head", "row_size", "row_struct",
 ]  # fmt: skip
 

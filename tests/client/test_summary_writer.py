@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -231,6 +232,27 @@ def test_a_script_that_never_closes_loses_nothing(tmp_path):
     assert run.name.endswith("-tuned")
     assert len(scalars(run)["."]["loss"]) == 50
     assert scalars(run)["of_one"] == {"of": [(0, 1.0)]}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+def test_a_forked_child_logs_to_the_same_directory(tmp_path):
+    writer = asynclog.SummaryWriter(tmp_path / "run")
+    writer.add_scalar("parent", 1.0)
+
+    def child() -> None:
+        writer.add_scalar("child", 2.0)
+        writer.add_scalars("of", {"child": 3.0})
+        writer.close()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    writer.add_scalar("parent", 4.0, 1)
+    writer.close()
+    assert process.exitcode == 0
+    assert scalars(tmp_path / "run") == {
+        ".": {"parent": [(0, 1.0), (1, 4.0)], "child": [(0, 2.0)]}, "of_child": {"of": [(0, 3.0)]},
+    }  # fmt: skip
 
 
 def test_an_exception_in_the_block_fails_the_run(tmp_path):
