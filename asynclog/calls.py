@@ -1,8 +1,10 @@
-"""Calls of `log()` that the writer does not take by itself: new names, other values, no room, anything wrong."""
+"""Calls that the writer does not take by itself: of `log()` new names, other values, no room, anything wrong; and all
+that log no row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asynclog import hosttensors
@@ -51,6 +53,20 @@ class Calls:
                 finally:
                     writer.busy = False
 
+    def append(self, records: Iterable[bytes], what: str) -> None:
+        """Write records that are no rows; `what` is the call's name, for a warning."""
+        writer = self._writer
+        with self._rows.lock:
+            if writer.busy:
+                self.notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+                return
+            try:  # as in take
+                writer.busy = True
+                self._append_all(records, what)
+            finally:
+                writer.busy = False
+        self.notices.say()
+
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: what waited is the parent's."""
         self.notices = notices
@@ -78,3 +94,12 @@ class Calls:
             text = f"log() failed, its values are dropped: {type(error).__name__}: {error}"
             rows.ring.issue(1)
             rows.tell([Problem("bad_value", type(error).__name__, text)])
+
+    def _append_all(self, records: Iterable[bytes], what: str) -> None:
+        closed = self._rows.closed
+        if closed is None:
+            written = [self._rows.append(record) for record in records]
+            if not all(written):
+                self.notices.add(what, f"{what}: the ring is full, and what was said is lost")
+        elif closed != "disabled":
+            self.notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
