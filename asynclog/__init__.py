@@ -40,11 +40,12 @@ if TYPE_CHECKING:
         Video,
     )
     from asynclog.run import Run, Stats
+    from asynclog.summary_writer import SummaryWriter
 
 __all__ = [
     "AsynclogWarning", "Audio", "Embedding", "Figure", "File", "Graph", "Histogram", "Html", "Image", "Images",
-    "Layout", "Ledger", "Mesh", "NoValueError", "PRCurve", "Run", "Stats", "Table", "Text", "Video", "__version__",
-    "current_run", "define", "finish", "flush", "init", "log", "params", "summary",
+    "Layout", "Ledger", "Mesh", "NoValueError", "PRCurve", "Run", "Stats", "SummaryWriter", "Table", "Text", "Video",
+    "__version__", "current_run", "define", "finish", "flush", "init", "log", "params", "summary",
 ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
-"""Calls of `log()` that the writer does not take by itself: new names, other values, no room, anything wrong."""
+"""Calls that the writer does not take by itself: of `log()` new names, other values, no room, anything wrong; and all
+that log no row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asynclog import hosttensors
@@ -20,24 +22,25 @@ class Calls:
         self._rows = rows
         self._writer = rows.writer
         self._strict = strict
-        self._held: list[tuple[Any, Any, Any, Any]] = []
+        self._held: list[tuple[Any, Any, Any, Any, float | None]] = []
         """calls from inside another call: a signal handler's, or a `__del__`'s; the next call takes them first"""
 
-    def take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
-        """One call."""
+    def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
+        """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
         writer = self._writer
         if self._rows.closed is None:
             draw_ahead(metrics)
         with self._rows.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.
-                self._held.append((dict(metrics) if isinstance(metrics, Mapping) else metrics, step, reduce, weight))
+                kept = dict(metrics) if isinstance(metrics, Mapping) else metrics
+                self._held.append((kept, step, reduce, weight, now))
                 writer.held = True
                 return
             try:  # an exception of a signal's (Ctrl-C) may come after any call: `busy` is set within
                 writer.busy = True
                 self._take_held()
-                self._take(metrics, step, reduce, weight)
+                self._take(metrics, step, reduce, weight, now)
             finally:
                 writer.busy = False
         self.notices.say()
@@ -53,6 +56,20 @@ class Calls:
                 finally:
                     writer.busy = False
 
+    def append(self, records: Iterable[bytes], what: str) -> None:
+        """Write records that are no rows; `what` is the call's name, for a warning."""
+        writer = self._writer
+        with self._rows.lock:
+            if writer.busy:
+                self.notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
+                return
+            try:  # as in take
+                writer.busy = True
+                self._append_all(records, what)
+            finally:
+                writer.busy = False
+        self.notices.say()
+
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: what waited is the parent's."""
         self.notices = notices
@@ -63,19 +80,29 @@ class Calls:
             self._take(*self._held.pop(0))
         self._writer.held = False
 
-    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None) -> None:
         rows, writer = self._rows, self._writer
         wanted = writer.wanted
         if type(metrics) is dict and not wanted:
             metrics = hosttensors.read(metrics)
         # Of all calls that are not taken at once, these are the common ones: no room at hand, and a CPU's tensors.
-        if reduce is None and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
+        plain = reduce is None and now is None
+        if plain and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
             return
         try:
-            rows.log(metrics, step, reduce, weight)
+            rows.log(metrics, step, reduce, weight, now)
         except Exception as error:
             if self._strict:
                 raise
             text = f"log() failed, its values are dropped: {type(error).__name__}: {error}"
             rows.ring.issue(1)
             rows.tell([Problem("bad_value", type(error).__name__, text)])
+
+    def _append_all(self, records: Iterable[bytes], what: str) -> None:
+        closed = self._rows.closed
+        if closed is None:
+            written = [self._rows.append(record) for record in records]
+            if not all(written):
+                self.notices.add(what, f"{what}: the ring is full, and what was said is lost")
+        elif closed != "disabled":
+            self.notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")

@@ -10,19 +10,17 @@ the daemon reduces, and metrics on a GPU are read back without a synchronization
 from __future__ import annotations
 
 import os
-import warnings
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asynclog._lightning import connector, frameworks, hparams, lanes, numbers, paths, sigterm
+from asynclog._lightning import connector, frameworks, graphs, hparams, lanes, numbers, paths, sigterm
 from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import epoch_name, in_place
 from asynclog._lightning.lazyrun import Call, LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
-from asynclog.notices import AsynclogWarning
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -44,7 +42,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         prefix: Put before each metric's name, with a `-`.
         backends: Names, a mapping of names to options, or instances of a class of your own; the option `class` is
             where such a class is, `file.py:Class` or `package.module:Class` (docs/backends.md).
-        log_graph: For TensorBoardLogger's sake: graphs come with a later release, and it says so.
+        log_graph: Log the graph of a model that has an `example_input_array`, once.
         default_hp_metric: Hyperparameters that come without metrics get the final value `hp_metric` = -1.
         sub_dir: One more directory below the version's.
         per_rank: Patterns (as in fnmatch) of metrics whose series of each rank are kept too.
@@ -173,14 +171,15 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
                 run.summary(self._prefixed(named))
         self._write_hparams()
 
-    def log_graph(self, model: Any, input_array: Any = None) -> None:  # noqa: ARG002 - the Trainer's signature
-        """Called by the Trainer on every rank, before its loops: here the logger gets hold of it."""
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Called by the Trainer on every rank, before its loops: here the logger gets hold of it. With the option
+        `log_graph` rank 0 traces the model with `input_array`, else with its `example_input_array`.
+        """
         trainer = getattr(model, "_trainer", None)
         if trainer is not None and frameworks.package_of(trainer):
             self.attach(trainer)
         if self._log_graph and frameworks.global_rank() == 0:
-            text = "log_graph=True: graphs come with a later release, this one is left out"
-            warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
+            graphs.add(self.experiment, model, input_array)
 
     def attach(self, trainer: Any) -> None:
         """Take a Trainer's metrics as tensors from here on, with what is known of their reduction."""

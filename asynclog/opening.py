@@ -53,12 +53,15 @@ def open_run(
     *,
     strict: bool,
     launch_id: str = "",
+    ring_bytes: int | None = None,
 ) -> Run:
     """What `asynclog.init` does. A `launch_id` comes from an integration whose ranks have agreed on it; it also knows
-    better than we whether the run is expected to exist.
+    better than we whether the run is expected to exist. `ring_bytes` is the most that its ring takes.
     """
     notices = Notices()
     plan = _plan(project, name, directory, backends, rank, world_size, endpoint, mode, launch_id)
+    if ring_bytes is not None:
+        plan = replace(plan, settings=replace(plan.settings, ring_bytes=min(ring_bytes, plan.settings.ring_bytes)))
     if config is not None:
         flatten(config, lambda _: None)
     if plan.mode == "disabled":

@@ -65,9 +65,9 @@ class Rows:
         self.writer.busy = False
         self.lock.release()
 
-    def log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+    def log(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call, by the only writer. Raises only when strict, and then before anything is written."""
-        now = time.time()
+        now = time.time() if now is None else now
         if self.closed is not None:
             self._refuse(self.closed, metrics)
             return

@@ -18,7 +18,7 @@ from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
 from asynclog.rows import Rows
-from asynclog_proto.records import STATUSES, Params, Summary
+from asynclog_proto.records import STATUSES, Params, Rewind, Summary, encode
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -113,7 +113,7 @@ class Run(MediaLog):
         nothing in a run that goes on. Raises ValueError for anything that is no reduction.
         """
         record = definition(pattern, check_reductions(reduce), per_rank=per_rank, lane=lane, own_steps=own_steps)
-        self._append([record], "define()")
+        self._calls.append([record], "define()")
 
     def params(self, values: Any) -> None:
         """Record hyperparameters: a mapping, dataclass or Namespace, nested or not. Raises TypeError otherwise."""
@@ -201,6 +201,14 @@ class Run(MediaLog):
 
     # ---- for asynclog itself ------------------------------------------------------------------------------------
 
+    def log_at(self, metrics: Mapping[str, Any], step: int | None, time: float) -> None:
+        """`log` of values that are of another time than this moment (s since the epoch)."""
+        self._calls.take(metrics, step, None, None, time)
+
+    def rewind(self, step: int) -> None:
+        """Go back to `step`: the points so far of it and later are superseded in the files by those that follow."""
+        self._calls.append([encode(Rewind(step))], "rewind()")
+
     def expect_steps_to_go_back(self) -> None:
         """Don't tell of steps that go back: whoever logs counts in several ways."""
         self._notices.mute(("backward", ""))
@@ -225,26 +233,4 @@ class Run(MediaLog):
 
     def _append_flat(self, kind: type[Params | Summary], values: Any, what: str) -> None:
         flat = flatten(values, lambda text: self._notices.add(text, text))
-        self._append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)
-
-    def _append(self, records: Any, what: str) -> None:
-        writer = self._rows.writer
-        with self._rows.lock:
-            if writer.busy:
-                self._notices.add(what, f"{what} inside a call of log() (from a signal handler?) has no effect")
-                return
-            try:  # as in Calls.take
-                writer.busy = True
-                self._append_all(records, what)
-            finally:
-                writer.busy = False
-        self._notices.say()
-
-    def _append_all(self, records: Any, what: str) -> None:
-        closed = self._rows.closed
-        if closed is None:
-            written = [self._rows.append(record) for record in records]
-            if not all(written):
-                self._notices.add(what, f"{what}: the ring is full, and what was said is lost")
-        elif closed != "disabled":
-            self._notices.add((what, closed), f"{what} after {closed.removeprefix('after_')}() has no effect")
+        self._calls.append(encode_all(kind, flat, self._rows.ring.capacity // 4), what)

@@ -33,6 +33,16 @@ def next_step(given: Any, state: Steps, problems: list[Problem]) -> int:
     return step
 
 
+def cut(given: Any) -> Any:
+    """SummaryWriter's step: 0 for None, and what is no whole number is cut to one, where it can be."""
+    if given is None:
+        return 0
+    try:
+        return int(given)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return given  # `log` says what is wrong with it
+
+
 def advance(step: int, state: Steps) -> None:
     """`step` was logged."""
     state.step = step

@@ -7,16 +7,20 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from asynclog.filewriter import FileWriter
+from asynclog.medialog import MediaLog
 from asynclog.notices import AsynclogWarning
+from asynclog.summaries import Summaries
 
 if TYPE_CHECKING:
     from asynclog.run import Run
 
-_LATER = re.compile(r"(add|log)_[a-z_]+")
+
+_OTHERS = re.compile(r"log_[a-z_]+")
 
 
-class Experiment:
-    """SummaryWriter's methods for numbers, texts and hyperparameters, `log` and `log_metric`; rank 0 has it.
+class Experiment(Summaries, MediaLog):
+    """SummaryWriter's methods, `log`, `log_metric` and the `log_*` of media; rank 0 has it.
 
     What is logged here is this rank's alone and goes under the names that are given: the logger's prefix is not put
     before them.
@@ -37,6 +41,11 @@ class Experiment:
         """The run's directory."""
         return self._log_dir()
 
+    @property
+    def file_writer(self) -> FileWriter:
+        """What writes summaries that are made by hand."""
+        return FileWriter(self)
+
     def get_logdir(self) -> str:
         """The run's directory."""
         return self._log_dir()
@@ -44,15 +53,15 @@ class Experiment:
     # ---- as with W&B, MLflow, Comet -----------------------------------------------------------------------------
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
-        """Log numbers by name; nested mappings are flattened with `/`."""
+        """Log numbers and media by name; nested mappings are flattened with `/`."""
         self.run.log(metrics, step)
 
     def log_metric(self, name: str, value: Any, step: int | None = None, **_: Any) -> None:
-        """Log one number."""
+        """Log one number, or one item of `asynclog.media`."""
         self.run.log({name: value}, step)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
-        """Log numbers by name."""
+        """Log numbers and media by name."""
         self.run.log(metrics, step)
 
     def log_params(self, params: Any) -> None:
@@ -63,49 +72,27 @@ class Experiment:
 
     # ---- as with SummaryWriter ----------------------------------------------------------------------------------
 
-    def add_scalar(
-        self,
-        tag: str,
-        scalar_value: Any,
-        global_step: int | None = None,
-        walltime: float | None = None,  # noqa: ARG002 - SummaryWriter's signature; a row has the time of its call
-        new_style: bool = False,  # noqa: ARG002 - as above; what is written is what TensorBoard shows alike
-        double_precision: bool = False,  # noqa: ARG002 - as above; values are kept as float64
-    ) -> None:
-        """Log one number. Without a step it is SummaryWriter's 0."""
-        self.run.log({tag: scalar_value}, 0 if global_step is None else global_step)
-
     def add_scalars(
         self,
         main_tag: str,
         tag_scalar_dict: Mapping[str, Any],
-        global_step: int | None = None,
-        walltime: float | None = None,  # noqa: ARG002 - as above
+        global_step: Any = None,
+        walltime: float | None = None,
     ) -> None:
-        """Log several numbers, as `main_tag/name` each."""
-        self.run.log({main_tag: tag_scalar_dict}, 0 if global_step is None else global_step)
+        """Log several numbers, as `main_tag/name` each: every backend of the run has them."""
+        self._log(self.run, main_tag, tag_scalar_dict, global_step, walltime)
 
     def add_hparams(
         self,
         hparam_dict: Mapping[str, Any],
         metric_dict: Mapping[str, Any],
-        hparam_domain_discrete: Any = None,  # noqa: ARG002 - as above; TensorBoard finds the values by itself
+        hparam_domain_discrete: Any = None,  # noqa: ARG002 - SummaryWriter's; TensorBoard finds the values by itself
         run_name: str | None = None,  # noqa: ARG002 - as above; hyperparameters belong to their run
         global_step: int | None = None,  # noqa: ARG002 - as above; final values have no step
     ) -> None:
         """Record hyperparameters, and metrics as final values of the run."""
         self.run.params(hparam_dict)
         self.run.summary(metric_dict)
-
-    def add_text(
-        self,
-        tag: str,
-        text_string: str,
-        global_step: int | None = None,  # noqa: ARG002 - as above: a text is kept as a final value, the last one counts
-        walltime: float | None = None,  # noqa: ARG002 - as above
-    ) -> None:
-        """Record a text."""
-        self.run.summary({tag: text_string})
 
     def flush(self) -> None:
         """Nothing to do: what was logged is safe already. `logger.finalize` waits for the files."""
@@ -114,15 +101,13 @@ class Experiment:
         """Nothing to do: the run ends with the process."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if not _LATER.fullmatch(name):
+        if not _OTHERS.fullmatch(name):
             raise AttributeError(f"AsyncLogger's experiment has no {name!r}; the asynclog run is in its attribute run")
 
-        def drop(*arguments: Any, **named: Any) -> None:
+        def drop(*_: Any, **__: Any) -> None:
             if name not in self._told:
                 self._told.add(name)
-                what = next((str(value) for value in (*arguments[:1], *named.values())), "")
-                text = f"experiment.{name}({what[:50]!r}, ...) is dropped: images, figures, audio, histograms"
-                text += " and graphs come with a later release"
+                text = f"experiment.{name}() is dropped: it is another product's; media are log_image, log_file, ..."
                 warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
 
         return drop

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asynclog._lightning import agreement, frameworks, paths
+from asynclog._lightning import agreement, frameworks
 from asynclog._lightning.lanes import STEP, Lane
+from asynclog.inplace import run_place
 from asynclog.notices import AsynclogWarning
 from asynclog.opening import open_run
 from asynclog.reduce import literal
@@ -87,7 +88,7 @@ class LazyRun:
         """Begin the run whose directory is `log_dir`."""
         place, settings = frameworks.place(), self._settings
         inside_loader = sys.modules["torch"].utils.data.get_worker_info() is not None
-        where = paths.run_place(log_dir)
+        where = run_place(log_dir)
         if place.rank == 0 and not inside_loader:
             self._tell_of_earlier_run(log_dir)
         self.run = open_run(

@@ -3,18 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import NamedTuple
-
-from asynclog_proto.errors import ConfigError
-
-
-class RunPlace(NamedTuple):
-    """A run's directory in asynclog's terms: <dir>/<project>/<name>."""
-
-    dir: str
-    project: str
-    name: str
 
 
 def expanded(path: str) -> str:
@@ -43,11 +31,3 @@ def check_local(save_dir: str) -> None:
     if "://" in save_dir:
         text = f"save_dir {save_dir!r} is remote: AsyncLogger writes to local and mounted directories"
         raise ValueError(f"{text}. Give one, and copy it, or ask for a remote backend (backends=['mlflow'])")
-
-
-def run_place(log_dir: str) -> RunPlace:
-    """The run whose directory is `log_dir`. Raises ConfigError where that is no directory within another."""
-    path = Path(os.path.abspath(log_dir))  # noqa: PTH100 - a link stays a link, for the daemon to follow
-    if not path.parent.name:
-        raise ConfigError(f"log_dir {str(path)!r}: a run is two directories deep at least, <dir>/<project>/<run>")
-    return RunPlace(str(path.parent.parent), path.parent.name, path.name)

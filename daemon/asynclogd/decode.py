@@ -31,7 +31,15 @@ class MediaAt(NamedTuple):
 
 
 Decoded = Union[  # noqa: UP007 - evaluated at run time on 3.10
-    Rows, records.Define, records.Params, records.Summary, records.End, records.Pass, records.Hold, MediaAt
+    Rows,
+    records.Define,
+    records.Params,
+    records.Summary,
+    records.End,
+    records.Pass,
+    records.Hold,
+    records.Rewind,
+    MediaAt,
 ]
 
 _ROW = b"\x96\x01"

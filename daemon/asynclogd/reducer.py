@@ -110,6 +110,8 @@ class Reducer:
                 progress.flush(rank, said.step)
             elif isinstance(said, records.Hold):
                 progress.hold(rank, said.step)
+            elif isinstance(said, records.Rewind):
+                self._items.append(Rewind(said.step, progress.generation))
             else:
                 self._facts(said)
 

@@ -9,6 +9,7 @@
     [7, step]                                 PASS    the rank has said all of the steps up to this one
     [8, step]                                 HOLD    values from this step on are still on their way; nil: no more
     [9, name, step, time, kind, ...]          MEDIA   an image, a sound, a histogram, ... (media.py)
+    [10, step]                                REWIND  what came of this step and later is superseded
 
 A ROW has one form only (rows.py); the others may use any valid MessagePack form.
 """
@@ -48,13 +49,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
-    "DEFINE", "END", "HOLD", "LAYOUT", "MEDIA", "PAD", "PARAMS", "PASS", "ROW", "ROW_HEAD", "STATUSES", "SUMMARY",
-    "Define", "End", "Hold", "Layout", "Media", "Params", "Pass", "Record", "Row", "Scalar", "Summary",
-    "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
+    "DEFINE", "END", "HOLD", "LAYOUT", "MEDIA", "PAD", "PARAMS", "PASS", "REWIND", "ROW", "ROW_HEAD", "STATUSES",
+    "SUMMARY", "Define", "End", "Hold", "Layout", "Media", "Params", "Pass", "Record", "Rewind", "Row", "Scalar",
+    "Summary", "check_name", "check_row_head", "decode", "encode", "from_fields", "iterate", "record_end",
     "row_head", "row_size", "row_struct",
 ]  # fmt: skip
 
-LAYOUT, DEFINE, PARAMS, SUMMARY, END, PASS, HOLD = 2, 3, 4, 5, 6, 7, 8
+LAYOUT, DEFINE, PARAMS, SUMMARY, END, PASS, HOLD, REWIND = 2, 3, 4, 5, 6, 7, 8, 10
 PAD = 0xC0
 """MessagePack nil: in a ring, says that the rest of the lap is empty. Never on the wire."""
 
@@ -123,7 +124,14 @@ class Hold:
     step: int | None
 
 
-Record = Union[Row, Layout, Define, Params, Summary, End, Pass, Hold, Media]  # noqa: UP007 - evaluated at run time on 3.10
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The run goes back to `step`: the points so far of that step and later are superseded by what follows."""
+
+    step: int
+
+
+Record = Union[Row, Layout, Define, Params, Summary, End, Pass, Hold, Rewind, Media]  # noqa: UP007 - evaluated at run time on 3.10
 
 
 def encode(record: Record) -> bytes:
@@ -150,8 +158,8 @@ def _fields(record: Record) -> list[Any]:
         return [DEFINE, record.pattern, options]
     if isinstance(record, (Params, Summary)):
         return [PARAMS if isinstance(record, Params) else SUMMARY, dict(record.values)]
-    if isinstance(record, (Pass, Hold)):
-        return [PASS if isinstance(record, Pass) else HOLD, record.step]
+    if isinstance(record, (Pass, Hold, Rewind)):
+        return [{Pass: PASS, Hold: HOLD, Rewind: REWIND}[type(record)], record.step]
     if isinstance(record, Media):
         return fields_of(record)
     assert isinstance(record, End)
@@ -296,5 +304,6 @@ _READERS: dict[int, tuple[int, Any]] = {
     END: (2, _end),
     PASS: (2, lambda step: Pass(_step(step))),
     HOLD: (2, lambda step: Hold(None if step is None else _step(step))),
+    REWIND: (2, lambda step: Rewind(_step(step))),
     MEDIA: (8, lambda name, step, *rest: media(check_name(name), _step(step), *rest)),
 }

@@ -343,3 +343,19 @@ def test_module_level_functions_speak_to_the_current_run(daemon: ScriptedDaemon,
     assert ledger is not None
     assert ledger.complete
     assert len(daemon.records()) == 6
+
+
+def test_values_of_another_time_and_a_way_back_are_said_in_their_order(
+    run: asynclog.Run, daemon: ScriptedDaemon
+) -> None:
+    run.expect_steps_to_go_back()
+    run.log({"a": 1.0}, 7)
+    run.rewind(5)
+    run.log_at({"a": 2.0}, 6, 1_000.5)
+    assert run.finish().complete
+    before, rewind, after = (said for said in daemon.records() if isinstance(said, (records.Row, records.Rewind)))
+    assert isinstance(before, records.Row)
+    assert isinstance(after, records.Row)
+    assert rewind == records.Rewind(5)
+    assert (after.step, after.time, after.values) == (6, 1_000.5, (2.0,))
+    assert before.time > 1e9

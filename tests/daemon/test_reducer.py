@@ -8,6 +8,7 @@ import pytest
 
 from asynclog_proto.records import Define, End, Hold, Pass
 from asynclog_proto.records import Params as SaidParams
+from asynclog_proto.records import Rewind as SaidRewind
 from asynclog_proto.records import Summary as SaidSummary
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.reducer import Reducer, ReducerSettings
@@ -318,6 +319,10 @@ class TestGenerations:
         feed(reducer, 0, rows("a", range(10)))
         reducer.join(0, 1, "M", 1.0)
         assert not any(isinstance(item, Rewind) for item in feed(reducer, 0, rows("a", [10]), launch="M"))
+
+    def test_a_rank_that_says_so_rewinds_the_run_between_its_rows(self) -> None:
+        before, rewind, after = feed(joined(1), 0, rows("a", [7]), SaidRewind(5), rows("a", [5]))
+        assert (values([before]), rewind, values([after])) == ({("a", 7): 0.0}, Rewind(5, 0), {("a", 5): 0.0})
 
     def test_late_rows_of_an_old_launch_are_accounted_for(self) -> None:
         reducer = joined(2)

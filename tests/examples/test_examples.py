@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -140,9 +141,29 @@ def test_lightning_learns_on_one_process_and_on_two(start: str, tmp_path: Path, 
         assert "values issued" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py"])
+@pytest.mark.torch
+@pytest.mark.timeout(180)
+def test_the_summary_writer_logs_every_kind(tmp_path: Path, environ: dict[str, str]):
+    for module in ("torch", "sklearn", "matplotlib"):
+        pytest.importorskip(module)
+    command = [sys.executable, str(EXAMPLES / "summary_writer.py"), "--steps", "40"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+    assert "AsynclogWarning" not in done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    events = EventAccumulator(str(run)).Reload()
+    tags = events.Tags()
+    assert {"one digit", "digits", "boxed", "probabilities", "spin"} == set(tags["images"])
+    assert (tags["audio"], tags["graph"], len(tags["histograms"])) == (["a tone"], True, 8)
+    assert {"notes/text_summary", "is a 3", "a pyramid_VERTEX", "custom_scalars__config__"} < set(tags["tensors"])
+    assert len(events.Scalars("train/loss")) == 80
+    assert {path.name for path in run.iterdir() if path.is_dir()} >= {"lr=0.01", "lr=0.001", "accuracy of_low"}
+    assert (run / "projector_config.pbtxt").is_file()
+    assert f"tensorboard --logdir {run.parent.name}" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["digits_ddp.py", "plot_loss.py", "final_metrics.py", "summary_writer.py"])
 def test_help_teaches(script: str, environ: dict[str, str]):
-    if script == "digits_ddp.py":
+    if script in {"digits_ddp.py", "summary_writer.py"}:
         pytest.importorskip("sklearn")
         pytest.importorskip("torch")
     done = subprocess.run(

@@ -84,6 +84,7 @@ ALL_RECORDS: dict[str, records.Record] = {
         {"path": "/data/model.pt", "artifact": "model.pt", "type": "checkpoint", "size": 5000},
         b"",
     ),
+    "rewind": records.Rewind(41),
 }
 ALL_MESSAGES: dict[str, frames.Message] = {
     "hello with every field": HELLO,
@@ -137,6 +138,7 @@ REFUSED_RECORDS = {
     "pass without a step": msgpack.packb([7, None]),
     "pass with a step beyond 64 bits": msgpack.packb([7, 1 << 63]),
     "hold with a float as step": msgpack.packb([8, 1.0]),
+    "rewind without a step": msgpack.packb([10, None]),
     "bytes after the record": records.encode(records.End("success")) + b"\xc0",
 }
 REFUSED_FRAMES = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asynclog_proto import limits, records
 from asynclog_proto.errors import LimitError, ProtocolError
-from asynclog_proto.records import Define, End, Hold, Layout, Params, Pass, Row, Summary
+from asynclog_proto.records import Define, End, Hold, Layout, Params, Pass, Rewind, Row, Summary
 from asynclog_proto.reductions import REDUCTIONS
 
 int64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -33,6 +33,7 @@ any_record = st.one_of(
     st.builds(End, st.sampled_from(records.STATUSES)),
     st.builds(Pass, int64),
     st.builds(Hold, st.none() | int64),
+    st.builds(Rewind, int64),
 )
 msgpack_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | names | st.binary(max_size=20),

@@ -23,6 +23,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import Scalar
@@ -51,17 +54,18 @@ __all__ = ["TensorBoardBackend", "TensorBoardConfig"]
 log = logging.getLogger(__name__)
 
 _SESSION = "events.out.tfevents.0.asynclog-session"
-_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*\.asynclog")
+_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*\.asynclog[^/]*")
 _TEMPLATES = 32
 
 
 class TensorBoardConfig(BackendConfig, frozen=True):
     """`fsync`: a flush survives power loss too, not only the end of this process. `summary_prefix`: what the tags of
-    final values begin with.
+    final values begin with. `filename_suffix`: what the growing file's name ends with.
     """
 
     fsync: bool = False
     summary_prefix: str = "summary/"
+    filename_suffix: Annotated[str, msgspec.Meta(pattern=r"^[^/]*$", max_length=100)] = ""
 
 
 class TensorBoardBackend(Backend):
@@ -215,7 +219,7 @@ class TensorBoardBackend(Backend):
         if position is not None and (found := _NAME.fullmatch(str(position["file"]))):
             now = max(now, int(found[1]) + 1)
         name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog"
-        self._file = AppendFile(self._dir / name, 0, fsync=self.config.fsync)
+        self._file = AppendFile(self._dir / f"{name}{self.config.filename_suffix}", 0, fsync=self.config.fsync)
         self._file.append(_tfevents.event(time.time(), 0, _tfevents.VERSION))
         self._file.flush()
         self._started = False
