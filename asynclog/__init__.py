@@ -59,6 +59,10 @@ def __getattr__(name: str) -> Any:
         from asynclog import run
 
         return getattr(run, name)
+    if name == "SummaryWriter":
+        from asynclog.summary_writer import SummaryWriter
+
+        return SummaryWriter
     if name in __all__:
         from asynclog import media
 
