@@ -168,7 +168,11 @@ def _unlink(paths: Iterable[Path]) -> None:
 
 def media_files(spool: Path) -> list[Path]:
     """A spool's files of media bodies."""
-    return sorted(spool.glob("media-*.seg"))
+    try:
+        names = os.listdir(spool)  # noqa: PTH208 - Path.glob fails where the directory goes meanwhile, before Python 3.13
+    except OSError:
+        return []
+    return sorted(spool / name for name in names if name.startswith("media-") and name.endswith(".seg"))
 
 
 def _segments(directory: Path) -> list[Path]:
