@@ -47,43 +47,53 @@ class Model(LightningModule):
 
 
 class Stopwatch(Callback):
-    """Takes the loggers away for every other block of steps, and knows how long the steps of both kinds took: by the
-    clock, and the training thread's CPU, which leaves out what other processes do meanwhile.
+    """Takes the loggers away for every other block of steps, and knows how long the steps of both kinds took, and
+    the calls of the connector's `log_metrics` in them, where the Trainer hands metrics to its loggers.
 
     Within one training the machine is in one mood. A block is longer than it takes the daemon to work off what the
     steps before have logged, so its share of the cores counts where it belongs.
     """
 
     def __init__(self) -> None:
-        self.times: list[tuple[int, int]] = []
+        self.times: list[int] = []
+        self._calls: list[int] = []
         self._loggers: list[Any] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - the signature
-        """Remember the loggers."""
+        """Remember the loggers, and time what hands them metrics."""
         self._loggers = trainer.loggers
+        connector: Any = trainer._logger_connector  # noqa: SLF001 - the one place that all loggers have in common
+        log_metrics = connector.log_metrics
+
+        def timed(*args: Any, **keywords: Any) -> None:
+            begin = time.perf_counter_ns()
+            log_metrics(*args, **keywords)
+            if _logs(len(self.times) - 1) and len(self.times) > WARM_UP_STEPS:
+                self._calls.append(time.perf_counter_ns() - begin)
+
+        connector.log_metrics = timed
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """A step begins: all of the one before it is done."""
-        self.times.append((time.perf_counter_ns(), time.thread_time_ns()))
+        self.times.append(time.perf_counter_ns())
         trainer.loggers = self._loggers if _logs(len(self.times) - 1) else []
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - as above
         """The loggers are finalized."""
         trainer.loggers = self._loggers
 
-    def step_us(self, *, logs: bool) -> tuple[float, float]:
-        """The medians over the blocks of a step's mean time and CPU time (microseconds): rare, long flushes count as
-        they are.
-        """
-        blocks: dict[int, list[tuple[int, int]]] = {}
+    def step_us(self, *, logs: bool) -> float:
+        """The median over the blocks of a step's mean (microseconds): rare, long flushes count as they are."""
+        blocks: dict[int, list[int]] = {}
         for step, (begin, end) in enumerate(pairwise(self.times)):
             if step >= WARM_UP_STEPS and _logs(step) == logs:
-                blocks.setdefault(step // BLOCK, []).append((end[0] - begin[0], end[1] - begin[1]))
-        wall, cpu = (
-            statistics.median(statistics.fmean(step[i] for step in block) for block in blocks.values()) / 1e3
-            for i in (0, 1)
-        )
-        return wall, cpu
+                blocks.setdefault(step // BLOCK, []).append(end - begin)
+        return statistics.median(statistics.fmean(block) for block in blocks.values()) / 1e3
+
+    @property
+    def call_us(self) -> float:
+        """The median of a call (microseconds), 0 without loggers."""
+        return statistics.median(self._calls) / 1e3 if self._calls and self._loggers else 0.0
 
 
 def _logs(step: int) -> bool:
@@ -138,9 +148,9 @@ def main() -> None:
     for repeat, key in harness.interleaved(keys, repeats):
         contender, sync_dist = contenders[keys.index(key)]
         watch = fit(contender, directory / f"{repeat}-{key}", steps, sync_dist=sync_dist)
-        (without_us, without_cpu_us), (step_us, cpu_us) = watch.step_us(logs=False), watch.step_us(logs=True)
+        without_us, step_us = watch.step_us(logs=False), watch.step_us(logs=True)
         row = {"repeat": repeat, "ranks": world(), "contender": contender, "sync_dist": sync_dist}
-        row |= {"step_us": step_us, "without_us": without_us, "cpu_us": cpu_us, "without_cpu_us": without_cpu_us}
+        row |= {"step_us": step_us, "without_us": without_us, "call_us": watch.call_us}
         rows.append(row)
     if os.environ.get("RANK", "0") == "0":
         answer.write_text(json.dumps(rows))
