@@ -124,7 +124,7 @@ class LazyRun:
     def log(self, run: Run, call: Call) -> None:
         """Log to `run`, with how it is reduced and in which lane said before, where that is not what it is anyway."""
         lane = call.lane if run.world_size > 1 or call.lane.own_steps else STEP
-        if lane != STEP or self._defined or (run.world_size > 1 and (call.reduce or self._settings.per_rank)):
+        if run.world_size > 1 or lane != STEP or self._defined:
             kind = lane, tuple(call.metrics)
             if self._said.get(kind) != call.reduce:
                 self._define(run, call, lane)

@@ -15,10 +15,10 @@ _SEEN, _PLANS = "_asynclog_seen", "_asynclog_plans"
 
 
 class Share(NamedTuple):
-    """Metrics of one call that are one row: this rank's weight in their means, and how each is reduced."""
+    """Metrics of one call that are one row: this rank's weight in the means, and how the others are reduced."""
 
     weight: float | None
-    metrics: dict[str, Any]
+    metrics: Mapping[str, Any]
     reduce: dict[str, str]
 
 
@@ -32,15 +32,17 @@ def shares(results: Any, metrics: Mapping[str, Any], rank: int, *, on_step: bool
         return [Share(None, dict(metrics), {})]
     if not on_step:
         return _sorted(_by_name(results, on_step=False), metrics, rank, on_step=False)
-    # A step's values have no weight: how each is reduced is the same at each step.
+    # A step's values have no weight: which are a row, and how each is reduced, is the same at each step.
     plans = results.__dict__.setdefault(_PLANS, {})
     key = len(results), *metrics
     plan = plans.get(key)
     if plan is None:
-        plan = plans[key] = [
-            share.reduce for share in _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
-        ]
-    return [Share(None, {name: metrics[name] for name in reduce}, reduce) for reduce in plan]
+        made = _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
+        plan = plans[key] = [(tuple(share.metrics), share.reduce) for share in made]
+    return [
+        Share(None, metrics if len(names) == len(metrics) else {name: metrics[name] for name in names}, reduce)
+        for names, reduce in plan
+    ]
 
 
 def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
@@ -56,7 +58,11 @@ def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, 
         (free if weightless else rows.setdefault(weight, {}))[name] = reduce
     first = next(iter(rows), None)
     rows[first] = {**rows.get(first, {}), **free}
-    return [Share(weight, {name: metrics[name] for name in row}, row) for weight, row in rows.items() if row]
+    return [
+        Share(weight, {name: metrics[name] for name in row}, {name: way for name, way in row.items() if way != "mean"})
+        for weight, row in rows.items()
+        if row
+    ]
 
 
 def track(results: Any) -> None:
