@@ -128,8 +128,11 @@ class Workers:
     def _release(self, worker: _Worker) -> None:
         with self._lock:
             self._busy.discard(worker)
-            if worker.lives and not self._closed:
+            rests = worker.lives and not self._closed
+            if rests:
                 self._idle.append((time.monotonic(), worker))
+        if worker.lives and not rests:
+            worker.end()  # `close` came between its answer and here
 
     def _encoded(self, worker: _Worker, answer: Answer) -> Encoded:
         if answer.word == "encoded":

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -153,6 +154,21 @@ def test_closing_ends_a_worker_in_the_middle_of_an_item(eventually: Callable[...
         future.result(0)
     with pytest.raises(WorkersError):
         workers.encode(text("hello"))
+
+
+def test_a_worker_that_has_just_answered_when_all_are_closed_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(1, 3.0, 1 << 30, HOSTILE)
+    encoded, answered = workers._encoded, []
+
+    def close_first(worker: Any, answer: Any) -> Any:
+        answered.append(worker)
+        workers.close()
+        return encoded(worker, answer)
+
+    monkeypatch.setattr(workers, "_encoded", close_first)
+    assert workers.encode(text("late")).data == b"late"
+    assert [worker.lives for worker in answered] == [False]
+    assert not psutil.pid_exists(answered[0].pid)
 
 
 def test_a_worker_that_does_not_start_is_no_items_fault() -> None:
