@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asynclog._media.form import Part
-from asynclog._media.laying import flat
+from asynclog._media.laying import flat, write_at
 from asynclog_proto import places
 from asynclog_proto.media import Place
 
@@ -83,10 +83,8 @@ class MediaSpool:
     def _write(self, descriptor: int, parts: Sequence[Part], offset: int) -> None:
         """At `offset`, over what an earlier failure left there."""
         for part in parts:
-            view = flat(part)
-            while view:
-                done = os.pwrite(descriptor, view, offset)
-                view, offset = view[done:], offset + done
+            write_at(descriptor, flat(part), offset)
+            offset += part.size
 
     def _forget_removed(self) -> None:
         for number in list(self._sizes):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asynclog import ringplace
 from asynclog._media.form import Part
-from asynclog._media.laying import lay
+from asynclog._media.laying import lay, write_at
 from asynclog_proto.media import Place
 from asynclog_proto.outboxfile import HEADER, fit, header
 
@@ -133,9 +133,9 @@ class Outbox:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(descriptor, HEADER + self.capacity)
-            _write(descriptor, self._data[:HEADER], 0)
-            for start, end in self._in_use():
-                _write(descriptor, self._data[start:end], start)
+            for start, end in [(0, HEADER), *self._in_use()]:
+                with self._data[start:end] as view:
+                    write_at(descriptor, view, start)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink()
@@ -162,13 +162,6 @@ class Outbox:
             os.close(descriptor)
             self._data.release()
             self._mapping.close()
-
-
-def _write(descriptor: int, view: memoryview, offset: int) -> None:
-    with view:
-        done = 0
-        while done < len(view):
-            done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def _populate(mapping: mmap.mmap, start: int, end: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,13 @@ def _copy(view: memoryview, part: Part) -> None:
         return
     with np.errstate(all="ignore"):  # a cast of NaN to an integer is the caller's business, and no warning here
         np.copyto(target, part.data, casting="unsafe")
+
+
+def write_at(descriptor: int, view: memoryview, offset: int) -> None:
+    """Write all of the bytes to a file. Raises OSError."""
+    done = 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def flat(part: Part) -> memoryview:

@@ -10,7 +10,7 @@ from asynclog.bodies import Bodies
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
 from asynclog.values import Problem
-from asynclog_proto.media import encode_media
+from asynclog_proto.media import Media, encode_media
 
 
 class MediaWriter:
@@ -57,7 +57,8 @@ class MediaWriter:
             text = "media have no room, for the daemon is behind or away: they are dropped and counted"
             self._tell([Problem("media_full", "", text)])
             return
-        record = encode_media(name, step, now, form.kind, [part.section for part in form.parts], form.options, body)
+        sections = tuple([part.section for part in form.parts])
+        record = encode_media(Media(name, step, now, form.kind, sections, form.options, body))
         if len(record) > self._ring.capacity // 2 or not self._ring.append(record, wait=wait):
             self.bodies.take_back(body)
             text = "the ring is full, for the daemon and the spool are behind: media are dropped and counted"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from asynclog_proto.errors import AsynclogError, ProtocolError, UnsafePathError
 from asynclogd import journalrows
+from asynclogd.disk import sync_directory
 
 PAGE_BYTES = 8192
 CHECKPOINT_PAGES = 2048
@@ -85,15 +86,7 @@ def _prepare(path: Path) -> None:
         if stat.S_IMODE(facts.st_mode) != 0o600:
             path.chmod(0o600)
         return
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def _configure(connection: sqlite3.Connection, durability: str) -> None:

@@ -15,9 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from asynclog_proto import frames, records, ringfile, spoolfile
+from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
-from asynclogd.media.bodies import SPOOLED_OUTBOX
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +141,8 @@ def remove_media(outbox: str, spool: Path | None) -> None:
     """All media of a stream that is over are encoded: away with the bodies."""
     bodies = [Path(outbox)] if outbox else []
     if spool is not None:
-        bodies += [spool / SPOOLED_OUTBOX, (spool / SPOOLED_OUTBOX).with_suffix(".part"), *media_files(spool)]
+        left = places.spooled_outbox_path(spool)
+        bodies += [left, left.with_suffix(".part"), *media_files(spool)]
     _unlink(bodies)
     for directory in (spool, spool.parent) if spool is not None else ():
         with contextlib.suppress(OSError):

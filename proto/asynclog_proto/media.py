@@ -18,7 +18,7 @@ from asynclog_proto.errors import LimitError, ProtocolError
 from asynclog_proto.limits import MAX_MEDIA_BYTES, MAX_MEDIA_OPTIONS, MAX_NAME_BYTES, MAX_SECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 __all__ = [
     "DTYPES",
@@ -91,36 +91,22 @@ class Media:
 
 def fields_of(record: Media) -> list[Any]:
     """The array that is packed."""
-    return _fields(
-        record.name, record.step, record.time, record.kind, record.sections, record.options, record.body
-    )  # fmt: skip
+    body = record.body
+    return [
+        MEDIA,
+        record.name,
+        record.step,
+        record.time,
+        record.kind,
+        [[section.role, section.dtype, list(section.shape)] for section in record.sections],
+        dict(record.options),
+        [body.file, body.offset, body.size] if isinstance(body, Place) else body,
+    ]
 
 
-def encode_media(
-    name: str,
-    step: int,
-    time: float,
-    kind: str,
-    sections: Sequence[Section],
-    options: Mapping[str, Option],
-    body: bytes | Place,
-) -> bytes:
-    """What records.encode makes of a Media of these fields, unchecked: for who has checked them already."""
-    return wire.pack(_fields(name, step, time, kind, sections, options, body))
-
-
-def _fields(
-    name: str,
-    step: int,
-    time: float,
-    kind: str,
-    sections: Sequence[Section],
-    options: Mapping[str, Option],
-    body: bytes | Place,
-) -> list[Any]:
-    shown = [[section.role, section.dtype, list(section.shape)] for section in sections]
-    where = [body.file, body.offset, body.size] if isinstance(body, Place) else body
-    return [MEDIA, name, step, time, kind, shown, dict(options), where]
+def encode_media(record: Media) -> bytes:
+    """What records.encode makes of it, unchecked: for who has checked its fields already."""
+    return wire.pack(fields_of(record))
 
 
 def media(name: Any, step: Any, time: Any, kind: Any, sections: Any, options: Any, body: Any) -> Media:

@@ -23,7 +23,8 @@ import asynclog  # noqa: E402
 from asynclog import AsynclogWarning  # noqa: E402
 from asynclog.process import RUNS  # noqa: E402
 from asynclog_proto.errors import ConfigError  # noqa: E402
-from tests.client.eventfiles import hparams_tab, of_both, scalars, steps_after_purge, times  # noqa: E402
+from tests.client.eventfiles import of_both, scalars, steps_after_purge, times  # noqa: E402
+from tests.hparamstab import hparams_tab  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

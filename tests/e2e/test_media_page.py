@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +12,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import end_processes_of
+from tests.pages import blocks, run_code
 
 pytestmark = [
     pytest.mark.torch,
@@ -25,7 +21,7 @@ pytestmark = [
 ]
 
 PAGE = Path(__file__).parents[2] / "docs" / "media.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+BLOCKS = blocks(PAGE.read_text())
 
 LOGGED = {
     "image": 7, "video": 1, "audio": 1, "text": 1, "table": 1, "html": 1, "histogram": 11, "pr_curve": 1,
@@ -36,19 +32,8 @@ LOGGED = {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The run's directory, after all blocks have run one after the other in one process."""
-    folder, runtime = tmp_path_factory.mktemp("page"), Path(tempfile.mkdtemp(prefix="al-"))
-    result = subprocess.run(
-        [sys.executable, "-c", "\n".join(BLOCKS)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-        env={**os.environ, "ASYNCLOG_RUNTIME_DIR": str(runtime)},
-    )
-    end_processes_of(runtime)
-    shutil.rmtree(runtime)
-    assert result.returncode == 0, result.stderr
+    folder = tmp_path_factory.mktemp("page")
+    result = run_code("\n".join(BLOCKS), folder)
     ours = [line for line in result.stderr.splitlines() if "asynclog" in line]
     assert all(line.startswith("asynclog: logging to ") for line in ours), "the page's code is warned of"
     yield folder / "asynclog" / "digits" / "media"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.frameworks.conftest import HERE
+from tests.pages import blocks
 
 pytest.importorskip("transformers")
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(180)]
 
 PAGE = HERE.parents[1] / "docs" / "frameworks.md"
-SECTIONS = {
-    text.partition(":")[0]: re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    for text in PAGE.read_text().split("\n## ")[1:]
-}
+SECTIONS = {text.partition(":")[0]: blocks(text) for text in PAGE.read_text().split("\n## ")[1:]}
 
 
 def test_each_framework_has_its_code() -> None:

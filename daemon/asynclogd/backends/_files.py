@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from asynclogd.disk import write_at
+
 _MOST_PENDING = 1 << 23
 
 
@@ -45,7 +47,7 @@ class AppendFile:
     def _write_out(self) -> None:
         if self._pending:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-            self.length += _write_at(self._descriptor, memoryview(data).cast("B"), self.length)
+            self.length += write_at(self._descriptor, memoryview(data).cast("B"), self.length)
             self._pending, self._pending_bytes, self._unsynced = [], 0, True
 
     def close(self) -> None:
@@ -54,13 +56,6 @@ class AppendFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _write_at(descriptor: int, data: memoryview, offset: int) -> int:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:], offset + done)
-    return done
 
 
 def replace(path: Path, chunks: Iterable[bytes], *, fsync: bool) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from asynclogd.backends.base import Blob, Media, PermanentError
-from asynclogd.media import forms
+from asynclogd.media import forms, histograms
 
 LONGEST_PART = 120
 """Characters of one part of a path, escapes included."""
@@ -119,11 +119,8 @@ def is_table(item: Media) -> bool:
 
 
 def _histogram(data: bytes, n: int) -> dict[str, Any]:
-    numbers = np.frombuffer(data, "<f8")
-    if len(numbers) != 5 + 2 * n:
-        raise ValueError(f"{len(numbers)} numbers where {n} bins are told")
-    low, high, num, total, squares = numbers[:5].tolist()
-    bins = {"edges": numbers[5 : 5 + n].tolist(), "counts": numbers[5 + n :].tolist()}
+    (low, high, num, total, squares), edges, counts = histograms.decode(data, n)
+    bins = {"edges": edges.tolist(), "counts": counts.tolist()}
     return {"min": low, "max": high, "num": num, "sum": total, "sum_squares": squares, **bins}
 
 

@@ -17,10 +17,9 @@ from asynclogd.backends import _tfevents
 from asynclogd.backends._tfhparams import text
 from asynclogd.backends._tftexts import file_text, table_text
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms
+from asynclogd.media import forms, histograms
 
 _THRESHOLDS = 127
-_STATS = 5
 _LAYOUT_TAG = "custom_scalars__config__"
 _METADATA_TAG = "step1"
 
@@ -67,10 +66,9 @@ def _audio(item: Media, data: bytes) -> list[bytes]:
 def _histogram(item: Media, data: bytes) -> list[bytes]:
     from tensorboard.compat.proto import summary_pb2
 
-    numbers, count = np.frombuffer(data, "<f8"), item.options["n"]
-    (least, most, num, total, squares), bins = numbers[:_STATS].tolist(), numbers[_STATS:].reshape(2, count)
+    (least, most, num, total, squares), edges, counts = histograms.decode(data, item.options["n"])
     content = summary_pb2.HistogramProto(
-        min=least, max=most, num=num, sum=total, sum_squares=squares, bucket_limit=bins[0], bucket=bins[1]
+        min=least, max=most, num=num, sum=total, sum_squares=squares, bucket_limit=edges, bucket=counts
     )
     return [_value(item, histo=content)]
 

@@ -16,14 +16,12 @@ from asynclog_proto.errors import ProtocolError
 from asynclog_proto.media import Place
 from asynclogd.media.forms import UnfitError
 
-SPOOLED_OUTBOX = "media.outbox"
-
 
 def candidates(place: Place, outbox: str, spool: str) -> list[str]:
     """The paths where a body may be, the likeliest first; `outbox` and `spool` are the stream's, "" for none."""
     if place.file:
         return [str(places.media_path(Path(spool), place.file))] if spool else []
-    return [*([outbox] if outbox else []), *([str(Path(spool, SPOOLED_OUTBOX))] if spool else [])]
+    return [*([outbox] if outbox else []), *([str(places.spooled_outbox_path(Path(spool)))] if spool else [])]
 
 
 def read(paths: Sequence[str], place: Place) -> bytearray:

@@ -15,6 +15,7 @@ from asynclogd.media.body import Array, Body, counted, nonfinite
 from asynclogd.media.forms import HISTOGRAM, Encoded, UnfitError
 from asynclogd.media.limits import MAX_BINS, check_count
 
+_STATS = 5
 _NUM = 2
 """Where the stats have the number of values."""
 
@@ -98,6 +99,14 @@ def _counted_before(body: Body, options: Mapping[str, Any]) -> Encoded:
     if nonfinite(counts) or counts.min() < 0 or np.isnan(edges).any() or np.any(edges[1:] < edges[:-1]):
         raise UnfitError("a histogram's edges rise, and its counts are finite and not negative")
     return _encoded(stats.tolist(), edges, counts, lost)
+
+
+def decode(data: bytes, n: int) -> tuple[list[float], Array, Array]:
+    """What such a blob of n bins has: min, max, num, sum and sum of squares; upper edges; counts. Raises ValueError."""
+    numbers = np.frombuffer(data, "<f8")
+    if len(numbers) != _STATS + 2 * n:
+        raise ValueError(f"{len(numbers)} numbers where {n} bins are told")
+    return numbers[:_STATS].tolist(), numbers[_STATS : _STATS + n], numbers[_STATS + n :]
 
 
 def _encoded(stats: list[float], limits: Array, counts: Array, lost: int) -> Encoded:

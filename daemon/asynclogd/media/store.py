@@ -19,6 +19,7 @@ from pathlib import Path
 import google_crc32c
 
 from asynclog_proto.errors import ProtocolError
+from asynclogd.disk import sync_directory, write_at
 from asynclogd.points import Blob
 
 MAGIC = b"ALMB"
@@ -110,15 +111,15 @@ class MediaStore:
         self._fd, self._number, self._end = fd, number, end
         os.ftruncate(fd, end)
         if self._fsync:
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
 
     def _append(self, data: bytes | memoryview, digest: str, crc: int) -> Blob:
         assert self._known is not None
         if self._end >= SEGMENT_BYTES:
             self._begin(self._number + 1)
         head = _HEAD.pack(MAGIC, crc, len(data), bytes.fromhex(digest))
-        _write_at(self._fd, head + _CRC.pack(_crc(head)), self._end)
-        _write_at(self._fd, data, self._end + HEAD_BYTES)
+        write_at(self._fd, head + _CRC.pack(_crc(head)), self._end)
+        write_at(self._fd, data, self._end + HEAD_BYTES)
         if self._fsync:
             os.fdatasync(self._fd)
         blob = Blob(digest, self._number, self._end + HEAD_BYTES, len(data))
@@ -131,20 +132,6 @@ class MediaStore:
 
 def _crc(data: bytes) -> int:
     return int(google_crc32c.value(data))
-
-
-def _write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
-    view, done = memoryview(data), 0
-    while done < len(view):
-        done += os.pwrite(fd, view[done:], offset + done)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _read_head(data: bytes) -> tuple[int, int, str] | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,32 +16,21 @@ import pytest
 import yaml
 
 from tests.client.lightning.modules import MARKS, rows, scalars
-from tests.conftest import end_processes_of
+from tests.pages import blocks, run_code
 
 pytestmark = [*MARKS, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "lightning.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+BLOCKS = blocks(PAGE.read_text())
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The directory in which all blocks have run, beside the file that one of them names."""
-    folder, runtime = tmp_path_factory.mktemp("page"), Path(tempfile.mkdtemp(prefix="al-"))
+    folder = tmp_path_factory.mktemp("page")
     shutil.copy(ROOT / "examples" / "custom_backend.py", folder)
-    result = subprocess.run(
-        [sys.executable, "-c", "\n".join([*BLOCKS, "print('reduced', first, last)"])],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-        env={**os.environ, "ASYNCLOG_RUNTIME_DIR": str(runtime)},
-    )
-    end_processes_of(runtime)
-    shutil.rmtree(runtime)
-    assert result.returncode == 0, result.stderr
+    result = run_code("\n".join([*BLOCKS, "print('reduced', first, last)"]), folder)
     assert "asynclog" not in result.stderr, "the page's code is warned of"
     (folder / "stdout").write_text(result.stdout)
     yield folder

@@ -11,8 +11,9 @@ import pytest
 
 import asynclog
 from asynclog import AsynclogWarning
-from tests.client.eventfiles import accumulated, hparams_tab, values
+from tests.client.eventfiles import accumulated, values
 from tests.client.lightning.modules import MARKS, AsyncLogger, loader, module_class, scalars, torch, trainer
+from tests.hparamstab import hparams_tab
 
 pytestmark = MARKS
 

@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.data import server_ingester
-from tensorboard.plugins.base_plugin import TBContext
-from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from tensorboard.util import grpc_util
 
 from asynclogd.backends.base import Params, Points, Rewind, RunEnd, RunInfo, Summary
 from asynclogd.backends.tensorboard import TensorBoardBackend, TensorBoardConfig
 from asynclogd.testing import filled, table
+from tests.hparamstab import hparams_tab
 
 
 def info(directory: Path, name: str = "run-1") -> RunInfo:
@@ -94,25 +91,10 @@ def test_the_data_server_that_tensorboard_uses_shows_every_point(tmp_path: Path)
 
 def session_groups(directory: Path) -> dict[str, tuple[dict[str, Any], str, dict[str, float]]]:
     """What the HParams tab lists: run -> (hyperparameters, status, metrics)."""
-    multiplexer = EventMultiplexer(tensor_size_guidance={"hparams": 100, "scalars": 1000})
-    multiplexer.AddRunsFromDirectory(str(directory))
-    multiplexer.Reload()
-    context = backend_context.Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(directory))))
-    statuses = [api_pb2.STATUS_RUNNING, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_UNKNOWN]
-    metadata = context.hparams_metadata(RequestContext(), "")
-    experiment = context.experiment_from_metadata(RequestContext(), "", True, metadata, [])
-    request = api_pb2.ListSessionGroupsRequest(allowed_statuses=statuses, slice_size=10)
-    request.col_params.extend([api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos])
-    request.col_params.extend([api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos])
-    request.include_metrics = True
-    answer = list_session_groups.Handler(RequestContext(), context, "", request).run()
-    found = {}
-    for group in answer.session_groups:
-        (session,) = group.sessions
-        hparams = {name: getattr(value, value.WhichOneof("kind")) for name, value in group.hparams.items()}
-        metrics = {value.name.tag: round(value.value, 4) for value in session.metric_values}
-        found[session.name] = hparams, api_pb2.Status.Name(session.status), metrics
-    return found
+    return {
+        run: (hparams, status, {tag: round(value, 4) for (_, tag), (_, value) in metrics.items()})
+        for run, (hparams, status, metrics) in hparams_tab(directory).items()
+    }
 
 
 def test_the_hparams_tab_shows_params_status_and_summary(tmp_path: Path):
