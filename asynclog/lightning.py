@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asynclog._lightning import connector, frameworks, graphs, hparams, lanes, numbers, paths, sigterm
+from asynclog._lightning.call import Call
 from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import epoch_name, in_place
-from asynclog._lightning.lazyrun import Call, LazyRun, Settings
+from asynclog._lightning.lazyrun import LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from asynclog._lightning.lanes import Lane
-    from asynclog._lightning.reductions import Share
     from asynclog.run import Run
 
 __all__ = ["AsyncLogger", "AsyncLogging", "ReducedMetrics"]
@@ -143,10 +142,10 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         trainer = None if self._trainer is None else self._trainer()
         self._log(Call(numbers.read(metrics), step, lane=lanes.around(trainer)))
 
-    def log_shares(self, some: Iterable[Share], step: int | None, lane: Lane) -> None:
-        """For asynclog itself: metrics of one call, read as far as they can be, by their weights."""
-        for share in some:
-            self._log(Call(share.metrics, step, share.weight, share.reduce, lane))
+    def log_calls(self, calls: Iterable[Call]) -> None:
+        """For asynclog itself: metrics that are read as far as they can be, and known as to their reduction."""
+        for call in calls:
+            self._log(call)
 
     def log_hyperparams(
         self, params: Any, metrics: Mapping[str, Any] | float | None = None, step: int | None = None
@@ -254,7 +253,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         run = self._current()
         epoch = call.metrics.get("epoch")
         if type(epoch) is int and call.step is not None:
-            self._epochs.note(tuple(call.metrics), epoch, call.step)
+            self._epochs.note(call.plan or tuple(call.metrics), epoch, call.step)
         if self._prefix:
             call = call._replace(metrics=self._prefixed(call.metrics), reduce=self._prefixed(call.reduce))
         if run is None:

@@ -15,18 +15,27 @@ import sys
 import warnings
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from asynclog._lightning import lanes, numbers
+from asynclog._lightning.call import Call
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
 from asynclog._lightning.readback import read_back
-from asynclog._lightning.reductions import Share, shares, track
+from asynclog._lightning.reductions import rows, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
-_READINGS, _REDUCED, _ALONE = "_asynclog_readings", "_asynclog_reduced", "_asynclog_alone"
-_OURS = frozenset({_READINGS, _REDUCED, _ALONE})
+_READINGS, _REDUCED, _PLACE = "_asynclog_readings", "_asynclog_reduced", "_asynclog_place"
+_OURS = frozenset({_READINGS, _REDUCED, _PLACE})
+
+
+class _Place(NamedTuple):
+    """What is several properties deep in a Trainer, looked up once: `results` are those of training."""
+
+    rank: int
+    alone: bool
+    results: Any
 
 
 def install(trainer: Any) -> bool:
@@ -47,9 +56,9 @@ def install(trainer: Any) -> bool:
 
 
 def _track(trainer: Any) -> None:
-    alone = trainer.world_size == 1  # several properties deep, so looked up once
-    setattr(trainer._logger_connector, _ALONE, alone)  # noqa: SLF001 - as above
-    if not alone:
+    place = _Place(trainer.global_rank, trainer.world_size == 1, trainer.fit_loop.epoch_loop._results)  # noqa: SLF001
+    setattr(trainer._logger_connector, _PLACE, place)  # noqa: SLF001 - as above
+    if not place.alone:
         loops = (trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop)
         for loop in (*loops, trainer.validate_loop, trainer.test_loop):
             track(loop._results)  # noqa: SLF001 - as above
@@ -106,9 +115,8 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             step = _take_step(trainer, read, step)
             floats: dict[str, Any] | None = None
             for logger in trainer.loggers:
-                if hasattr(logger, "log_shares"):
-                    lane = lanes.of_call(trainer, on_step=on_step)
-                    logger.log_shares(_shares(self, read, on_step=on_step), step, lane)
+                if hasattr(logger, "log_calls"):
+                    logger.log_calls(_calls(self, read, step, on_step=on_step))
                 elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
                     floats = to_floats(read) if floats is None else floats
                     logger.log_metrics(metrics=floats, step=step)
@@ -170,12 +178,14 @@ def _take_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # type: ignore[no-any-return]  # noqa: SLF001 - as in Lightning's
 
 
-def _shares(connector: Any, metrics: dict[str, Any], *, on_step: bool) -> Iterable[Share]:
+def _calls(connector: Any, metrics: dict[str, Any], step: int, *, on_step: bool) -> Iterable[Call]:
     """One call's metrics by their reductions: with one rank there is none, and one call stays one row."""
-    if getattr(connector, _ALONE):
-        return (Share(None, metrics, {}),)
-    trainer = connector.trainer
-    return shares(trainer._results, metrics, trainer.global_rank, on_step=on_step)  # noqa: SLF001 - as above
+    trainer, place = connector.trainer, getattr(connector, _PLACE)
+    call = Call(metrics, step, lane=lanes.of_call(trainer, on_step=on_step))
+    if place.alone:
+        return (call,)
+    results = place.results if call.lane is lanes.STEP else trainer._results  # noqa: SLF001 - as above
+    return rows(results, call, place.rank, on_step=on_step)
 
 
 def _metrics(results: Any, *, on_step: bool) -> dict[str, dict[str, Any]]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from asynclog._lightning import agreement, frameworks
+from asynclog._lightning.call import Call, Plan
 from asynclog._lightning.lanes import STEP, Lane
 from asynclog.inplace import run_place
 from asynclog.notices import AsynclogWarning
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 MOST_EARLY = 1000
 
 _DEFAULT = ("mean", STEP)
-
-
-class Call(NamedTuple):
-    """One call of `log`: numbers or tensors by name, how they are reduced where not by the mean, and their lane."""
-
-    metrics: Mapping[str, Any]
-    step: int | None
-    weight: float | None = None
-    reduce: Mapping[str, str] = MappingProxyType({})
-    lane: Lane = STEP
 
 
 @dataclass(frozen=True)
@@ -65,8 +55,10 @@ class LazyRun:
         self._agreed = False
         self._early: list[Call] = []
         self._defined: dict[str, tuple[str, Lane]] = {}
-        self._said: dict[tuple[Lane, tuple[str, ...]], Mapping[str, str]] = {}
+        self._said: dict[tuple[Lane, Plan | tuple[str, ...]], Mapping[str, str]] = {}
         """calls of which nothing new is to be said"""
+        self._last: Plan | None = None
+        """the plan of the last call, of which nothing new is to be said either"""
 
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
@@ -104,6 +96,7 @@ class LazyRun:
             strict=settings.strict,
             launch_id=self._launch,
         )
+        self._defined, self._said, self._last = {}, {}, None
         self.run.expect_steps_to_go_back()  # an evaluation counts its own batches
         return self.run
 
@@ -123,13 +116,18 @@ class LazyRun:
 
     def log(self, run: Run, call: Call) -> None:
         """Log to `run`, with how it is reduced and in which lane said before, where that is not what it is anyway."""
+        if call.plan is None or call.plan is not self._last:
+            self._say(run, call)
+            self._last = call.plan
+        run.log(call.metrics, call.step, weight=call.weight)
+
+    def _say(self, run: Run, call: Call) -> None:
         lane = call.lane if run.world_size > 1 or call.lane.own_steps else STEP
         if run.world_size > 1 or lane != STEP or self._defined:
-            kind = lane, tuple(call.metrics)
+            kind = lane, call.plan or tuple(call.metrics)
             if self._said.get(kind) != call.reduce:
                 self._define(run, call, lane)
                 self._said[kind] = call.reduce
-        run.log(call.metrics, call.step, weight=call.weight)
 
     def _define(self, run: Run, call: Call, lane: Lane) -> None:
         for name in call.metrics:

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
+from asynclog._lightning.call import Plan
+
 MOST_STEPS = 4096
 
 
@@ -15,9 +17,9 @@ class StepsOfEpochs:
     """At which step names were logged in an epoch: the latest of each, for the latest epochs."""
 
     def __init__(self) -> None:
-        self._steps: dict[tuple[tuple[str, ...], int], int] = {}
+        self._steps: dict[tuple[Plan | tuple[str, ...], int], int] = {}
 
-    def note(self, names: tuple[str, ...], epoch: int, step: int) -> None:
+    def note(self, names: Plan | tuple[str, ...], epoch: int, step: int) -> None:
         """`names` were logged together at `step`."""
         self._steps[names, epoch] = step
         if len(self._steps) > MOST_STEPS:
@@ -41,7 +43,7 @@ def read_back(trainer: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
         for name in getattr(callback, "asynclog_names", ()):
             logged = name if name in metrics else f"{name}_epoch"
             if logged in metrics:
-                logger = next(each for each in trainer.loggers if hasattr(each, "log_shares"))
+                logger = next(each for each in trainer.loggers if hasattr(each, "log_calls"))
                 asked[name] = asked[logged] = logger.reduced(logged), callback.timeout
     device = trainer.strategy.root_device
     torch = sys.modules["torch"]

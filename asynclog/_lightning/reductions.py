@@ -7,45 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from asynclog._lightning.call import Call, Plan
 from asynclog._lightning.frameworks import blank
 
 _SEEN, _PLANS = "_asynclog_seen", "_asynclog_plans"
 
 
-class Share(NamedTuple):
-    """Metrics of one call that are one row: this rank's weight in the means, and how the others are reduced."""
-
-    weight: float | None
-    metrics: Mapping[str, Any]
-    reduce: dict[str, str]
-
-
-def shares(results: Any, metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
-    """One call's metrics as rows, which is one where all means have one weight. Names that no `self.log` made (epoch,
-    say) are means.
+def rows(results: Any, call: Call, rank: int, *, on_step: bool) -> list[Call]:
+    """One call as a call for each row, which is one where all means have one weight. Names that no `self.log` made
+    (epoch, say) are means.
 
     `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
     """
     if results is None:
-        return [Share(None, dict(metrics), {})]
+        return [call]
     if not on_step:
-        return _sorted(_by_name(results, on_step=False), metrics, rank, on_step=False)
+        return _sorted(_by_name(results, on_step=False), call, rank, on_step=False)
     # A step's values have no weight: which are a row, and how each is reduced, is the same at each step.
+    metrics = call.metrics
     plans = results.__dict__.setdefault(_PLANS, {})
     key = len(results), *metrics
-    plan = plans.get(key)
-    if plan is None:
-        made = _sorted(_by_name(results, on_step=True), metrics, rank, on_step=True)
-        plan = plans[key] = [(tuple(share.metrics), share.reduce) for share in made]
+    made = plans.get(key)
+    if made is None:
+        parts = _sorted(_by_name(results, on_step=True), call, rank, on_step=True)
+        made = plans[key] = [Plan(tuple(part.metrics), part.reduce) for part in parts]
+    if len(made) == 1 and len(made[0].names) == len(metrics):
+        return [Call(metrics, call.step, None, made[0].reduce, call.lane, made[0])]
     return [
-        Share(None, metrics if len(names) == len(metrics) else {name: metrics[name] for name in names}, reduce)
-        for names, reduce in plan
+        Call({name: metrics[name] for name in plan.names}, call.step, None, plan.reduce, call.lane, plan)
+        for plan in made
     ]
 
 
-def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, on_step: bool) -> list[Share]:
+def _sorted(known: Mapping[str, Any], call: Call, rank: int, *, on_step: bool) -> list[Call]:
+    metrics = call.metrics
     rows: dict[float | None, dict[str, str]] = {}
     free: dict[str, str] = {}
     for name in metrics:
@@ -59,7 +56,11 @@ def _sorted(known: Mapping[str, Any], metrics: Mapping[str, Any], rank: int, *, 
     first = next(iter(rows), None)
     rows[first] = {**rows.get(first, {}), **free}
     return [
-        Share(weight, {name: metrics[name] for name in row}, {name: way for name, way in row.items() if way != "mean"})
+        call._replace(
+            metrics={name: metrics[name] for name in row},
+            weight=weight,
+            reduce={name: way for name, way in row.items() if way != "mean"},
+        )
         for weight, row in rows.items()
         if row
     ]
@@ -106,6 +107,7 @@ def _tracking(base: Any) -> Any:
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            return blank, (base,), self.__dict__, None, iter(self.items())
+            state = {name: value for name, value in self.__dict__.items() if name != _PLANS}
+            return blank, (base,), state, None, iter(self.items())
 
     return TrackingResults
