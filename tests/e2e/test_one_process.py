@@ -225,19 +225,6 @@ def test_a_ring_that_fell_back_to_disk_is_found(tmp_path: Path, runtime_dir: Pat
     assert csv_series(tmp_path / "p" / "r", "loss") == {0: [1.5]}
 
 
-def test_the_nodes_own_metrics_are_in_the_files_beside_what_is_logged_under_such_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually
-) -> None:
-    monkeypatch.setenv("ASYNCLOG_HOST_METRICS_INTERVAL", "0.1")
-    with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=["tensorboard", "csv"]) as run:
-        run.log({"system/loss": 1.5}, step=0)
-        assert run.flush(60)
-        eventually(lambda: csv_series(run.dir, "system/memory_percent"), what="the node's metrics are in the file")
-    for series in (csv_series, tensorboard_series):
-        assert series(tmp_path / "p" / "r", "system/memory_percent")
-        assert series(tmp_path / "p" / "r", "system/loss") == {0: [1.5]}
-
-
 def test_ranks_that_disagree_on_the_world_size_are_told(worker, output, tmp_path: Path, status, eventually) -> None:
     """Nothing is lost: the larger world counts, and the rank that does not exist costs its deadline."""
     environ = {
