@@ -9,15 +9,12 @@ from typing import Any, NamedTuple
 from asynclog.backends import check_backends
 from asynclog_proto.errors import ConfigError
 
-_NOT_THE_NODE = {"system/*": 0}
-"""A rate of none for the node's own metrics, which the writers that we stand in for do not have."""
-
 _IN_PLACE: dict[str, dict[str, Any]] = {
-    "tensorboard": {"subdir": ".", "summary_prefix": "", "rate_limit": _NOT_THE_NODE},
-    "csv": {"subdir": ".", "hparams": False, "rate_limit": _NOT_THE_NODE},
+    "tensorboard": {"subdir": ".", "summary_prefix": "", "system_metrics": False},
+    "csv": {"subdir": ".", "hparams": False, "system_metrics": False},
     "jsonl": {"subdir": "."},
 }
-"""Options that put files into the run's directory itself, with what those writers' files have."""
+"""Options that put files into the run's directory itself, with what those writers' files have: nothing of the host."""
 
 
 class RunPlace(NamedTuple):
@@ -41,12 +38,4 @@ def in_place(backends: Any) -> dict[str, dict[str, Any]] | None:
     asked = check_backends(backends)
     if asked is None:
         return None
-    return {name: _joined(_IN_PLACE.get(name, {}), options) for name, options in asked.items()}
-
-
-def _joined(ours: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """Options with those that were asked for; patterns of rates add to each other."""
-    joined = {**ours, **asked}
-    if isinstance(asked.get("rate_limit"), dict) and "rate_limit" in ours:
-        joined["rate_limit"] = {**ours["rate_limit"], **asked["rate_limit"]}
-    return joined
+    return {name: {**_IN_PLACE.get(name, {}), **options} for name, options in asked.items()}

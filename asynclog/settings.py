@@ -19,8 +19,8 @@ DEFAULT_DIR = "asynclog"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`ring_bytes`, `spool_bytes`: caps, and of media bodies `media_bytes` (the outbox; 0 for none) and
-    `media_spool_bytes` (0: what has no room is dropped). `flush_s`: seconds between two looks of the sender at the
-    ring.
+    `media_spool_bytes` (the oldest are dropped there; 0: what has no room in the outbox is). `flush_s`: seconds between
+    two looks of the sender at the ring.
     """
 
     mode: str

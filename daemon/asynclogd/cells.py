@@ -34,7 +34,7 @@ CELL = np.dtype(
         ("flags", "<u4"),
     ]
 )
-REVISION, HOLDER = 1, 2
+REVISION, HOLDER, HOST = 1, 2, 4
 
 Cells = NDArray[Any]
 """(n,) of CELL"""
@@ -72,7 +72,7 @@ def of_columns(points: Points, columns: NDArray[np.intp], series: NDArray[np.uin
     table["world"] = points.world
     table["generation"] = points.generation
     table["holder"] = points.holders[:, columns].T if points.holders is not None else -1
-    table["flags"] = REVISION * points.revision | HOLDER * (points.holders is not None)
+    table["flags"] = REVISION * points.revision | HOLDER * (points.holders is not None) | HOST * points.host
     return table.reshape(-1)
 
 
@@ -89,6 +89,7 @@ def columns_of(points: Points, columns: NDArray[np.intp]) -> Points:
         generation=points.generation,
         revision=points.revision,
         holders=points.holders[:, columns] if points.holders is not None else None,
+        host=points.host,
     )
 
 
@@ -120,6 +121,7 @@ def _table(grid: Cells, names: Sequence[str]) -> Points:
         generation=int(head["generation"]),
         revision=bool(head["flags"] & REVISION),
         holders=np.ascontiguousarray(grid["holder"]) if head["flags"] & HOLDER else None,
+        host=bool(head["flags"] & HOST),
     )
 
 

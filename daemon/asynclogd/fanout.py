@@ -40,19 +40,24 @@ class Chosen(NamedTuple):
 
 
 def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
-    """A backend by its name. Every one has the options `rate_limit`, {pattern: points a second}, and `subdir`, its
-    directory within the run's; the rest are its own. Raises ConfigError.
+    """A backend by its name. Every one has the options `rate_limit`, {pattern: points a second}, `system_metrics`,
+    whether it is shown the host's, and `subdir`, its directory within the run's; the rest are its own. Raises
+    ConfigError.
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
-    rules = own.pop("rate_limit", {})
-    try:
-        limiter = RateLimiter(msgspec.convert(rules, dict[str, float], strict=False))
-    except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(
-            f"backend {name!r}: option 'rate_limit': {error} (allowed: a table of pattern = points a second)"
-        ) from error
+    limiter = _limiter(name, own.pop("rate_limit", {}), own.pop("system_metrics", True))
     return Chosen(build(name, own), limiter, subdir)
+
+
+def _limiter(name: str, rules: object, host: object) -> RateLimiter:
+    option, allowed = "system_metrics", "true or false"
+    try:
+        shown = msgspec.convert(host, bool, strict=False)
+        option, allowed = "rate_limit", "a table of pattern = points a second"
+        return RateLimiter(msgspec.convert(rules, dict[str, float], strict=False), host=shown)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"backend {name!r}: option {option!r}: {error} (allowed: {allowed})") from error
 
 
 def _checked_subdir(name: str, given: object) -> str:
@@ -150,7 +155,7 @@ class Fanout:
     def add(self, name: str, options: Mapping[str, Any], world: int, cursor: Cursor) -> None:
         """Start delivering to a backend from `cursor`; nothing happens when it is there already.
 
-        `options` are the backend's own, and `rate_limit`: {pattern: points a second}. Raises ConfigError.
+        `options` are as in `choose`. Raises ConfigError.
         """
         if name in self.sinks:
             return

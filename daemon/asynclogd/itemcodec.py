@@ -25,7 +25,7 @@ HEAD = struct.Struct("<BBHIIIIIII")
 """kind, flags, 0, layout, k, m, world, generation, ranks when constant, logged when constant: 32 bytes, so that
 the arrays behind it are aligned."""
 
-REVISION, RANKS_TABLE, LOGGED_TABLE, HOLDERS_TABLE = 1, 2, 4, 8
+REVISION, RANKS_TABLE, LOGGED_TABLE, HOLDERS_TABLE, HOST = 1, 2, 4, 8, 16
 
 Number = Callable[[tuple[str, ...]], int]
 Names = Callable[[int], tuple[str, ...]]
@@ -64,7 +64,7 @@ def decode(blob: bytes, names: Names) -> Item:
 
 def _encode_points(points: Points, layout: int) -> bytes:
     k, m = points.values.shape
-    flags = REVISION if points.revision else 0
+    flags = REVISION * points.revision | HOST * points.host
     arrays: list[NDArray[Any]] = [
         np.ascontiguousarray(points.steps, "<i8"),
         np.ascontiguousarray(points.times, "<f8"),
@@ -98,7 +98,7 @@ def _decode_points(blob: bytes, names: Names) -> Points:
     if len(blob) < HEAD.size:
         raise ProtocolError("a table of points is cut short")
     _, flags, zero, layout, k, m, world, generation, ranks, logged = HEAD.unpack_from(blob)
-    if zero or flags & ~(REVISION | RANKS_TABLE | LOGGED_TABLE | HOLDERS_TABLE):
+    if zero or flags & ~(REVISION | RANKS_TABLE | LOGGED_TABLE | HOLDERS_TABLE | HOST):
         raise ProtocolError("a table of points has unknown flags")
     tables = sum(bool(flags & flag) for flag in (RANKS_TABLE, LOGGED_TABLE, HOLDERS_TABLE))
     if len(blob) != HEAD.size + 16 * k + (8 + 4 * tables) * k * m:
@@ -118,6 +118,7 @@ def _decode_points(blob: bytes, names: Names) -> Points:
         generation=generation,
         revision=bool(flags & REVISION),
         holders=cells.table("<i4") if flags & HOLDERS_TABLE else None,
+        host=bool(flags & HOST),
     )
 
 

@@ -42,6 +42,7 @@ class Points:
     world   world size when the steps closed
     revision    these points replace earlier ones of the same series and step: late values came in
     holders (k, m) int32 or None: for min and max, the rank that held the value; -1 beside them
+    host    the daemon's own metrics of its host, whatever their names
     """
 
     names: tuple[str, ...]
@@ -54,6 +55,7 @@ class Points:
     generation: int = 0
     revision: bool = False
     holders: NDArray[np.int32] | None = None
+    host: bool = False
 
     def __len__(self) -> int:
         """The number of points."""

@@ -9,7 +9,8 @@ its order. So between two of them a bucket may give three points more.
 A bucket is due when a point of any series under the same rule is past it. A clock that jumps back by more than one
 bucket begins a bucket; one that is late by less counts for the bucket that is open.
 
-A rate of 0 shows nothing of these names: all their values are `limited`, NaN too.
+A rate of 0 shows nothing of these names: all their values are `limited`, NaN too. So are the daemon's own metrics of
+its host where they are not wanted, by where they come from: a run may log the same names.
 
 Accounting: a point that goes out accounts for its own logged values; those of a point that was left out are
 `limited`; those of a point in an open bucket are `held`. In = out + limited + held, always.
@@ -37,14 +38,17 @@ _NEVER = float("inf")
 
 
 class RateLimiter:
-    """Shapes one backend's points by `rules`, {pattern: highest points per second}; no rules let all pass."""
+    """Shapes one backend's points by `rules`, {pattern: highest points per second}; no rules let all pass, but for the
+    host's metrics without `host`.
+    """
 
-    def __init__(self, rules: Mapping[str, float]) -> None:
+    def __init__(self, rules: Mapping[str, float], *, host: bool = True) -> None:
         """Raises ConfigError for a rate below 0."""
         for pattern, rate in rules.items():
             if not 0 <= rate < float("inf"):
                 raise ConfigError(f"{pattern!r}: a rate is 0 or more points a second, not {rate!r}")
         self._rules = [(pattern, POINTS_PER_BUCKET / rate if rate else _NEVER) for pattern, rate in rules.items()]
+        self._host = host
         self._columns: dict[tuple[str, ...], list[NDArray[np.intp]]] = {}
         self._held: list[Cells]
         self._due: list[Points]
@@ -59,6 +63,9 @@ class RateLimiter:
     def shape(self, points: Points) -> list[Points]:
         """What is due now: all points that no rule covers, as a table, and those of buckets that are complete."""
         due, self._due = self._due, []
+        if points.host and not self._host:
+            self.limited += points.logged_total
+            return due
         if not self._rules:
             return [*due, points]
         free, *ruled = self._split(points.names)

@@ -141,8 +141,9 @@ def remove_media(outbox: str, spool: Path | None) -> None:
     """All media of a stream that is over are encoded: away with the bodies."""
     bodies = [Path(outbox)] if outbox else []
     if spool is not None:
-        left = places.spooled_outbox_path(spool)
-        bodies += [left, left.with_suffix(".part"), *media_files(spool)]
+        left, dropped = places.spooled_outbox_path(spool), places.media_dropped_path(spool)
+        bodies += [left, left.with_suffix(".part"), dropped, *media_files(spool)]
+        bodies.append(dropped.with_name(dropped.name + ".part"))
     _unlink(bodies)
     for directory in (spool, spool.parent) if spool is not None else ():
         with contextlib.suppress(OSError):

@@ -186,7 +186,7 @@ class RunState:
             ones = np.ones(rows.values.shape, np.uint32)
             self.host_values += rows.values.size
             self._host_points.append(
-                Points(rows.names, rows.steps, rows.times, rows.values, ranks=ones, logged=ones, world=1)
+                Points(rows.names, rows.steps, rows.times, rows.values, ranks=ones, logged=ones, world=1, host=True)
             )
 
 

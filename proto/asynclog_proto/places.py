@@ -109,6 +109,11 @@ def media_path(spool: Path, number: int) -> Path:
     return spool / f"media-{number}.seg"
 
 
+def media_dropped_path(spool: Path) -> Path:
+    """Where a client says up to which of its files of media bodies it has dropped, decimal: see SPEC.md, section 9."""
+    return spool / "media.dropped"
+
+
 def spooled_outbox_path(spool: Path) -> Path:
     """Where a client that ends leaves an outbox that its spooled records still name."""
     return spool / "media.outbox"

@@ -114,22 +114,38 @@ def test_without_an_outbox_all_goes_to_the_spool(
     assert daemon.body(daemon.media()[0]) == b"\1" * (MIB // 2)
 
 
-def test_at_the_cap_media_are_dropped_and_numbers_are_not(
+def test_at_the_cap_the_oldest_media_are_dropped_and_numbers_are_not(
     daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASYNCLOG_MEDIA_MB", "0")
     monkeypatch.setenv("ASYNCLOG_MEDIA_SPOOL_MB", "2")
     run = begin()
+    with pytest.warns(AsynclogWarning, match="are at their cap, ASYNCLOG_MEDIA_SPOOL_MB=2: the oldest") as told:
+        for step in range(5):
+            run.log({"x": megabytes(1, step), "a": float(step)})
+    assert len(told) == 1
+    run.flush()
+    assert [value for _, _, value in daemon.points()] == [0, 1, 2, 3, 4]
+    assert [daemon.body(record)[0] for record in daemon.media()[3:]] == [3, 4]
+    assert int(places.media_dropped_path(spool_of(daemon)).read_text()) == files_of(daemon.media()[2])
+    assert run.stats.dropped["media_full"] == 0  # whoever has their records counts them
+
+
+def test_one_that_is_larger_than_all_caps_is_dropped_and_told(
+    daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCLOG_MEDIA_MB", "1")
+    monkeypatch.setenv("ASYNCLOG_MEDIA_SPOOL_MB", "2")
+    run = begin()
     with (
         pytest.warns(AsynclogWarning, match="media have no room"),
-        pytest.warns(AsynclogWarning, match="are at their cap, ASYNCLOG_MEDIA_SPOOL_MB=2"),
+        pytest.warns(AsynclogWarning, match="larger than ASYNCLOG_MEDIA_SPOOL_MB=2 are not spooled"),
     ):
-        for step in range(4):
-            run.log({"x": megabytes(1), "a": float(step)})
+        run.log({"x": megabytes(2.5)})
+    run.log({"x": megabytes(1.5)})
     ledger = run.finish()
-    assert ledger.dropped == {"media_full": 2}
-    assert [value for _, _, value in daemon.points()] == [0, 1, 2, 3]
-    assert len(daemon.media()) == 2
+    assert ledger.dropped == {"media_full": 1}
+    assert len(daemon.media()) == 1
 
 
 def test_offline_bodies_are_in_the_spool_beside_their_records(begin: Begin, tmp_path: Path) -> None:

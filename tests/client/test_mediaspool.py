@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asynclog import mediaspool
 from asynclog._media.arrays import array_part
 from asynclog._media.form import bytes_part
 from asynclog.mediaspool import MediaSpool
@@ -21,9 +20,9 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def spool(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> MediaSpool:
-    monkeypatch.setattr(mediaspool, "FILE_BYTES", 1000)
-    return MediaSpool(tmp_path / "spool", 4000, told.append)
+def spool(tmp_path: Path, told: list[str]) -> MediaSpool:
+    """With room for eight files of 1000 bytes."""
+    return MediaSpool(tmp_path / "spool", 8000, told.append)
 
 
 def put(spool: MediaSpool, size: int, fill: int = 1) -> Place | None:
@@ -56,17 +55,85 @@ def test_arrays_with_gaps_are_written_in_c_order(spool: MediaSpool) -> None:
     assert np.array_equal(np.frombuffer(read(spool, place), "<f4").reshape(6, 4), array)
 
 
-def test_at_the_cap_nothing_is_taken_and_it_is_told_what_to_set(spool: MediaSpool, told: list[str]) -> None:
-    assert all(put(spool, 1000) for _ in range(4))
-    assert put(spool, 1) is None
+def names(spool: MediaSpool) -> list[str]:
+    return sorted(path.name for path in spool.directory.iterdir())
+
+
+def dropped(spool: MediaSpool) -> int:
+    return int(places.media_dropped_path(spool.directory).read_text())
+
+
+def test_at_the_cap_the_oldest_file_goes_and_its_number_stays(spool: MediaSpool, told: list[str]) -> None:
+    for fill in range(17):
+        assert put(spool, 500, fill) == Place(fill // 2 + 1, fill % 2 * 500, 500)
+        assert spool.size <= 8000
+    assert names(spool) == ["media-2.seg", *(f"media-{number}.seg" for number in range(3, 10)), "media.dropped"]
+    assert dropped(spool) == 1
+    assert read(spool, Place(2, 0, 500)) == bytes([2]) * 500
+    assert read(spool, Place(9, 0, 500)) == bytes([16]) * 500
+    assert len(told) == 1
+    assert "the oldest are dropped, counted as media_full" in told[0]
     assert "ASYNCLOG_MEDIA_SPOOL_MB" in told[0]
 
 
-def test_files_that_the_daemon_has_removed_leave_room(spool: MediaSpool) -> None:
-    first, *_ = [put(spool, 1000) for _ in range(4)]
+def test_as_many_go_as_a_large_one_needs_that_which_is_written_to_as_well(spool: MediaSpool) -> None:
+    for _ in range(6):
+        put(spool, 1000)
+    assert put(spool, 5500, 9) == Place(7, 0, 5500)
+    assert dropped(spool) == 4
+    assert put(spool, 8000, 7) == Place(8, 0, 8000)
+    assert names(spool) == ["media-8.seg", "media.dropped"]
+    assert dropped(spool) == 7
+    assert read(spool, Place(8, 0, 8000)) == b"\7" * 8000
+
+
+def test_one_that_is_larger_than_the_cap_drops_nothing_but_itself(spool: MediaSpool, told: list[str]) -> None:
+    first = put(spool, 1000)
+    assert put(spool, 8001) is None
+    assert "larger than ASYNCLOG_MEDIA_SPOOL_MB" in told[0]
     assert first is not None
-    places.media_path(spool.directory, first.file).unlink()
-    assert put(spool, 900) == Place(5, 0, 900)
+    assert read(spool, first) == b"\1" * 1000
+
+
+def test_whoever_reads_a_file_has_it_while_it_is_dropped(spool: MediaSpool) -> None:
+    put(spool, 1000, 5)
+    with places.media_path(spool.directory, 1).open("rb", buffering=0) as file:
+        assert file.read(400) == b"\5" * 400
+        for _ in range(8):
+            put(spool, 1000)
+        assert not places.media_path(spool.directory, 1).exists()
+        assert file.read() == b"\5" * 600
+
+
+def test_files_whose_drop_can_not_be_told_stay(spool: MediaSpool, told: list[str]) -> None:
+    for _ in range(8):
+        put(spool, 1000)
+    places.media_dropped_path(spool.directory).mkdir()
+    assert put(spool, 1000) is None
+    assert "can't spool media" in told[-1]
+    assert read(spool, Place(1, 0, 1000)) == b"\1" * 1000
+    places.media_dropped_path(spool.directory).rmdir()
+    assert put(spool, 1000) == Place(9, 0, 1000)
+    assert dropped(spool) == 1
+
+
+def test_files_that_the_daemon_has_removed_leave_room(spool: MediaSpool, told: list[str]) -> None:
+    for _ in range(8):
+        put(spool, 1000)
+    places.media_path(spool.directory, 1).unlink()
+    assert put(spool, 900) == Place(9, 0, 900)
+    assert not places.media_dropped_path(spool.directory).exists()
+    assert not told
+
+
+def test_what_is_taken_back_leaves_room_at_the_cap(spool: MediaSpool) -> None:
+    for _ in range(7):
+        put(spool, 1000)
+    place = put(spool, 1000)
+    assert place is not None
+    spool.take_back(place)
+    assert put(spool, 1000) == place
+    assert not places.media_dropped_path(spool.directory).exists()
 
 
 def test_a_file_that_was_removed_while_it_is_written_is_not_gone_on_with(spool: MediaSpool) -> None:

@@ -106,11 +106,22 @@ def curves(kind: type[Any], directory: Path) -> None:
 def test_several_curves_are_runs_below_with_one_tag(tmp_path):
     theirs, ours = of_both(curves, tmp_path)
     found = scalars(ours)
-    found.pop("run/system_load_one")  # the node's names, which files that stand in for another's do not show
-    expected = scalars(theirs)
-    del expected["run/system_load_one"]
-    assert found == expected
-    assert set(found) == {"run", "run/run_14h_x sin", "run/run_14h_cos/x"}
+    assert found == scalars(theirs)
+    assert set(found) == {"run", "run/run_14h_x sin", "run/run_14h_cos/x", "run/system_load_one"}
+
+
+def test_files_have_tags_that_are_named_like_the_nodes_and_not_the_nodes_own(tmp_path, monkeypatch, eventually):
+    monkeypatch.setenv("ASYNCLOG_HOST_METRICS_INTERVAL", "0.1")
+    writer = asynclog.SummaryWriter(tmp_path / "run", backends=["tensorboard", "csv", "jsonl"])
+    writer.add_scalar("system/loss", 0.5, 3)
+    lines = tmp_path / "run" / "points.jsonl"
+    shown = "the node's metrics are in a file that shows them"
+    eventually(lambda: lines.is_file() and "system/memory_percent" in lines.read_text(), what=shown)
+    writer.close()
+    assert scalars(tmp_path / "run") == {".": {"system/loss": [(3, 0.5)]}}
+    header, *rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert set(header.split(",")) <= {"step", "epoch", "system/loss"}
+    assert len(rows) == 1
 
 
 def trials(kind: type[Any], directory: Path) -> None:

@@ -40,6 +40,7 @@ def points(draw: st.DrawFn) -> Points:
         generation=draw(COUNTS),
         revision=draw(st.booleans()),
         holders=draw(st.none() | cells(k, m, "i4", st.integers(-1, 2**31 - 1))),
+        host=draw(st.booleans()),
     )
 
 
@@ -79,7 +80,7 @@ def identity(item: Item) -> Any:
         None if array is None else (array.shape, np.ascontiguousarray(array, dtype).tobytes())
         for array, dtype in zip(arrays, dtypes, strict=True)
     ]
-    return item.names, item.world, item.generation, item.revision, tables
+    return item.names, item.world, item.generation, item.revision, item.host, tables
 
 
 def table(first_step: int, k: int = 1, names: Sequence[str] = ("a", "b"), logged: int = 2) -> Points:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,28 @@ def test_rate_limit_is_an_option_of_every_backend(made: Made, tmp_path: Path) ->
     assert made.fanout.stop(30) == []
     assert "a" not in (tmp_path / "project" / "run" / "file" / "lines").read_text()
     assert made.cursors["file"].limited == 2 * 8
+
+
+def test_whether_the_hosts_metrics_are_shown_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:
+    made.fanout.add("file", {"system_metrics": False}, world=1, cursor=Cursor())
+    made.fanout.add("other", {}, world=1, cursor=Cursor())
+    made.log(table(0, names=("system/own",)), replace(table(1, names=("system/cpu",)), host=True))
+    assert made.fanout.stop(30) == []
+    found = {name: (tmp_path / "project" / "run" / name / "lines").read_text() for name in ("file", "other")}
+    assert all("system/own" in lines for lines in found.values())
+    assert ["system/cpu" in lines for lines in found.values()] == [False, True]
+    assert [made.cursors[name].limited for name in found] == [2, 0]
+
+
+@pytest.mark.parametrize(("given", "shown"), [(True, True), ("true", True), ("false", False), ("0", False)])
+def test_it_may_be_a_text_as_environment_variables_are(given: object, shown: bool) -> None:
+    limiter = choose("file", {"system_metrics": given}, lambda *_: FileBackend()).limiter
+    assert bool(limiter.shape(replace(table(1), host=True))) == shown
+
+
+def test_what_is_neither_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"backend 'file': option 'system_metrics': .*allowed: true or false"):
+        choose("file", {"system_metrics": "some"}, lambda *_: FileBackend())
 
 
 def test_subdir_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:

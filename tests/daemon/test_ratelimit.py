@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -190,6 +191,32 @@ def test_a_rate_of_zero_shows_nothing_and_counts_all() -> None:
     assert limiter.limited == int(points.logged[:, 0].sum())
     assert limiter.held == 0
     assert RateLimiter({"system/*": 0}).shape(table(0, k=2, names=("system/cpu",))) == []
+
+
+def test_the_hosts_metrics_are_left_out_by_where_they_come_from_and_counted() -> None:
+    own = table(0, k=2, names=("system/cpu", "loss"))
+    host = replace(table(5, k=3, names=("system/cpu",)), host=True)
+    for rules in ({}, {"*": 1e9}):
+        limiter = RateLimiter(rules, host=False)
+        assert [len(cells) for cells in series(shaped(limiter, [own, host])).values()] == [2, 2]
+        assert limiter.limited == host.logged_total
+        assert limiter.held == 0
+
+
+def test_they_are_shown_else_and_stay_what_they_are() -> None:
+    host = replace(table(5, k=3, names=("system/cpu", "loss")), host=True)
+    for rules in ({}, {"system/*": 1e9}):
+        out = shaped(RateLimiter(rules), [host])
+        assert all(points.host for points in out)
+        assert sum(map(len, out)) == 6
+
+
+def test_what_was_held_is_due_with_a_table_that_is_left_out() -> None:
+    before = RateLimiter({"a": 0.001})
+    before.shape(table(0, names=("a",)))
+    after = RateLimiter({}, host=False)
+    after.restore(before.state())
+    assert [points.names for points in after.shape(replace(table(1, names=("b",)), host=True))] == [("a",)]
 
 
 def test_a_spike_survives() -> None:

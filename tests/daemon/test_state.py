@@ -61,7 +61,7 @@ class Story:
             return [join(self.joined[-1] + 1, self.joined[-1] % 2, 2, "M")]
         if act == "media" and self.open:
             stream, seq = self.open.pop(dice.randrange(len(self.open)))
-            payload = DONE if dice.random() < 0.7 else pending.refused_payload("too wide")
+            payload = dice.choice([DONE, DONE, pending.refused_payload("too wide"), pending.DROPPED_PAYLOAD])
             return [Input(Cause.MEDIA, stream, seq, 1, payload)]
         return [self.batch(dice.choice(self.joined))]
 

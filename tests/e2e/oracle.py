@@ -7,9 +7,12 @@ one `pwrite`, which SIGKILL can't take back.
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 
 def value(rank: int, step: int) -> float:
@@ -62,3 +65,17 @@ def expect_each_once(run_dir: Path, name: str, expected: dict[int, float], extra
         for step, wanted in expected.items():
             got = series[step][0]
             assert math.isclose(got, wanted, rel_tol=1e-6), f"{read.__name__}: {name}[{step}] = {got}, not {wanted}"
+
+
+def media_texts(run: Path) -> list[tuple[int, str]]:
+    """(step, text) of each reference in points.jsonl, its bytes read from the run's files."""
+    found = []
+    for line in (run / "jsonl" / "points.jsonl").read_text().splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        if entry.get("type") == "media":
+            with (run / entry["file"]).open("rb") as file:
+                file.seek(entry["offset"])
+                data = file.read(entry["size"])
+            assert hashlib.blake2b(data, digest_size=16).hexdigest() == entry["digest"]
+            found.append((entry["step"], data.decode()))
+    return found

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.e2e.mediarank import MediaRank
+from tests.e2e.oracle import media_texts
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -27,20 +25,6 @@ def rank(tmp_path: Path, runtime_dir: Path) -> Iterator[MediaRank]:
     made = MediaRank(tmp_path, runtime_dir, {"jsonl": {}})
     yield made
     made.close()
-
-
-def content(run: Path) -> list[tuple[int, str]]:
-    """(step, text) of each reference in points.jsonl, its bytes read from the run's files."""
-    found = []
-    for line in (run / "jsonl" / "points.jsonl").read_text().splitlines():
-        entry: dict[str, Any] = json.loads(line)
-        if entry.get("type") == "media":
-            with (run / entry["file"]).open("rb") as file:
-                file.seek(entry["offset"])
-                data = file.read(entry["size"])
-            assert hashlib.blake2b(data, digest_size=16).hexdigest() == entry["digest"]
-            found.append((entry["step"], data.decode()))
-    return found
 
 
 def said(step: int) -> str:
@@ -64,7 +48,7 @@ def test_a_daemon_that_is_killed_again_and_again_has_each_item_once_and_in_order
         daemon.wait()
         daemon = start(*DAEMON)
     ledger = rank.finish().ledger
-    assert content(rank.run) == [(step, said(step)) for step in range(logged)]
+    assert media_texts(rank.run) == [(step, said(step)) for step in range(logged)]
     assert ledger["issued"] == ledger["journaled"] == ledger["backends"]["jsonl"]["delivered"] == logged
     assert rank.freed == rank._head
     eventually(lambda: not rank.outbox.exists(), what="the outbox of a rank that has ended is removed")
@@ -83,7 +67,7 @@ def test_workers_that_are_killed_cost_nothing(rank: MediaRank, start) -> None:
     ledger = rank.finish().ledger
     assert killed
     assert ledger["dropped"] == {}
-    assert content(rank.run) == [(step, said(step)) for step in range(150)]
+    assert media_texts(rank.run) == [(step, said(step)) for step in range(150)]
 
 
 def test_what_a_killed_rank_left_in_ring_and_outbox_is_encoded_and_both_are_removed(
@@ -96,7 +80,7 @@ def test_what_a_killed_rank_left_in_ring_and_outbox_is_encoded_and_both_are_remo
     start(*DAEMON, "--backend", "jsonl")
     eventually(lambda: not rank.ring.exists() and not rank.outbox.exists(), what="ring and outbox are removed")
     eventually(lambda: status() and not status()[0]["busy"], what="all is delivered")
-    assert content(rank.run) == [(step, said(step)) for step in range(40)]
+    assert media_texts(rank.run) == [(step, said(step)) for step in range(40)]
 
 
 def test_what_was_pending_when_rank_and_daemon_were_killed_is_delivered_by_sync(
@@ -118,7 +102,7 @@ def test_what_was_pending_when_rank_and_daemon_were_killed_is_delivered_by_sync(
         [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert content(rank.run) == [(step, said(step)) for step in range(4)]
+    assert media_texts(rank.run) == [(step, said(step)) for step in range(4)]
     assert not rank.outbox.exists()
     assert not (rank.run / "spool").exists()
 

@@ -2,6 +2,8 @@
 
 File 0 of a place is the stream's outbox, or `media.outbox` in its spool, where a rank that ends without a daemon leaves
 it; file n is the spool's `media-<n>.seg`. A file is read and never mapped: one that is cut under a mapping kills.
+
+A rank whose spool is at its cap removes the oldest file, after it has said in `media.dropped` up to which it has.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from pathlib import Path
 from asynclog_proto import outboxfile, places
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.media import Place
-from asynclogd.media.forms import UnfitError
+from asynclogd.media.forms import DroppedError, UnfitError
+
+LONGEST_NUMBER = 20
+"""Digits of a file's."""
 
 
 def candidates(place: Place, outbox: str, spool: str) -> list[str]:
@@ -25,11 +30,12 @@ def candidates(place: Place, outbox: str, spool: str) -> list[str]:
 
 
 def read(paths: Sequence[str], place: Place) -> bytearray:
-    """A body, from the first of the files that is there. Raises UnfitError when it can't be had."""
+    """A body, from the first of the files that is there. Raises DroppedError when the rank has dropped it, UnfitError
+    when it can't be had for another reason.
+    """
     for path in paths:
         try:
-            # NONBLOCK: whoever puts a FIFO there would have us wait for a writer.
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = _open(path)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -42,8 +48,30 @@ def read(paths: Sequence[str], place: Place) -> bytearray:
             raise UnfitError(f"its body can't be read: {path}: {error.strerror or error}") from error
         finally:
             os.close(fd)
+    if place.file and any(place.file <= _dropped(path) for path in paths):
+        raise DroppedError
     where = ", ".join(paths) or "the rank named no place"
     raise UnfitError(f"its body is gone: {where} (deleted, or left on another machine?)")
+
+
+def _open(path: str | Path) -> int:
+    # NONBLOCK: whoever puts a FIFO there would have us wait for a writer.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _dropped(path: str) -> int:
+    """The last of the files beside this one that the rank says it has dropped, 0 when it says nothing."""
+    try:
+        fd = _open(places.media_dropped_path(Path(path).parent))
+    except OSError:
+        return 0
+    try:
+        text = os.read(fd, LONGEST_NUMBER)
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+    return int(text) if text.isdigit() else 0
 
 
 def _read(fd: int, path: str, place: Place) -> bytearray:

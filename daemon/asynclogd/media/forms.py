@@ -53,5 +53,9 @@ class Encoded:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class DroppedError(Exception):
+    """The item's rank had no room for its body any more, and dropped it for later ones."""
+
+
 class UnfitError(Exception):
     """The item can't be encoded, and never will be: the text says what was wrong and what is accepted."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from asynclog_proto.errors import ProtocolError
 from asynclogd.entries import Cause, DeadLetter, Input
-from asynclogd.media.forms import UnfitError
-from asynclogd.media.pending import Pending, encoded_payload, refused_payload
+from asynclogd.media.forms import DroppedError, UnfitError
+from asynclogd.media.pending import DROPPED_PAYLOAD, Pending, encoded_payload, refused_payload
 from asynclogd.media.requests import request_of
 from asynclogd.media.store import MediaStore
 from asynclogd.media.workers import Workers
@@ -117,6 +117,8 @@ class Lane:
         letter = None
         try:
             payload = await asyncio.wrap_future(future)
+        except DroppedError:
+            payload = DROPPED_PAYLOAD
         except (UnfitError, ProtocolError) as error:  # the latter: options that the journal can't hold
             payload = refused_payload(str(error))
             letter = self._letter(pending, str(error))

@@ -122,6 +122,9 @@ class PendingMedia:
         if isinstance(body := pending.record.body, Place) and body.file:
             self._files[stream][body.file] -= 1
         fields = wire.unpack(payload)
+        if not fields:
+            self.dropped[FULL] += 1
+            return None
         if len(fields) == 1:
             self._refuse(fields[0])
             return None
@@ -229,6 +232,10 @@ class PendingMedia:
 def encoded_payload(form: str, options: dict[str, Any], blob: Blob) -> bytes:
     """The payload of a MEDIA input: what one was encoded to."""
     return wire.pack([form, options, blob.digest, blob.segment, blob.offset, blob.size])
+
+
+DROPPED_PAYLOAD = wire.pack([])
+"""The payload of a MEDIA input: its rank had no room and dropped it."""
 
 
 def refused_payload(reason: str) -> bytes:

@@ -4,6 +4,7 @@ A frame is the length of its head (u32) and of its data (u64), little-endian, th
 
     a request    [kind, [[role, dtype, shape], ...], options, body or nil, [file, offset, size] or nil, paths]
     the answers  ["ready"]   ["encoded", form, options] and data   ["unfit", reason]   ["spent", reason]: it ends
+                 ["dropped"]: the rank has dropped the body
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def read_answer(head: bytes, data: bytes | bytearray) -> Answer:
     if not isinstance(fields, list) or not fields:
         raise ProtocolError("a worker's answer is an array")
     word, *rest = fields
-    if word == "ready" and not rest:
-        return Answer("ready", ())
+    if word in ("ready", "dropped") and not rest:
+        return Answer(word, ())
     if word == "encoded" and len(rest) == 2:
         form, options = rest
         if isinstance(form, str) and len(form) <= MAX_FORM and isinstance(options, dict):

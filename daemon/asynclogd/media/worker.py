@@ -18,7 +18,7 @@ from typing import Any
 
 from asynclog_proto.media import Place, Section
 from asynclogd.media import bodies, requests
-from asynclogd.media.forms import Encoded, UnfitError
+from asynclogd.media.forms import DroppedError, Encoded, UnfitError
 
 NICENESS = 10
 PR_SET_PDEATHSIG = 1
@@ -60,6 +60,8 @@ def _answer(encode: Encode, head: bytes) -> tuple[bytes, bool]:
         if len(encoded.data) > requests.MAX_ENCODED:
             raise UnfitError(f"it takes {len(encoded.data)} bytes encoded; at most {requests.MAX_ENCODED} are allowed")
         return requests.frame(["encoded", encoded.form, dict(encoded.options)], encoded.data), False
+    except DroppedError:
+        return requests.frame(["dropped"]), False
     except UnfitError as error:
         return requests.frame(["unfit", _short(str(error))]), False
     except MemoryError:

@@ -21,7 +21,7 @@ from typing import IO, TypeVar
 import asynclogd
 from asynclog_proto.errors import ProtocolError
 from asynclogd.media import requests
-from asynclogd.media.forms import Encoded, UnfitError
+from asynclogd.media.forms import DroppedError, Encoded, UnfitError
 from asynclogd.media.requests import Answer, Request
 
 START_SECONDS = 60.0
@@ -59,7 +59,9 @@ class Workers:
         return self._threads.submit(call)
 
     def encode(self, request: Request) -> Encoded:
-        """Have an item encoded; blocks. Raises UnfitError when that can't be done, WorkersError when not now."""
+        """Have an item encoded; blocks. Raises UnfitError when that can't be done, WorkersError when not now,
+        DroppedError when its rank has dropped it.
+        """
         message = requests.request_bytes(request)
         for attempt in range(1, ATTEMPTS + 1):
             worker = self._take(fresh=attempt > 1)  # others that have rested may be dead as well
@@ -138,6 +140,8 @@ class Workers:
         if answer.word == "encoded":
             form, options = answer.fields
             return Encoded(form, bytes(answer.data), options)
+        if answer.word == "dropped":
+            raise DroppedError
         if answer.word == "spent":
             worker.end()
         raise UnfitError(answer.fields[0] if answer.fields else "a worker does not answer")

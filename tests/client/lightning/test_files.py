@@ -30,23 +30,27 @@ def test_event_files_rows_and_hparams_equal_lightnings_own(package: str, tmp_pat
     assert Path(ours.checkpoint_callback.best_model_path).is_file()
 
 
-def test_the_nodes_own_metrics_are_in_the_journal_and_not_in_lightnings_files(
+def test_the_nodes_own_metrics_are_not_in_lightnings_files_and_what_is_logged_under_such_names_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
 ) -> None:
     monkeypatch.setenv("ASYNCLOG_HOST_METRICS_ENABLED", "true")
     monkeypatch.setenv("ASYNCLOG_HOST_METRICS_INTERVAL", "0.1")
-    shown = {"rate_limit": {"system/*": 100}}
-    logger = AsyncLogger(tmp_path, backends={"tensorboard": None, "csv": None, "jsonl": shown})
+    logger = AsyncLogger(tmp_path, backends=["tensorboard", "csv", "jsonl"])
     fit(logger)
+    logger.log_metrics({"system/loss": 0.5}, step=100)
     lines = Path(logger.log_dir, "points.jsonl")
     eventually(
-        lambda: lines.is_file() and "system/" in lines.read_text(),
+        lambda: lines.is_file() and "system/memory_percent" in lines.read_text(),
         what="the node's metrics are in a file that shows them",
     )
     logger.finalize("success")
-    assert not [name for name in scalars(logger.log_dir) if name.startswith("system/")]
-    assert not [name for row in rows(logger.log_dir) for name in row if name.startswith("system/")]
-    assert "loss_step" in scalars(logger.log_dir)
+    found = scalars(logger.log_dir)
+    assert [name for name in found if name.startswith("system/")] == ["system/loss"]
+    assert found["system/loss"] == [(100, 0.5)]
+    table = rows(logger.log_dir)
+    assert {name for row in table for name in row if name.startswith("system/")} == {"system/loss"}
+    assert [row["system/loss"] for row in table if "system/loss" in row] == [0.5]
+    assert "loss_step" in found
 
 
 def test_several_loggers_at_once_get_the_same(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from asynclog_proto import outboxfile
 from asynclog_proto.media import Place
 from asynclogd.media import bodies
-from asynclogd.media.forms import UnfitError
+from asynclogd.media.forms import DroppedError, UnfitError
 
 
 def outbox(path: Path, content: bytes, capacity: int = 1000) -> str:
@@ -42,6 +42,36 @@ def test_a_stream_without_files_has_no_bodies() -> None:
     for place in (Place(0, 0, 1), Place(1, 0, 1)):
         with pytest.raises(UnfitError, match="its body is gone: the rank named no place"):
             bodies.read(bodies.candidates(place, "", ""), place)
+
+
+def test_a_file_that_its_rank_says_it_has_dropped_was_dropped_and_a_later_one_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "media.dropped").write_text("7")
+    for number in (1, 7):
+        with pytest.raises(DroppedError):
+            bodies.read(bodies.candidates(Place(number, 3, 4), "", str(tmp_path)), Place(number, 3, 4))
+    for place in (Place(8, 3, 4), Place(0, 3, 4)):
+        with pytest.raises(UnfitError, match="its body is gone"):
+            bodies.read(bodies.candidates(place, "", str(tmp_path)), place)
+
+
+def test_a_file_that_is_still_there_is_read_whatever_is_said_of_it(tmp_path: Path) -> None:
+    (tmp_path / "media.dropped").write_text("7")
+    (tmp_path / "media-7.seg").write_bytes(b"0123456789")
+    paths = bodies.candidates(Place(7, 3, 4), "", str(tmp_path))
+    assert bodies.read(paths, Place(7, 3, 4)) == b"3456"
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: path.write_text("seven"),
+    lambda path: path.write_text(""),
+    lambda path: path.symlink_to("/dev/zero"),
+    Path.mkdir,
+    os.mkfifo,
+])  # fmt: skip
+def test_what_does_not_say_what_was_dropped_says_nothing(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "media.dropped")
+    with pytest.raises(UnfitError, match="its body is gone"):
+        bodies.read(bodies.candidates(Place(1, 3, 4), "", str(tmp_path)), Place(1, 3, 4))
 
 
 def _link(path: Path) -> None:

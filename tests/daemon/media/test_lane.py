@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclog_proto import records
+from asynclog_proto import places, records
 from asynclog_proto.frames import Flushed, Ledger
 from asynclog_proto.media import Place
 from asynclogd.media import lane as module
@@ -96,6 +96,25 @@ def test_what_cannot_be_encoded_is_a_dead_letter_that_says_why_and_the_ledger_ba
         assert scene.answers(0, Ledger)[0].ledger["dropped"] == {"media_refused": 5}
 
     play(tmp_path / "p" / "run", act, seconds=3.0)
+
+
+def test_what_its_rank_has_dropped_is_counted_as_that_and_is_no_dead_letter(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        scene.join()
+        spilt = [scene.spill(0, number, 0, f"file {number}".encode()) for number in (1, 2, 3)]
+        places.media_dropped_path(scene.spool(0)).write_text("2")
+        for number in (1, 2):
+            places.media_path(scene.spool(0), number).unlink()
+        scene.say(0, *(text(place, step) for step, place in enumerate(spilt)))
+        scene.end(0, 3)
+        await scene.until(lambda: scene.answers(0, Ledger))
+        assert await scene.texts() == ["file 3"]
+        assert scene.pipeline.ledger()["dropped"] == {"media_full": 2}
+        assert await scene.letters() == []
+        balanced(scene)
+        await scene.until(lambda: not scene.spool(0).exists())
+
+    play(tmp_path / "p" / "run", act)
 
 
 def test_metrics_do_not_wait_for_media(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from asynclog_proto.media import Media, Place, Section
 from asynclogd.media import pending as module
-from asynclogd.media.pending import PendingMedia, encoded_payload, refused_payload
+from asynclogd.media.pending import DROPPED_PAYLOAD, PendingMedia, encoded_payload, refused_payload
 from asynclogd.points import Blob
 
 BLOB = Blob("ab" * 16, 1, 36, 2)
@@ -57,6 +57,17 @@ def test_one_that_is_refused_is_counted_with_its_reason(media: list[PendingMedia
     standing = keep(media).standing()
     assert dict(standing.dropped) == {"media_refused": 3}
     assert dict(standing.reasons) == {"x" * 300: 1, "too wide": 2}
+
+
+def test_one_that_its_rank_has_dropped_is_counted_and_no_refusal(media: list[PendingMedia]) -> None:
+    for seq in range(3):
+        media[0].add(1, seq, 0, 0, text(body=Place(1, seq * 2, 2)))
+    for seq in range(3):
+        assert keep(media).finish(1, seq, DROPPED_PAYLOAD) is None
+        assert media[0].finish(1, seq, DROPPED_PAYLOAD) is None
+    standing = keep(media).standing()
+    assert (standing.pending, standing.taken, dict(standing.dropped)) == (0, 3, {"media_full": 3})
+    assert not standing.reasons
 
 
 def test_reasons_are_bounded_and_none_is_left_out() -> None:
