@@ -32,15 +32,25 @@ def pytest_configure() -> None:
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline")
 
 
-@pytest.fixture(autouse=True)
-def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A runtime directory of this test's own, short enough for a socket; its daemons are ended."""
+@contextlib.contextmanager
+def own_runtime_dir() -> Iterator[Path]:
+    """A runtime directory in the environment, short enough for a socket; its daemons are ended with the block."""
     path = Path(tempfile.mkdtemp(prefix="al-"))
-    monkeypatch.setenv("ASYNCLOG_RUNTIME_DIR", str(path))
-    yield path
-    if any(path.iterdir()):
-        end_processes_of(path)
-    shutil.rmtree(path, ignore_errors=True)
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("ASYNCLOG_RUNTIME_DIR", str(path))
+            yield path
+    finally:
+        if any(path.iterdir()):
+            end_processes_of(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def runtime_dir() -> Iterator[Path]:
+    """A runtime directory of this test's own."""
+    with own_runtime_dir() as path:
+        yield path
 
 
 def end_processes_of(runtime: Path) -> None:
@@ -66,7 +76,7 @@ def _signal(send: Callable[[], None]) -> None:
         send()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
     """`eventually(condition, deadline=30, what="...")`: waits until it holds, fails at the deadline."""
 

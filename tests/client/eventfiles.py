@@ -63,3 +63,14 @@ def of_both(script: Callable[[type[Any], Path], None], tmp_path: Path) -> tuple[
     for writer, name in ((SummaryWriter, "theirs"), (asynclog.SummaryWriter, "ours")):
         script(writer, tmp_path / name / "run")
     return tmp_path / "theirs", tmp_path / "ours"
+
+
+def written(add: Callable[[Any], None], tmp_path: Path) -> tuple[Path, Path]:
+    """The two directories after `add` has called torch's writer and ours."""
+
+    def script(kind: type[Any], directory: Path) -> None:
+        with kind(directory) as writer:
+            add(writer)
+
+    theirs, ours = of_both(script, tmp_path)
+    return theirs / "run", ours / "run"

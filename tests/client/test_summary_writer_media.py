@@ -23,15 +23,13 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig  
 import asynclog  # noqa: E402
 from asynclog import AsynclogWarning  # noqa: E402
 from asynclog.process import RUNS  # noqa: E402
-from tests.client.eventfiles import accumulated, of_both, values  # noqa: E402
+from tests.client.eventfiles import accumulated, values, written  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("error::asynclog.AsynclogWarning")]
 
 RANDOM = np.random.default_rng(0)
 FLOATS = RANDOM.random((3, 12, 20)).astype(np.float32)
 BYTES = (FLOATS * 255).astype(np.uint8)
-
-Add = Callable[[Any], None]
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +38,6 @@ def _ended(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     plt.switch_backend("agg")
     yield
     RUNS.finish_all("success", 10)
-
-
-def written(add: Add, tmp_path: Path) -> tuple[Path, Path]:
-    """The two directories after `add` has called torch's writer and ours."""
-
-    def script(kind: type[Any], directory: Path) -> None:
-        with kind(directory) as writer:
-            add(writer)
-
-    theirs, ours = of_both(script, tmp_path)
-    return theirs / "run", ours / "run"
 
 
 def pictures(directory: Path) -> dict[str, tuple[int, np.ndarray]]:
@@ -111,16 +98,6 @@ def test_figures_have_torchs_pixels_and_are_closed_unless_asked(tmp_path):
 
     check_alike(*map(pictures, written(add, tmp_path)))
     assert left_open == [True, True]
-
-
-def test_a_video_is_frames_of_the_given_rate(tmp_path):
-    frames = np.zeros((1, 3, 3, 8, 10), np.uint8)
-    frames[0, 1] = 255
-    with asynclog.SummaryWriter(tmp_path / "run") as writer:
-        writer.add_video("v", frames, 5, fps=10)
-    ((step, _, array),) = values(tmp_path / "run", "images")["v"]
-    gif: Any = Image.open(io.BytesIO(array.tolist()[2]))
-    assert (step, gif.n_frames, gif.size, gif.info["duration"]) == (5, 3, (10, 8), 100)
 
 
 def test_sound_has_torchs_samples(tmp_path):

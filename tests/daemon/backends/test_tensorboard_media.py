@@ -1,6 +1,6 @@
 """Each kind as torch's SummaryWriter writes it and as we do, both read by TensorBoard's own loaders.
 
-Videos are without a peer here: SummaryWriter needs moviepy for them, which is not installed.
+Videos have their peer in tests/client/test_summary_writer_video.py.
 """
 
 from __future__ import annotations

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -21,47 +14,13 @@ from tensorboard.compat.proto import graph_pb2
 
 from asynclogd.testing import table
 from tests.daemon.backends.mediastore import Store, written
+from tests.tensorboardserver import Server
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (3, 12, 16), np.uint8)
 SOUND = RNG.random((1, 100)).astype(np.float32)
 POINTS = RNG.random((1, 5, 3)).astype(np.float32)
 RUN = "run-1/tensorboard"
-
-
-class Server:
-    """`tensorboard --logdir`, on a port that was free."""
-
-    def __init__(self, logdir: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", str(self.port)]
-        command += ["--host", "127.0.0.1", "--reload_interval", "1"]
-        # Its notes for other TensorBoards go to TMPDIR, and with it. Its data server ends when its end of a pipe does.
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(logdir)}
-        )
-
-    def get(self, path: str, **query: Any) -> bytes:
-        """The body of the answer, b"" while there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", f"/data/{path}?{urlencode(query)}")
-            answer = connection.getresponse()
-            body = answer.read()
-            return body if answer.status == 200 else b""
-        except OSError:
-            return b""
-        finally:
-            connection.close()
-
-    def tags(self, plugin: str, route: str = "tags") -> Any:
-        body = self.get(f"plugin/{plugin}/{route}")
-        return json.loads(body).get(RUN, {}) if body else {}
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
 
 
 @pytest.fixture
@@ -90,28 +49,28 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.timeout(180)
 def test_each_plugin_shows_its_kind(server: Server, eventually: Callable[..., None]) -> None:
-    eventually(lambda: server.tags("images"), deadline=120, what="TensorBoard with the run")
-    images = server.tags("images")
+    eventually(lambda: server.tags("images", RUN), deadline=120, what="TensorBoard with the run")
+    images = server.tags("images", RUN)
     assert images["picture"]["description"] == "<p>of <em>noise</em></p>"
     (entry,) = json.loads(server.get("plugin/images/images", run=RUN, tag="picture", sample=0))
     shown = Image.open(io.BytesIO(server.get(f"plugin/images/individualImage?{entry['query']}&")))
     assert np.array_equal(np.asarray(shown), PICTURE.transpose(1, 2, 0))
 
-    assert set(server.tags("histograms")) == {"weights"}
+    assert set(server.tags("histograms", RUN)) == {"weights"}
     ((_, step, bins),) = json.loads(server.get("plugin/histograms/histograms", run=RUN, tag="weights"))
     assert (step, sum(count for _, _, count in bins)) == (1, 500)
 
-    assert server.tags("text") == ["note/text_summary"]
+    assert server.tags("text", RUN) == ["note/text_summary"]
     (text,) = json.loads(server.get("plugin/text/text", run=RUN, tag="note/text_summary"))
     assert "<strong>bold</strong>" in text["text"]
 
-    assert set(server.tags("audio")) == {"noise"}
-    assert set(server.tags("pr_curves")) == {"curve"}
+    assert set(server.tags("audio", RUN)) == {"noise"}
+    assert set(server.tags("pr_curves", RUN)) == {"curve"}
     assert json.loads(server.get("plugin/pr_curves/pr_curves", run=RUN, tag="curve"))[RUN][0]["recall"][0] == 1.0
-    assert set(server.tags("mesh")) == {"cloud"}
+    assert set(server.tags("mesh", RUN)) == {"cloud"}
     layout = json.loads(server.get("plugin/custom_scalars/layout"))
     assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["loss"]
-    assert server.tags("graphs", "info")["run_graph"]
+    assert server.tags("graphs", RUN, "info")["run_graph"]
     assert b"only" in server.get("plugin/graphs/graph", run=RUN, conceptual=False)
     assert json.loads(server.get("plugin/projector/runs")) == [RUN]
     info = json.loads(server.get("plugin/projector/info", run=RUN))

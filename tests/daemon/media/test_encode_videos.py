@@ -1,5 +1,5 @@
-"""Videos. SummaryWriter needs moviepy for them, which is not installed: GIF frames are compared with the input, and the
-arrangement of clips with that of torch.utils.tensorboard.
+"""Videos: GIF frames are compared with the input, and the arrangement of clips with that of torch.utils.tensorboard.
+(tests/client/test_summary_writer_video.py compares with whole GIFs of SummaryWriter's.)
 """
 
 from __future__ import annotations
