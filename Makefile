@@ -22,7 +22,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # PyTorch by a call of its own and first: a range in a larger call would fetch the newest build with gigabytes of CUDA.
-$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard asynclog/*.c) | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard asynclog/*.[ch]) | $(BIN)/python
 	@echo "== 1/2 PyTorch ($(TORCH))"
 	$(PIP) install "$(TORCH)"
 	@echo "== 2/2 asynclogd, editable, with what development needs"

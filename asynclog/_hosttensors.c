@@ -1,35 +1,11 @@
-/* hosttensors.py's `read`, compiled: torch's tensors in this computer's memory are read through DLPack's exchange API,
-   a table of C functions that torch.Tensor carries (dlpack.h, version 1; torch 2.10 and later). No torch is needed to
-   compile it, and a value costs a tenth of what `.item()` does.
+/* hosttensors.py's `read`, compiled: through DLPack's exchange API (_dlpack.h) a value costs a tenth of what `.item()`
+   does.
 
    What is not known for certain stays as it is, for the slow way to look at. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
+#include "_dlpack.h"
 
 enum { VERSION = 1 }; /* hosttensors.py's: one more with each change that the Python around it relies on */
-
-/* ---- the part of dlpack.h that is used -------------------------------------------------------------------------- */
-
-enum { CPU = 1, INT = 0, UINT = 1, FLOAT = 2, BFLOAT = 4, BOOL = 6 };
-
-typedef struct {
-    void *data;
-    int32_t device_type, device_id, ndim;
-    uint8_t code, bits;
-    uint16_t lanes;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-} DLTensor;
-
-typedef struct {
-    uint32_t major, minor;
-    void *older, *allocate, *managed_from_object, *managed_to_object;
-    int (*view)(void *object, DLTensor *out);
-    void *current_stream;
-} ExchangeAPI;
 
 /* ---- one tensor ------------------------------------------------------------------------------------------------ */
 
@@ -94,16 +70,6 @@ element(const void *place, uint8_t code, uint8_t bits)
     }
 }
 
-/* Whether its bits are the value's negative, which DLPack does not tell. 1 when that is not known. */
-static int
-is_negated(PyObject *tensor, PyObject *is_neg)
-{
-    PyObject *answer = PyObject_CallOneArg(is_neg, tensor);
-    const int negated = answer != Py_False;
-    Py_XDECREF(answer);
-    return negated;
-}
-
 static PyObject *
 read_one(PyObject *tensor, PyObject *is_neg, const ExchangeAPI *api)
 {
@@ -124,34 +90,6 @@ read_one(PyObject *tensor, PyObject *is_neg, const ExchangeAPI *api)
 }
 
 /* ---- a call's metrics ------------------------------------------------------------------------------------------ */
-
-/* torch.Tensor itself, borrowed, where torch is loaded: a subclass can do anything when it is read. */
-static PyObject *
-tensor_type(void)
-{
-    PyObject *torch = PyDict_GetItemString(PyImport_GetModuleDict(), "torch");
-    return torch == NULL || !PyModule_Check(torch) ? NULL : PyDict_GetItemString(PyModule_GetDict(torch), "Tensor");
-}
-
-/* Whether what went wrong, if anything, may be forgotten: an error, but not what is to end the program. */
-static int
-forget_error(void)
-{
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
-        return 0;
-    }
-    PyErr_Clear();
-    return 1;
-}
-
-static const ExchangeAPI *
-exchange_api(PyObject *type)
-{
-    PyObject *capsule = type == NULL ? NULL : PyObject_GetAttrString(type, "__dlpack_c_exchange_api__");
-    const ExchangeAPI *api = capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
-    Py_XDECREF(capsule); /* the type keeps it */
-    return api == NULL || api->major != 1 ? NULL : api;
-}
 
 /* Where torch is too old for the table, or has another one. */
 static PyObject *

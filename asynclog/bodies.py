@@ -40,7 +40,8 @@ class Bodies:
         self.capacity = capacity
         self._path = path if capacity else None
         self._tell = tell
-        self._outbox: Outbox | None = None
+        self.outbox: Outbox | None = None
+        """once a body has been put there"""
 
     def put(self, form: Form) -> bytes | Place | None:
         """Copy a body; where it is, or itself when it is small. None when there is no room."""
@@ -59,25 +60,25 @@ class Bodies:
         if isinstance(body, Place):
             if body.file:
                 self.spool.take_back(body)
-            elif self._outbox is not None:
-                self._outbox.take_back(body)
+            elif self.outbox is not None:
+                self.outbox.take_back(body)
 
     def free(self, position: int) -> None:
         """The daemon needs nothing of the outbox before `position`. Has its next pages ready, too."""
-        if self._outbox is not None:
-            self._outbox.free(position)
-            self._outbox.grow()
+        if self.outbox is not None:
+            self.outbox.free(position)
+            self.outbox.grow()
 
     @property
     def used(self) -> int:
         """Bytes of the outbox that are not free."""
-        return 0 if self._outbox is None else self._outbox.used
+        return 0 if self.outbox is None else self.outbox.used
 
     def leave(self, *, needed: bool, spooled: bool) -> None:
         """The stream ends. The outbox goes when nothing of it is needed, and moves to the spool when records there name
         places in it; else it stays for the daemon, which removes it. Raises OSError when it can't move, and stays.
         """
-        outbox = self._outbox
+        outbox = self.outbox
         if outbox is None:
             return
         if not needed or not outbox.used:
@@ -89,20 +90,20 @@ class Bodies:
         """Close the files; they stay as they are."""
         self.spool.close()
         self._path = None
-        outbox, self._outbox = self._outbox, None
+        outbox, self.outbox = self.outbox, None
         if outbox is not None:
             outbox.close()
 
     def _opened(self, path: Path) -> Outbox | None:
-        if self._outbox is None:
+        if self.outbox is None:
             try:
-                self._outbox = Outbox(path, self._room(path))
+                self.outbox = Outbox(path, self._room(path))
             except OSError as error:
                 self._path = None
                 self._tell(f"no outbox for media in {path.parent}: {error.strerror or error}. They go to the spool")
                 return None
-            self.capacity = self._outbox.capacity
-        return self._outbox
+            self.capacity = self.outbox.capacity
+        return self.outbox
 
     def _room(self, path: Path) -> int:
         """The outbox's size, less than was asked for where memory is short."""

@@ -28,9 +28,8 @@ class Calls:
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
         writer = self._writer
-        if self._rows.closed is None:
-            draw_ahead(metrics)
-        with self._rows.lock:
+        has_media = self._rows.closed is None and draw_ahead(metrics)
+        with writer.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.
                 kept = dict(metrics) if isinstance(metrics, Mapping) else metrics
@@ -39,8 +38,9 @@ class Calls:
                 return
             try:  # an exception of a signal's (Ctrl-C) may come after any call: `busy` is set within
                 writer.busy = True
-                self._take_held()
-                self._take(metrics, step, reduce, weight, now)
+                if self._held:
+                    self._take_held()
+                self._take(metrics, step, reduce, weight, now, has_media=has_media)
             finally:
                 writer.busy = False
         self.notices.say()
@@ -80,16 +80,20 @@ class Calls:
             self._take(*self._held.pop(0))
         self._writer.held = False
 
-    def _take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None) -> None:
+    def _take(
+        self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, *, has_media: bool = False
+    ) -> None:
         rows, writer = self._rows, self._writer
         wanted = writer.wanted
-        if type(metrics) is dict and not wanted:
-            metrics = hosttensors.read(metrics)
-        # Of all calls that are not taken at once, these are the common ones: no room at hand, and a CPU's tensors.
+        # Of all calls that are not taken at once, these are the common ones: media, no room at hand, a CPU's tensors.
         plain = reduce is None and now is None
-        if plain and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
-            return
         try:
+            if has_media and plain and weight is None and rows.closed is None and rows.media.log_known(metrics, step):
+                return
+            if type(metrics) is dict and not wanted:
+                metrics = hosttensors.read(metrics)
+            if plain and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
+                return
             rows.log(metrics, step, reduce, weight, now)
         except Exception as error:
             if self._strict:

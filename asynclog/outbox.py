@@ -12,10 +12,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from asynclog import ringplace
 from asynclog._media.form import Part
 from asynclog._media.laying import lay, write_at
+from asynclog.hostarrays import copy
 from asynclog_proto.media import Place
 from asynclog_proto.outboxfile import HEADER, fit, header
 
@@ -68,19 +70,38 @@ class Outbox:
 
     def put(self, parts: Sequence[Part], size: int) -> Place | None:
         """Copy a body of `size` bytes in; None when there is no room now."""
-        if self._tail == self._head:
-            self._rewind()
-        offset = fit(self._tail, self._head, size, self.capacity)
+        offset = self._room(size)
         if offset is None:
             return None
         at = HEADER + offset % self.capacity
-        if not self._reserve(at + size):
-            return None
         with self._data[at : at + size] as view:
             lay(view, parts)
         self._head = offset + size
-        self._highest = max(self._highest, at + size)
         return Place(0, offset, size)
+
+    def put_array(self, array: Any, size: int) -> int | None:
+        """Copy an array in as hostarrays.copy does; its offset, or None when there is no room now or it is another."""
+        offset = self._room(size)
+        if offset is None or not copy(array, self._data, HEADER + offset % self.capacity, size):
+            return None
+        self._head = offset + size
+        return offset
+
+    def _room(self, size: int) -> int | None:
+        """Where a body of `size` bytes may be written; None when there is no room now."""
+        tail = self._tail
+        if tail == self._head:
+            self._rewind()
+            tail = self._head
+        offset = fit(tail, self._head, size, self.capacity)
+        if offset is None:
+            return None
+        end = HEADER + offset % self.capacity + size
+        if end > self._highest:
+            if not self._reserve(end):
+                return None
+            self._highest = end
+        return offset
 
     def take_back(self, place: Place) -> None:
         """Forget the body that was put last: no record names it."""

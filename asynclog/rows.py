@@ -96,7 +96,7 @@ class Rows:
         if sorted_.device:
             self._snapshot(sorted_.device, step, now, weight)
         if sorted_.media:
-            self.media.write(sorted_.media, step, now, self.devices)
+            self._write_media(metrics, sorted_, step, now)
 
     def append(self, record: bytes) -> bool:
         """Any record but a row, by the only writer; False when the ring is full."""
@@ -195,6 +195,11 @@ class Rows:
         place = self.writer.place
         pack_into(self.ring.data, place, head, step, b"\xcb", now, tail, *values)
         self.ring.publish(place + size)
+
+    def _write_media(self, metrics: Mapping[Any, Any], sorted_: Sorted, step: int, now: float) -> None:
+        self.media.write(sorted_.media, step, now, self.devices)
+        if not sorted_.problems and type(metrics) is dict:  # with a name twice, say, it is not known whose a form is
+            self.media.templates.learn(metrics, sorted_.media)
 
     def _fits(self, packed: Packed) -> bool:
         writer, size = self.writer, packed[3]

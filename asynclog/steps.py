@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from asynclog.values import Problem
 
-_MOST = (1 << 63) - 1
+MOST = (1 << 63) - 1
 
 
 class Steps(Protocol):
@@ -21,11 +21,11 @@ class Steps(Protocol):
 
 def next_step(given: Any, state: Steps, problems: list[Problem]) -> int:
     """The step of this call: `given` where it is an integer, else one more than the last."""
-    counter = min(state.step + 1, _MOST)
+    counter = min(state.step + 1, MOST)
     if given is None:
         return counter
     step = _as_int(given)
-    if step is None or not -_MOST - 1 <= step <= _MOST:
+    if step is None or not -MOST - 1 <= step <= MOST:
         text = f"step={given!r} is not a whole number of 64 bits: the counter's {counter} is used"
         error = ValueError if isinstance(given, (int, float)) and not isinstance(given, bool) else TypeError
         problems.append(Problem("step", "", text, lost=0, error=error))

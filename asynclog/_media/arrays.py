@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asynclog._media.form import Part
+from asynclog.hostarrays import NAMES
 from asynclog.values import BadValueError, is_device_tensor
 from asynclog_proto.limits import MAX_MEDIA_BYTES
 from asynclog_proto.media import DTYPES, Section
@@ -20,15 +21,8 @@ _WIDENED = {"uint16": "int32", "uint32": "int64", "uint64": "float64", "longdoub
 """Dtypes that do not travel, and what they are cast to in the one copy."""
 
 
-_NAMES = {
-    "u1": "uint8", "i1": "int8", "b1": "bool", "i2": "int16", "f2": "float16", "i4": "int32", "f4": "float32",
-    "i8": "int64", "f8": "float64",
-}  # fmt: skip
-
-
 def _name(dtype: Any) -> str:
-    """`dtype.name`, which NumPy makes in Python: 40 us when caches are cold."""
-    known = _NAMES.get(dtype.str[1:])
+    known = NAMES.get(dtype.str[1:])
     return str(dtype.name) if known is None else known
 
 

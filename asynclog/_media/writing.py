@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from asynclog import hostarrays, steps
 from asynclog._media.copies import Copier, DeviceMedia
-from asynclog._media.form import Form
+from asynclog._media.form import Form, formed
+from asynclog._media.templates import TAG, Template, Templates
 from asynclog.bodies import Bodies
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
@@ -27,6 +31,7 @@ class MediaWriter:
         self._ring = ring
         self._tell = tell
         self._note = note
+        self.templates = Templates(ring.capacity // 2)
         self._copier = Copier()
         self._entered = self._left = 0
         """bytes of host memory that items from a device were given, by the caller, and gave back, by the sender"""
@@ -38,6 +43,25 @@ class MediaWriter:
                 self._fetch(name, form, step, now, devices)
             else:
                 self._append(name, form, step, now, wait=True)
+
+    def log_known(self, metrics: Mapping[Any, Any], step: Any) -> bool:
+        """Write a whole call of nothing but media whose like was written before; False, and nothing done, for any
+        other.
+        """
+        writer, now = self._ring.writer, time.time()
+        step = writer.step + 1 if step is None else step
+        if type(step) is not int or not max(writer.highest, 0) <= step <= steps.MOST:
+            return False
+        found = self.templates.find(metrics)
+        if not found:
+            return False
+        writer.issued += len(found)
+        writer.step = writer.highest = step
+        for template, name, item, array in found:
+            if not self._fill(template, array, step, now):
+                self._ring.tell_issued()  # before any of them is counted as lost
+                self._append(name, formed(item), step, now, wait=True)
+        return True
 
     def write_arrived(self, item: DeviceMedia, form: Form) -> bool:
         """Write an item that has come from its device, from the sender's thread; False when that has to wait."""
@@ -63,6 +87,27 @@ class MediaWriter:
             self.bodies.take_back(body)
             text = "the ring is full, for the daemon and the spool are behind: media are dropped and counted"
             self._tell([Problem("ring_full", "media", text)])
+
+    def _fill(self, template: Template, array: Any, step: int, now: float) -> bool:
+        """False when there is no room at hand."""
+        pack_into, head, middle, end, length, size, is_inline = template
+        ring = self._ring
+        writer, data = ring.writer, ring.data
+        if writer.place + length > writer.limit and not ring.reserve(length, wait=False):
+            return False
+        place = writer.place
+        if is_inline:
+            if not hostarrays.copy(array, data, place + length - size, size):
+                return False
+            pack_into(data, place, head, step, TAG, now, middle)
+        else:
+            outbox = self.bodies.outbox
+            offset = None if outbox is None else outbox.put_array(array, size)
+            if offset is None:
+                return False
+            pack_into(data, place, head, step, TAG, now, middle, offset, end)
+        ring.publish(place + length)
+        return True
 
     def _fetch(self, name: str, form: Form, step: int, now: float, devices: DeviceQueue) -> None:
         size = 0 if form.fold else form.size
