@@ -57,8 +57,10 @@ def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:
 
 
 def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status, eventually) -> None:
-    ranks = [worker("--rank", rank, "--world", 8, "--steps", 300, "--period", 0.01) for rank in range(8)]
+    seen = tmp_path / "seen"  # all of them live until the status has shown them
+    ranks = [worker("--rank", rank, "--world", 8, "--steps", 300, "--until", seen) for rank in range(8)]
     eventually(lambda: len(status()) == 1 and len(status()[0]["runs"][0]["ranks"]) == 8, 60, "one daemon, eight ranks")
+    seen.touch()
     for rank in ranks:
         assert rank.wait(90) == 0
     expected = {step: sum(value(rank, step) for rank in range(8)) / 8 for step in range(300)}

@@ -1,6 +1,7 @@
 """A training process for the tests: logs value(rank, step), tells after each log() that it returned.
 
 worker.py OUT --steps N [--rank R --world W] [--name NAME] [--period SECONDS] [--also NAME] [--die-at STEP]
+    [--until FILE]
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--period", type=float, default=0.0)
     parser.add_argument("--also", help="log this name too")
     parser.add_argument("--die-at", type=int, default=-1)
+    parser.add_argument("--until", type=Path, help="go on living after the last step until this file is there")
     parser.add_argument("--mode", default="auto")
     parser.add_argument("--first", type=int, default=0, help="the first step")
     parser.add_argument("--offset", type=float, default=0.0, help="added to each value")
@@ -54,6 +56,8 @@ def main() -> None:
         os.pwrite(told, step.to_bytes(8, "big"), 0)
         if arguments.period:
             time.sleep(arguments.period)
+    while arguments.until and not arguments.until.exists():
+        time.sleep(0.01)
     print(run.finish(timeout=60), flush=True)
 
 
