@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from asynclog_proto import frames, media, outboxfile, records, ringfile, spoolfile
+from asynclog_proto import frames, kinds, media, outboxfile, records, ringfile, spoolfile
 
 HELLO = frames.Hello(
     project="vision",
@@ -163,8 +163,8 @@ def meaning_of_record(record: records.Record) -> list[Any]:
         values = [value if value - value == 0 else str(value) for value in record.values]
         return [records.ROW, record.layout, record.step, record.time, record.weight, values]
     if isinstance(record, records.Media) and isinstance(record.body, bytes):
-        return [*records._fields(record)[:-1], {"hex": record.body.hex()}]
-    return records._fields(record)
+        return [*kinds.to_fields(record)[:-1], {"hex": record.body.hex()}]
+    return kinds.to_fields(record)
 
 
 def meaning_of_message(message: frames.Message) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import umsgpack
 
-from asynclog_proto import frames, limits, media, outboxfile, records, ringfile, spoolfile
+from asynclog_proto import frames, kinds, limits, media, outboxfile, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ def test_the_committed_vectors_are_what_the_code_makes():
 
 
 def test_every_kind_of_record_and_message_has_a_vector():
-    assert {vector["record"][0] for vector in load("records.json")} == {records.ROW, *records._READERS}
+    assert {vector["record"][0] for vector in load("records.json")} == {records.ROW, *kinds._READERS}
     assert {vector["type"] for vector in load("frames.json")} == set(frames._TYPES)
 
 
