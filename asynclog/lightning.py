@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynclog._lightning import connector, frameworks, graphs, hparams, lanes, numbers, paths, sigterm
 from asynclog._lightning.call import Call
+from asynclog._lightning.callbacks import AsyncLogging, ReducedMetrics
 from asynclog._lightning.directories import Directories
 from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import epoch_name, in_place
@@ -269,26 +270,3 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     def _write_hparams(self) -> None:
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
         hparams.write(self.log_dir, self._hparams)
-
-
-class AsyncLogging(frameworks.callback_base()):  # type: ignore[misc]  # as above
-    """A callback that attaches a trainer's AsyncLoggers to it: needed with Trainer(enable_autolog_hparams=False) alone,
-    which does not tell its loggers of itself.
-    """
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ARG002 - the Trainer's signature
-        """Before the loops, on every rank."""
-        for logger in trainer.loggers:
-            if isinstance(logger, AsyncLogger):
-                logger.attach(trainer)
-
-
-class ReducedMetrics(AsyncLogging):
-    """Callbacks that monitor these validation metrics (EarlyStopping, ModelCheckpoint, ReduceLROnPlateau) see the
-    daemon's reduced value, alike on all ranks, which each rank waits for after a validation. For sync_dist=True.
-    """
-
-    def __init__(self, *names: str, timeout: float = 60.0) -> None:
-        """Of `names`, as they are monitored; a value that does not come within `timeout` seconds is a RuntimeError."""
-        self.asynclog_names = names
-        self.timeout = timeout
