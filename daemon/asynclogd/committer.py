@@ -100,6 +100,12 @@ class Committer:
             self.wake()
             await self._round.wait()
 
+    async def round(self) -> None:
+        """Wait until the work that is there now is committed, whatever comes meanwhile."""
+        for _ in range(2):  # the commit that is under way may have begun without it
+            self.wake()
+            await self._round.wait()
+
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run something in the store's thread, between commits."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgpack
 
-from asynclogd.backends.base import Backend, Item, Position, RunInfo
+from asynclogd.backends.base import Backend, Item, Position, RunInfo, StartOverError
 from asynclogd.media.store import MediaStore
 from asynclogd.samples import Content, content, exactly
 
 MediaContent = list[tuple[str, int, bytes]]
+
+
+class Reached(dict[str, Any]):
+    """A position as the journal would have kept it, and what was offered on the way there."""
+
+    offered: tuple[Sequence[Item], ...] = ()
+
+    @classmethod
+    def of(cls, position: Position, offered: Iterable[Sequence[Item]]) -> Reached:
+        """The position after these batches."""
+        reached = cls(msgpack.unpackb(msgpack.packb(dict(position))))
+        reached.offered = tuple(offered)
+        return reached
 
 
 class ContractBase:
@@ -47,18 +60,29 @@ class ContractBase:
         return RunInfo("digits", "run-1", own.parent, own, 2, read_blob=MediaStore(own.parent / "media").read)
 
     def _killed(
-        self, run: RunInfo, position: Position | None, flushed: Sequence[Sequence[Item]], lost: Sequence[Sequence[Item]]
-    ) -> Position:
+        self, run: RunInfo, position: Reached | None, flushed: Sequence[Sequence[Item]], lost: Sequence[Sequence[Item]]
+    ) -> Reached:
         """Open, write, flush, write more, and be gone. The position as the journal would have kept it."""
         backend = self.make()
-        backend.open(run, position)
+        self._open(backend, run, position)
         for batch in flushed:
             backend.write(batch)
-        packed = msgpack.packb(dict(backend.flush()))
+        before = position.offered if position is not None else ()
+        reached = Reached.of(backend.flush(), [*before, *flushed])
         for batch in lost:
             backend.write(batch)
-        reached: Position = msgpack.unpackb(packed)
         return reached
+
+    def _open(self, backend: Backend, run: RunInfo, position: Reached | None) -> None:
+        """As a sink does: a backend that starts over is offered everything once more."""
+        try:
+            backend.open(run, None if position is None else dict(position))
+        except StartOverError:
+            assert position is not None, "a backend that begins can't start over"
+            backend.open(run, None)
+            for batch in position.offered:
+                backend.write(batch)
+            backend.flush()
 
     def _check(self, run: RunInfo, items: Iterable[Item]) -> None:
         found = Counter(exactly(name, step, value) for name, step, value in self.read(run))

@@ -11,7 +11,8 @@ from asynclogd.points import Item, Points
 
 CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
 """Told (backend, cursor, dead letters that the cursor has passed) after each flush, from the sink's thread. All of
-one call belong in one transaction. When it raises, it is called again."""
+one call belong in one transaction. When it raises, it is called again. A cursor without a position means that the
+backend starts over: that is journaled when the call returns."""
 
 
 class BrokenError(Exception):
@@ -88,3 +89,5 @@ class SinkStatus:
     """in this process"""
     unsupported: int = 0
     """items of kinds that the backend does not show, in this process"""
+    started_over: int = 0
+    """how often the backend could not go on from its position, in this process"""

@@ -46,16 +46,19 @@ def choose(name: str, options: Mapping[str, Any], build: Build = registry.build)
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
-    limiter = _limiter(name, own.pop("rate_limit", {}), own.pop("system_metrics", True))
-    return Chosen(build(name, own), limiter, subdir)
+    rules, host = own.pop("rate_limit", {}), own.pop("system_metrics", True)
+    backend = build(name, own)
+    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir)
 
 
-def _limiter(name: str, rules: object, host: object) -> RateLimiter:
+def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: object) -> RateLimiter:
     option, allowed = "system_metrics", "true or false"
     try:
         shown = msgspec.convert(host, bool, strict=False)
         option, allowed = "rate_limit", "a table of pattern = points a second"
-        return RateLimiter(msgspec.convert(rules, dict[str, float], strict=False), host=shown)
+        own = msgspec.convert(rules, dict[str, float], strict=False)
+        # The first rule that matches a name counts: the user's own.
+        return RateLimiter({**own, **{key: rate for key, rate in defaults.items() if key not in own}}, host=shown)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"backend {name!r}: option {option!r}: {error} (allowed: {allowed})") from error
 

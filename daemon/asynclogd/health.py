@@ -6,10 +6,14 @@ import logging
 import random
 from dataclasses import replace
 
+from asynclogd.backends.base import ThrottledError
 from asynclogd.delivery import BrokenError, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 
 log = logging.getLogger(__name__)
+
+LONGEST_ASKED = 3600.0
+"""s: a service that asks for more is tried again all the same"""
 
 
 class Health:
@@ -18,6 +22,9 @@ class Health:
     def __init__(self, name: str, cursor: Cursor, settings: SinkSettings) -> None:
         self.status = SinkStatus("ok", cursor, 0)
         self._name, self._settings = name, settings
+        self._furthest = cursor.offset
+        self._in_vain = 0
+        """how often it has started over without coming further than before"""
         self._jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
 
     def failed(self, error: BaseException) -> float:
@@ -33,9 +40,33 @@ class Health:
             failures=before.failures + 1,
             error=text,
         )
-        first, longest = self._settings.first_retry, self._settings.longest_retry
-        delay = longest if broken else min(longest, first * 2.0 ** min(before.retries, 60))
-        return delay * self._jitter.uniform(0.5, 1.0)
+        if isinstance(error, ThrottledError) and error.retry_after is not None:
+            return self._asked_for(error.retry_after)
+        return self._backoff(60 if broken else before.retries)
+
+    def starts_over(self, error: BaseException) -> float:
+        """Nothing counts from here on; s to wait before it begins again: longer each time that this leads nowhere."""
+        before = self.status
+        log.warning("%s: it begins anew and is offered everything once more: %s", self._name, describe(error))
+        self.status = SinkStatus(
+            "retrying",
+            Cursor(),
+            0,
+            retries=before.retries + 1,
+            failures=before.failures + 1,
+            error=describe(error),
+            started_over=before.started_over + 1,
+        )
+        self._in_vain += 1
+        return self._backoff(self._in_vain - 1)
+
+    def _backoff(self, doublings: int) -> float:
+        delay = self._settings.first_retry * 2.0 ** min(doublings, 60)
+        return min(self._settings.longest_retry, delay) * self._jitter.uniform(0.5, 1.0)
+
+    def _asked_for(self, retry_after: float) -> float:
+        """As long as the service asks, and no sooner; a little more at random, for it asks many at once."""
+        return min(max(0.0, retry_after), LONGEST_ASKED) * self._jitter.uniform(1.0, 1.1)
 
     def went_well(self) -> None:
         """What failed before works again, if anything did."""
@@ -50,6 +81,8 @@ class Health:
     def moved(self, cursor: Cursor, held: int, dead_letters: int, unsupported: int) -> None:
         """The cursor is journaled. `dead_letters` and `unsupported` were met on the way to it."""
         before = self.status
+        if cursor.offset > self._furthest:
+            self._furthest, self._in_vain = cursor.offset, 0
         self.status = replace(
             before,
             cursor=cursor,

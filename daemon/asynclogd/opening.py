@@ -7,6 +7,8 @@ state together, and `Backend.open` undoes what is past the position.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Sequence
 
 from asynclog_proto.errors import ProtocolError
@@ -20,6 +22,7 @@ from asynclogd.backends.base import (
     Rewind,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
 )
 from asynclogd.delivery import BrokenError, Limiter
@@ -50,21 +53,24 @@ class RefusedError(Exception):
         self.reason = reason[:LONGEST_REASON]
 
 
+class AnewError(Exception):
+    """The backend can't go on from its cursor: it is to begin once more, with none."""
+
+
 class Opening:
     """A backend that is open, and what it has been given since `cursor`."""
 
     def __init__(self, name: str, backend: Backend, run: RunInfo, limiter: Limiter, cursor: Cursor) -> None:
-        """Open the backend. Raises BrokenError for its PermanentError, or what else it raises."""
+        """Open the backend. Raises BrokenError for its PermanentError and for a missing SDK, AnewError for its
+        StartOverError, or what else it raises.
+        """
         self.cursor = cursor
         self.read = cursor.offset
         """the offset of the last item that was offered"""
         self._name, self._backend, self._limiter = name, backend, limiter
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
-        try:
-            backend.open(run, cursor.position)
-        except PermanentError as error:
-            raise BrokenError(str(error)) from error
+        _open(backend, run, cursor)
         self._unflushed = cursor.position is None  # what `open` itself has made has a position too
         self._position = cursor.position
         self._letters: list[DeadLetter] = []
@@ -166,6 +172,25 @@ class Opening:
     def _bury(self, offset: int, part: Item, reason: str) -> None:
         self._letters.append(DeadLetter(self._name, offset, reason))
         self._dead += logged(part)
+
+
+def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
+    if backend.requires is not None:
+        _look_for(*backend.requires)
+    try:
+        backend.open(run, cursor.position)
+    except PermanentError as error:
+        raise BrokenError(str(error)) from error
+    except StartOverError as error:
+        if cursor.position is None:
+            raise BrokenError(f"it can't go on from the beginning either: {error}") from error
+        raise AnewError(str(error)) from error
+
+
+def _look_for(module: str, extra: str) -> None:
+    importlib.invalidate_caches()  # it may have been installed since this process looked last
+    if importlib.util.find_spec(module) is None:
+        raise BrokenError(f'{module} is not installed where the daemon runs: pip install "asynclogd[{extra}]"')
 
 
 def logged(item: Item) -> int:

@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[bytes, Message], None]
 
+JOURNALED_WITHIN = 60.0
+"""s: a sink whose backend starts over waits so long for the journal, and then says it again."""
+
 LEFT_BATCHES = 64
 """Batches of the dead that one commit takes."""
 
@@ -353,6 +356,8 @@ class Pipeline:
 
     def _cursor_moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._loop.call_soon_threadsafe(self._cursor_moved, name, cursor, dead_letters)
+        if cursor.position is None:
+            asyncio.run_coroutine_threadsafe(self._commits.round(), self._loop).result(JOURNALED_WITHIN)
 
     def _cursor_moved(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._commits.work.cursors[name] = cursor

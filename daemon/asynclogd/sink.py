@@ -9,6 +9,7 @@ that one becomes a dead letter and the rest goes on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,7 +20,7 @@ from asynclogd.backends.base import Backend, PermanentError, RunEnd, RunInfo
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
-from asynclogd.opening import Opening, Refusals, RefusedError
+from asynclogd.opening import AnewError, Opening, Refusals, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -121,11 +122,21 @@ class Sink:
             log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
         except _AgainError:
             pass
+        except AnewError as error:
+            self._start_over(error)
         except BaseException as error:  # whatever an SDK raises, SystemExit too: nobody else is there to go on
             return not self._wait_to_retry(error)
         else:
             return True
         return self._ends_now()
+
+    def _start_over(self, error: AnewError) -> None:
+        """Have it journaled that nothing counts, before the backend begins to make that true."""
+        delay = self._health.starts_over(error)
+        with contextlib.suppress(_AgainError):  # it ends now: the next process asks the backend again
+            while self._stop != "abandon" and not self._journal(Cursor(), []):
+                pass
+        self._wait(delay)
 
     def _session(self) -> None:
         """From opening the backend to closing it. Returns when the sink has been stopped."""
@@ -202,7 +213,8 @@ class Sink:
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)
-            self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
+            if not self._health.status.started_over:  # else they may be met again
+                self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
         self._health.went_well()
 
@@ -237,11 +249,13 @@ class Sink:
 
     def _wait_to_retry(self, error: BaseException) -> bool:
         """False: the sink is to end instead. Being asked to drain ends the wait, once."""
-        delay = self._health.failed(error)
+        self._wait(self._health.failed(error))
+        return not self._ends_now()
+
+    def _wait(self, delay: float) -> None:
         with self._cond:
             asked = self._stop
             self._cond.wait_for(lambda: self._stop != asked, delay)
-        return not self._ends_now()
 
     def _ends_now(self) -> bool:
         return self._stop in ("now", "abandon")

@@ -20,6 +20,7 @@ import numpy as np
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends.base import Item, Params, Rewind, RunEnd, Summary
+from asynclogd.contractbase import Reached
 from asynclogd.mediacontract import MediaContract
 from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, exactly, filled, table
 
@@ -194,13 +195,14 @@ class BackendContract(MediaContract):
     def test_one_object_opens_again(self, tmp_path: Path) -> None:
         """A sink that got an error opens the same backend at its last position."""
         run, backend = self._run(tmp_path), self.make()
-        first, second = [table(["a"], range(5))], [table(["a", "b"], range(5, 9))]
+        first: list[Item] = [table(["a"], range(5))]
+        second: list[Item] = [table(["a", "b"], range(5, 9))]
         backend.open(run, None)
         backend.write(first)
-        position = backend.flush()
+        position = Reached.of(backend.flush(), [first])
         backend.write(second)
         backend.close("")
-        backend.open(run, position)
+        self._open(backend, run, position)
         backend.write(second)
         backend.flush()
         backend.close("success")

@@ -16,6 +16,7 @@ from asynclogd.backends.base import (
     Points,
     Position,
     RunInfo,
+    StartOverError,
 )
 
 Fault = Callable[[str], str]
@@ -69,6 +70,17 @@ class FileBackend(Backend):
             raise PermanentError(f"{call} is refused")
         if fault:
             raise OSError(fault)
+
+
+class AppendBackend(FileBackend):
+    """Can undo nothing: a file that is not as long as the position says makes it start over."""
+
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        path = run.own_dir / "lines"
+        size = path.stat().st_size if path.exists() else 0
+        if position is not None and size != position["bytes"]:
+            raise StartOverError(f"{size} bytes where {position['bytes']} were committed")
+        super().open(run, position)
 
 
 class HangingBackend(FileBackend):

@@ -12,7 +12,7 @@ import pytest
 from asynclog_proto import records
 from asynclogd import committer as module
 from asynclogd.committer import Committer
-from asynclogd.entries import Cause, Input, Stream
+from asynclogd.entries import Cause, Cursor, Input, Stream
 from asynclogd.points import Points
 from asynclogd.reducer import ReducerSettings
 from asynclogd.session import Session
@@ -81,6 +81,25 @@ def test_what_comes_in_while_a_commit_runs_shares_the_next_one(tmp_path: Path) -
     run(scene, play)
     assert scene.values == [float(step) for step in range(50)]
     assert len(scene.outcomes) < 10
+
+
+def test_a_round_has_what_was_there_and_is_not_kept_by_what_comes_meanwhile(tmp_path: Path) -> None:
+    class Busy(Scene):
+        def took(self, outcome: Outcome, work: Work) -> None:
+            super().took(outcome, work)
+            self.commits.put(Input(Cause.TICK))
+
+    scene = Busy(tmp_path / "j.sqlite")
+
+    async def play(store: RunStore) -> None:
+        for offset in range(1, 6):
+            scene.commits.work.cursors["file"] = Cursor(offset=offset)
+            await scene.commits.round()
+            found = await scene.commits.in_thread(store.journal.cursors)
+            assert found["file"].offset == offset
+            assert not scene.commits.settled
+
+    run(scene, play)
 
 
 def test_a_full_disk_is_waited_out_and_nothing_is_lost_or_doubled(

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -129,6 +129,20 @@ def test_rate_limit_is_an_option_of_every_backend(made: Made, tmp_path: Path) ->
     assert made.fanout.stop(30) == []
     assert "a" not in (tmp_path / "project" / "run" / "file" / "lines").read_text()
     assert made.cursors["file"].limited == 2 * 8
+
+
+def test_a_services_own_limits_are_the_default_and_count_after_the_users(made: Made, tmp_path: Path) -> None:
+    class Limited(FileBackend):
+        default_rate_limit: ClassVar[Mapping[str, float]] = {"a": 0.001, "b": 0.001, "*": 0.0}
+
+    made.backends["file"] = Limited()
+    made.fanout.add("file", {"rate_limit": {"a": 1e6}}, world=1, cursor=Cursor())
+    made.log(table(0, names=("a", "b", "c")))
+    assert made.fanout.stop(30) == []
+    assert (tmp_path / "project" / "run" / "file" / "lines").read_text() == ""
+    assert made.cursors["file"].limited == 2
+    held = choose("file", {"rate_limit": {"a": 1e6}}, lambda *_: Limited()).limiter
+    assert [out.names for out in [*held.shape(table(0, names=("a", "b"))), *held.shape(table(1, names=("a",)))]]
 
 
 def test_whether_the_hosts_metrics_are_shown_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from asynclogd.delivery import SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Params, Rewind, Summary
 from asynclogd.ratelimit import RateLimiter
-from tests.daemon.filebackend import FileBackend, HangingBackend, lines
+from tests.daemon.filebackend import AppendBackend, FileBackend, HangingBackend, lines
 from tests.daemon.sinkplace import Place
 from tests.daemon.tables import table
 
@@ -177,10 +177,16 @@ ITEMS = st.lists(
     refused=st.frozensets(st.integers(0, 12), max_size=3),
     rules=st.sampled_from([{}, {}, {"a": 0.5}, {"*": 1.0}]),
     sizes=st.lists(st.integers(0, 6), max_size=6),
+    make=st.sampled_from([FileBackend, AppendBackend]),
 )
-@settings(max_examples=80)
+@settings(max_examples=120)
 def test_after_any_failures_and_restarts_the_file_has_each_point_once(
-    items: list[Item], faults: list[str], refused: frozenset[int], rules: dict[str, float], sizes: list[int]
+    items: list[Item],
+    faults: list[str],
+    refused: frozenset[int],
+    rules: dict[str, float],
+    sizes: list[int],
+    make: type[FileBackend],
 ) -> None:
     """The sink dies at random points (its commits fail and it is stopped), the file keeps what is past the cursor."""
     times = SinkSettings(flush_interval=0.0, first_retry=0.0001, longest_retry=0.001, batch_bytes=600)
@@ -193,12 +199,10 @@ def test_after_any_failures_and_restarts_the_file_has_each_point_once(
                 place.add(item)
             del later[:size]
             place_of_death = place.log.last_offset - size % 3
-            sink = place.sink(
-                FileBackend(lambda _: next(ahead, ""), refused), rules, times, dying(place, place_of_death)
-            )
+            sink = place.sink(make(lambda _: next(ahead, ""), refused), rules, times, dying(place, place_of_death))
             sink.stop(drain=True, timeout=0.02)
             sink.join(30)
-        sink = place.sink(FileBackend(refused=refused), rules, times)
+        sink = place.sink(make(refused=refused), rules, times)
         assert sink.stop(drain=True, timeout=60)
         cursor, text = place.cursor, place.text()
         if "permanent" not in faults:

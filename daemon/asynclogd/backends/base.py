@@ -2,8 +2,8 @@
 
 A backend is a class in one file: it names what it can show, and has four methods, all synchronous, called from
 one thread that is its own. `PermanentError` out of `write` dead-letters the batch's item; any other exception
-means that the same items are offered again later. Everything else (queue, batching, retry, rate limit, cursor,
-ledger) is the sink's business.
+means that the same items are offered again later, `ThrottledError` when the service says and more slowly. Everything
+else (queue, batching, retry, rate limit, cursor, ledger) is the sink's business.
 
     class PrintBackend(Backend):
         kinds = frozenset({"points"})
@@ -44,7 +44,9 @@ __all__ = [
     "Rewind",
     "RunEnd",
     "RunInfo",
+    "StartOverError",
     "Summary",
+    "ThrottledError",
 ]
 
 Kind = Literal["points", "media", "params", "summary", "rewind", "end"]
@@ -55,6 +57,20 @@ Position = Mapping[str, Any]
 
 class PermanentError(AsynclogError):
     """This item will never be accepted: dead-letter it and go on."""
+
+
+class ThrottledError(AsynclogError):
+    """The service takes no more for now (429, 503). `retry_after`: what it asks to wait, in s."""
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class StartOverError(AsynclogError):
+    """Out of `open` alone: what the position stands for can't be gone on from. The backend is opened once more with
+    position None, and offered everything since the run's beginning.
+    """
 
 
 class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +104,12 @@ class Backend(ABC):
 
     Config: ClassVar[type[BackendConfig]] = BackendConfig
 
+    requires: ClassVar[tuple[str, str] | None] = None
+    """The module that `open` imports and the extra of asynclogd that installs it: what is told where it is missing."""
+
+    default_rate_limit: ClassVar[Mapping[str, float]] = {}
+    """The service's own limits, {pattern: points a second of a series}: they count after the option `rate_limit`."""
+
     def __init__(self, config: BackendConfig | None = None) -> None:
         """Keep the options, by default those of an empty Config; touch nothing yet."""
         self.config = self.Config() if config is None else config
@@ -95,7 +117,8 @@ class Backend(ABC):
     @abstractmethod
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Begin (position None) or go on exactly at `position`: whatever was written after it is undone or
-        overwritten, for it is offered again. SDKs are imported here.
+        overwritten, for it is offered again. One that begins removes or sets aside what it finds of an earlier life in
+        `own_dir`, from which nothing counts. SDKs are imported here. Raises StartOverError.
         """
 
     @abstractmethod

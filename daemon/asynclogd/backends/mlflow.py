@@ -73,6 +73,7 @@ class MlflowBackend(Backend):
     """
 
     kinds = frozenset({"points", "media", "params", "summary", "end"})
+    requires = ("mlflow", "mlflow")
     Config = MlflowConfig
     config: MlflowConfig
 
