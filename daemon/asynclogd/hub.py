@@ -11,15 +11,15 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from asynclog_proto import places, wire
-from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
-from asynclog_proto.frames import Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
-from asynclogd import recovery
+from asynclog_proto import places
+from asynclog_proto.errors import AsynclogError, ProtocolError
+from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
+from asynclogd import recovery, wanted
 from asynclogd.config import Config
 from asynclogd.estate import Estate
 from asynclogd.journal import JournalBusyError
 from asynclogd.media.workers import Workers
-from asynclogd.pipeline import Pipeline, Send
+from asynclogd.pipeline import JOURNAL, Pipeline, Send
 from asynclogd.session import Session
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,19 @@ class Hub:
         self._peers[peer] = (pipeline, session)
         self.last_active = time.monotonic()
 
+    async def add_backend(self, asked: AddBackend) -> None:
+        """A tool wants a run delivered to one more backend; returns when that is journaled. Raises AsynclogError."""
+        run_dir = places.run_dir(asked.dir, asked.project, asked.name)
+        if not (run_dir / JOURNAL).exists():
+            raise RunDirError(f"there is no run at {run_dir}")
+        try:
+            pipeline = await self.open_run(run_dir)
+        except (OSError, sqlite3.Error) as error:
+            raise RunDirError(f"the run at {run_dir} can't be opened now: {error}") from error
+        wanted.add_one(pipeline, asked.backend, asked.options)
+        await pipeline.journaled()
+        self.last_active = time.monotonic()
+
     def _note_untaken(self, hello: Hello, error: Exception) -> None:
         self.untaken[str(places.run_dir(hello.dir, hello.project, hello.name))] = str(error)
         if len(self.untaken) > CLOSED_RUNS:
@@ -155,18 +168,9 @@ class Hub:
             raise BusyError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
         run_dir = places.run_dir(hello.dir, hello.project, hello.name)
         pipeline = await self.open_run(run_dir)
-        self._add_backends(pipeline, hello)
-        return pipeline
-
-    def _add_backends(self, pipeline: Pipeline, hello: Hello) -> None:
         own = self._own_backends or hello.backends is None
-        wanted = self._config.backends if own else hello.backends or {}
-        known = pipeline.facts.get("backends", {})
-        if missing := {name: options for name, options in wanted.items() if name not in known}:
-            wire.pack(dict(missing))  # a TOML date, say, can't be journaled: that is the caller's error
-            for name, options in missing.items():
-                pipeline.add_backend(name, options or {}, hello.world_size)
-            pipeline.set_fact("backends", {**known, **missing})
+        wanted.add(pipeline, self._config.backends if own else hello.backends or {}, hello.world_size)
+        return pipeline
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -193,11 +197,7 @@ class Hub:
             why = error.strerror or error
             raise RunDirError(f"the directory {run_dir} can't be made: {why}. Give init() another dir") from error
         await pipeline.open()
-        for name, options in pipeline.facts.get("backends", {}).items():
-            try:
-                pipeline.add_backend(name, options or {}, 1)
-            except ConfigError as error:
-                log.error("run %s: its backend %s can't be had now: %s", run_dir, name, error)
+        wanted.resume(pipeline)
         self.runs[run_dir] = pipeline
         self._marker(run_dir).write_text(f"{run_dir}\n")
         log.info("run %s/%s is open", pipeline.project, pipeline.name)

@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[bytes, Message], None]
 
+JOURNAL = "journal.sqlite"
+"""The journal's name in a run's directory."""
+
 JOURNALED_WITHIN = 60.0
 """s: a sink whose backend starts over waits so long for the journal, and then says it again."""
 
@@ -100,7 +103,7 @@ class Pipeline:
     def _open_store(self) -> RunStore:
         settings = self._settings
         reducing = ReducerSettings(join_deadline=settings.join_deadline, step_deadline=settings.step_deadline)
-        return RunStore(self.run_dir / "journal.sqlite", settings.durability, reducing)
+        return RunStore(self.run_dir / JOURNAL, settings.durability, reducing)
 
     async def close(self, timeout: float) -> None:
         """Commit what has come, let the sinks flush for at most `timeout` seconds, close everything."""
@@ -275,7 +278,6 @@ class Pipeline:
     def _committed(self, outcome: Outcome, work: Work) -> None:
         self.outcome = outcome
         self._cursors.update(work.cursors)
-        self.facts.update(work.facts)
         if outcome.items:
             self.last_offset = outcome.items[-1][0]
             self.fanout.append(outcome.items)
@@ -344,8 +346,13 @@ class Pipeline:
 
     def set_fact(self, name: str, value: object) -> None:
         """Journal a fact of the run (MessagePack-able)."""
+        self.facts[name] = value
         self._commits.work.facts[name] = value
         self._commits.wake()
+
+    async def journaled(self) -> None:
+        """Wait until what has come in and the facts that were set are journaled."""
+        await self._commits.round()
 
     def add_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
         """Start delivering to a backend, from where its cursor stands. Raises ConfigError for bad options."""

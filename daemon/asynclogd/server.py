@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 
 from asynclog_proto import places, records
-from asynclog_proto.frames import Message, Query, Report
+from asynclog_proto.errors import AsynclogError
+from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd.config import Config
 from asynclogd.doors import DaemonLock, prepare_runtime, raise_file_limit
 from asynclogd.hostmetrics import HostSampler
@@ -40,6 +41,7 @@ class Server:
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
         self._runtime = runtime
+        self._tasks: set[asyncio.Task[None]] = set()
         self.ingest = Ingest(places.endpoint(runtime), self._deliver)
         self.hub = Hub(runtime, config, self.ingest.send)
 
@@ -90,12 +92,27 @@ class Server:
         self._stopping.set()
 
     def _deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
-        if not isinstance(message, Query):
+        if isinstance(message, Query):
+            self._report(peer)
+            if message.what == "stop":
+                self._stopping.set()
+        elif isinstance(message, AddBackend):
+            task = asyncio.create_task(self._add_backend(peer, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
             self.hub.deliver(peer, message, payload)
-            return
+
+    def _report(self, peer: bytes) -> None:
         self.ingest.send(peer, Report(report(self.hub, self.ingest, self._started)))
-        if message.what == "stop":
-            self._stopping.set()
+
+    async def _add_backend(self, peer: bytes, asked: AddBackend) -> None:
+        try:
+            await self.hub.add_backend(asked)
+        except AsynclogError as error:
+            self.ingest.send(peer, Refused(str(error)))
+        else:
+            self._report(peer)
 
     async def _stop_when_idle(self) -> None:
         settings = self.config.daemon

@@ -16,15 +16,26 @@ class NoDaemonError(AsynclogError):
     """Nobody answers at an endpoint."""
 
 
+class RefusedError(AsynclogError):
+    """The daemon does not do what it was asked for, and says why."""
+
+
 def ask(endpoint: str, what: str = "status", timeout: float = 2.0) -> dict[str, Any]:
     """The daemon's report. `what` may be "stop" too. Raises NoDaemonError after `timeout` seconds."""
+    return request(endpoint, frames.Query(what), timeout)
+
+
+def request(endpoint: str, message: frames.Query | frames.AddBackend, timeout: float) -> dict[str, Any]:
+    """The report that answers a message. Raises NoDaemonError after `timeout` seconds, RefusedError."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(endpoint)
-        socket.send_multipart(frames.encode(frames.Query(what)))
+        socket.send_multipart(frames.encode(message))
         if not socket.poll(int(timeout * 1000)):
             raise NoDaemonError(f"no daemon answers at {endpoint}")
-        message, _ = frames.decode(socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
-    if not isinstance(message, frames.Report):
-        raise ProtocolError(f"a report was expected, not {message}")
-    return dict(message.report)
+        answer, _ = frames.decode(socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
+    if isinstance(answer, frames.Refused):
+        raise RefusedError(answer.reason)
+    if not isinstance(answer, frames.Report):
+        raise ProtocolError(f"a report was expected, not {answer}")
+    return dict(answer.report)

@@ -23,6 +23,7 @@ from asynclog_proto.limits import (
 from asynclog_proto.messages import (
     VERSION,
     Ack,
+    AddBackend,
     Ask,
     Batch,
     Finish,
@@ -46,14 +47,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "VERSION", "Ack", "Ask", "Batch", "Finish", "Flush", "Flushed", "Heartbeat", "Hello", "Ledger", "Message", "Query",
-    "Refused", "Report", "Reset", "Value", "Welcome", "decode", "encode",
+    "VERSION", "Ack", "AddBackend", "Ask", "Batch", "Finish", "Flush", "Flushed", "Heartbeat", "Hello", "Ledger",
+    "Message", "Query", "Refused", "Report", "Reset", "Value", "Welcome", "decode", "encode",
 ]  # fmt: skip
 
 _TYPES: dict[int, Any] = {
     kind.TYPE: kind
     for kind in (
-        *(Hello, Batch, Heartbeat, Finish, Query, Flush, Ask),
+        *(Hello, Batch, Heartbeat, Finish, Query, Flush, Ask, AddBackend),
         *(Welcome, Ack, Reset, Refused, Ledger, Report, Flushed, Value),
     )
 }
@@ -129,19 +130,24 @@ def _check_hello(hello: Hello) -> None:
     incarnation = hello.incarnation
     if not (incarnation.isascii() and incarnation.isalnum() and len(incarnation) <= MAX_INCARNATION):
         raise ProtocolError(f"Hello.incarnation: 1 to {MAX_INCARNATION} ASCII letters and digits")
-    for name, path in (
-        ("dir", hello.dir),
-        ("ring", hello.ring or "/"),
-        ("spool", hello.spool or "/"),
-        ("outbox", hello.outbox or "/"),
-    ):
-        if not path.startswith("/") or "\0" in path:
-            raise ProtocolError(f"Hello.{name}: {wire.shown(path)} is not an absolute path")
+    for name, path in (("ring", hello.ring or "/"), ("spool", hello.spool or "/"), ("outbox", hello.outbox or "/")):
+        _check_path(f"Hello.{name}", path)
+    _check_run(hello)
+
+
+def _check_run(message: Hello | AddBackend) -> None:
+    kind = type(message).__name__
+    _check_path(f"{kind}.dir", message.dir)
     try:
-        check_component("Hello.project", hello.project)
-        check_component("Hello.name", hello.name)
+        check_component(f"{kind}.project", message.project)
+        check_component(f"{kind}.name", message.name)
     except ConfigError as error:
         raise ProtocolError(str(error)) from error
+
+
+def _check_path(what: str, path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise ProtocolError(f"{what}: {wire.shown(path)} is not an absolute path")
 
 
 def _check_batch(batch: Batch) -> None:
@@ -155,7 +161,12 @@ def _check_ask(ask: Ask) -> None:
     check_name(ask.name)
 
 
-_MEANINGS: dict[Any, Callable[[Any], None]] = {Hello: _check_hello, Batch: _check_batch, Ask: _check_ask}
+_MEANINGS: dict[Any, Callable[[Any], None]] = {
+    Hello: _check_hello,
+    Batch: _check_batch,
+    Ask: _check_ask,
+    AddBackend: _check_run,
+}
 
 
 def _is_count(value: object) -> bool:

@@ -114,6 +114,21 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class AddBackend:
+    """Asks that the run in `<dir>/<project>/<name>`, which exists, is delivered to one more backend, from the
+    run's beginning. `options` are the backend's. Tool to daemon; answered by a Report once that is journaled, or by
+    Refused.
+    """
+
+    TYPE: ClassVar[int] = 8
+    project: str
+    name: str
+    dir: str
+    backend: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Welcome:
     """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client.
 
@@ -201,5 +216,20 @@ class Value:
 
 
 Message = Union[  # noqa: UP007 - evaluated at run time on 3.10
-    Hello, Batch, Heartbeat, Finish, Query, Flush, Ask, Welcome, Ack, Reset, Refused, Ledger, Report, Flushed, Value
+    Hello,
+    Batch,
+    Heartbeat,
+    Finish,
+    Query,
+    Flush,
+    Ask,
+    AddBackend,
+    Welcome,
+    Ack,
+    Reset,
+    Refused,
+    Ledger,
+    Report,
+    Flushed,
+    Value,
 ]

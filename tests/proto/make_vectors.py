@@ -92,6 +92,9 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "heartbeat": frames.Heartbeat(41, 820, {"bad_value": 2}),
     "finish": frames.Finish(1000, {"bad_value": 2}),
     "query": frames.Query("status"),
+    "one more backend for a run": frames.AddBackend(
+        "vision", "run-1", "/data/asynclog", "mlflow", {"tracking_uri": "http://mlflow:5000", "names": ["train/*"]}
+    ),
     "flush": frames.Flush(57, 41),
     "ask": frames.Ask(3, 57, "val/loss", 41),
     "ask for the last step": frames.Ask(4, 57, "val/loss", None),
