@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
-FOREIGN_VARIABLES = ("ASYNCLOG_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
+FOREIGN_VARIABLES = ("ASYNCLOG_", "COMET_", "NEPTUNE_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
 RANK_VARIABLES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"})
 
 # In CI the examples are the same each time, so that red means the change; at home they vary.
@@ -29,7 +29,7 @@ def pytest_configure() -> None:
         if name.startswith(FOREIGN_VARIABLES) or name in RANK_VARIABLES:
             del os.environ[name]
     # Without these, SDKs ask the network or the user on first use.
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline")
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline", COMET_CONFIG=os.devnull)
 
 
 @contextlib.contextmanager
