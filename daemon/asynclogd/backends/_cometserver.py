@@ -65,7 +65,8 @@ class Server:
         self._rest = factory.get_rest_api_client("v2", address, api_key=self._api_key, check_version=False)
         self._session = sdk.connection.http_session.get_comet_http_session(self._api_key, config=config)
         self._figures = 0
-        self._beat = 0.0
+        self._beat = float("-inf")
+        self._goes_on = position is None
         with _translated(opening=True):
             if position is None:  # a create that was not committed is found
                 self._connection.add_run(project, workspace or None, get_or_create_mode=True)
@@ -73,10 +74,10 @@ class Server:
                     self._connection.add_tags(list(tags))
             else:
                 self._connection.get_run(key)
-            self._heartbeat()
 
     def metrics(self, rows: Iterable[tuple[int, int, Mapping[str, Any], int | None]]) -> None:
         """Send points: (step, time in ms, {name: value}, epoch or None) for each step."""
+        self._goes_on = True
         from comet_ml.messages import MetricMessage
 
         batch = []
@@ -135,23 +136,23 @@ class Server:
 
     def rewind(self, step: int, generation: int) -> None:
         """Say so: Comet can't remove points."""
-        self._beat = 0.0
-        self._heartbeat()
+        self._goes_on = True
         self.others({f"{REWIND}/{generation}": step})
 
     def end(self, status: str) -> None:
         """The run has ended."""
+        self._goes_on, self._beat = False, float("-inf")
         with _translated():
             if status == "success":
                 self._connection.update_experiment_status(self._connection.run_id, self._connection.project_id, False)
             else:
                 error, crashed = f"the run ended: {status}", status == "failed"
                 self._rest.update_experiment_error_status(self.key, False, error, has_crashed=crashed)
-        self._beat = float("inf")
 
     def flush(self) -> Position:
         """Everything was sent."""
-        self._heartbeat()
+        if self._goes_on and time.monotonic() - self._beat >= HEARTBEAT:
+            self._say_alive()
         return {"key": self.key}
 
     def close(self) -> None:
@@ -167,9 +168,7 @@ class Server:
             for at in range(0, len(items), VALUES_PER_BATCH):
                 send(items[at : at + VALUES_PER_BATCH], compress=True)
 
-    def _heartbeat(self) -> None:
-        if time.monotonic() - self._beat < HEARTBEAT:
-            return
+    def _say_alive(self) -> None:
         with _translated():
             self._connection.update_experiment_status(self._connection.run_id, self._connection.project_id, True)
         self._beat = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -91,13 +92,13 @@ def files(source: Path) -> Iterator[tuple[str, File]]:
     """A file or a directory that did not travel: what each adds to the name of its series, and the file. Raises
     PermanentError when it is gone.
     """
+    if not (source.is_dir() or source.is_file()) or not os.access(source, os.R_OK):  # a pipe would be waited for
+        raise PermanentError(f"{source} is not there any more, or can't be read")
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.is_file()):
             yield "/" + spelt(path.relative_to(source).as_posix()), File(path.name, path)
-    elif source.is_file():
-        yield "", File(source.name, source)
     else:
-        raise PermanentError(f"{source} is not there any more")
+        yield "", File(source.name, source)
 
 
 def identity(item: Media, path: str) -> str:

@@ -8,6 +8,8 @@ starts no thread and looks at nothing of this process.
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import math
 import os
 import uuid
@@ -174,9 +176,13 @@ class CometBackend(Backend):
 
 
 def has_key(config: CometConfig) -> bool:
-    """Whether an API key is to be had: in the environment, a file of ours, or Comet's own."""
-    own = os.environ.get("COMET_CONFIG") or Path.home() / ".comet.config"
-    return bool(os.environ.get("COMET_API_KEY") or config.credentials_file) or Path(own).is_file()
+    """Whether an API key is to be had: in the environment, a file of ours, or the one that `comet init` writes."""
+    if os.environ.get("COMET_API_KEY") or config.credentials_file:
+        return True
+    own = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+        own.read(os.environ.get("COMET_CONFIG") or Path.home() / ".comet.config", "utf-8")
+    return own.has_option("comet", "api_key")
 
 
 def _given_key(config: CometConfig) -> str | None:

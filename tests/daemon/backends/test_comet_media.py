@@ -44,12 +44,14 @@ def test_media_are_in_the_tabs_of_their_kinds(tmp_path: Path):
 
 def test_media_that_are_not_of_their_form_or_gone_are_refused_for_good(tmp_path: Path):
     store = Store()
+    os.mkfifo(tmp_path / "pipe")
     backend = opened(info(tmp_path, store))
     for bad in (
         Media("h", 1, 1.7e9, "histogram", forms.HISTOGRAM, {"n": 2}, store.put(b"12345")),
         Media("t", 1, 1.7e9, "table", forms.JSON, {}, store.put(b"[]")),
         Media("g", 1, 1.7e9, "graph", forms.GRAPH, {}, store.put(b"\xff\xff\xff")),
         Media("f", 1, 1.7e9, "file", forms.BYTES, {"path": str(tmp_path / "gone")}, store.put(b"")),
+        Media("p", 1, 1.7e9, "file", forms.BYTES, {"path": str(tmp_path / "pipe")}, store.put(b"")),
     ):
         with pytest.raises(PermanentError):
             backend.write([bad])

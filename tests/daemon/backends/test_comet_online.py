@@ -92,9 +92,15 @@ def test_online_a_resumed_run_goes_on_with_its_experiment(tmp_path: Path, comet:
     backend.close("success")
     assert not comet.states[-1]["is_alive"]
     again = opened(info(tmp_path), position, **options)
-    again.write([Rewind(1, 1), table(["a"], [1]), RunEnd("success")])
-    again.close("success")
+    again.flush()
+    assert not comet.states[-1]["is_alive"]  # it was only looked at
+    again.write([Rewind(1, 1), table(["a"], [1])])
+    again.flush()
+    assert comet.states[-1]["is_alive"]
+    again.write([RunEnd("success")])
     assert len(comet.experiments) == 1
+    again.flush()
+    again.close("success")
     assert [path for path, _ in comet.told] == ["/clientlib/logger/get/run"]
     assert comet.others["asynclog/rewind/1"] == 1
     assert [state["is_alive"] for state in comet.states].count(False) == 2
@@ -203,3 +209,13 @@ assert not logging.getLogger("comet_ml").handlers
         command, env=settings, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_key_that_comet_init_wrote_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "comet.config"
+    monkeypatch.setenv("COMET_CONFIG", str(file))
+    assert CometBackend(CometConfig()).local
+    for text, local in {"[comet]\nworkspace = lab\n": True, "no ini": True, "[comet]\napi_key = abc%\n": False}.items():
+        file.write_text(text)
+        assert CometBackend(CometConfig()).local is local
+    assert CometBackend(CometConfig(online=False)).local

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -72,11 +73,13 @@ def test_media_are_series_of_their_types(tmp_path: Path):
 
 def test_media_that_are_not_of_their_form_or_gone_are_refused_for_good(tmp_path: Path):
     store = Store()
+    os.mkfifo(tmp_path / "pipe")
     backend = opened(info(tmp_path, store))
     for bad in (
         Media("h", 1, 1.7e9, "histogram", forms.HISTOGRAM, {"n": 2}, store.put(b"12345")),
         Media("t", 1, 1.7e9, "text", forms.MARKDOWN, {}, store.put(b"\xff")),
         Media("f", 1, 1.7e9, "file", forms.BYTES, {"path": str(tmp_path / "gone")}, store.put(b"")),
+        Media("p", 1, 1.7e9, "file", forms.BYTES, {"path": str(tmp_path / "pipe")}, store.put(b"")),
     ):
         with pytest.raises(PermanentError):
             backend.write([bad])
