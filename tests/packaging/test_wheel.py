@@ -79,9 +79,11 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
     )
     found = dict(line.split() for line in run_in(empty_environment, tmp_path, "python", "-c", script).splitlines())
     assert found == {
+        "comet": "CometBackend",
         "csv": "CsvBackend",
         "jsonl": "JsonlBackend",
         "mlflow": "MlflowBackend",
+        "neptune": "NeptuneBackend",
         "tensorboard": "TensorBoardBackend",
     }
 

@@ -178,7 +178,7 @@ def test_a_server_that_is_away_is_tried_again(tmp_path: Path):
 def test_the_sdk_changes_nothing_in_this_process(tmp_path: Path):
     """In a process of its own: the import is done once."""
     code = """
-import atexit, logging, signal, sys, threading
+import logging, signal, sys, threading
 from pathlib import Path
 from asynclogd.backends.base import RunInfo, RunEnd
 from asynclogd.backends.comet import CometBackend, CometConfig
