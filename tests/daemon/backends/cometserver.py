@@ -35,7 +35,7 @@ class Upload:
 
 @dataclass
 class Comet:
-    """What was sent, in order, and what to answer next to a path that ends so."""
+    """What was sent, in order; what is answered next to a path that ends so; metrics that are refused."""
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +47,7 @@ class Comet:
     states: list[dict[str, Any]] = field(default_factory=list)
     told: list[tuple[str, Any]] = field(default_factory=list)
     scripted: dict[str, list[Answer]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     url: str = ""
 
     def script(self, path: str, *answers: Answer) -> None:
@@ -97,6 +98,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body(data)
         if KEY not in (self.headers.get("Authorization"), (body or {}).get("apiKey")):
             self._answer(400, {"sdk_error_code": 90212, "msg": "no such key"}, {})
+            return
+        if any(value.get("metricName") in self.comet.refused for value in (body or {}).get("values", [])):
+            self._answer(400, {"msg": "a metric that is refused"}, {})
             return
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self._answer(200, self.comet.take(url.path, query, body), {})
