@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from asynclogd.backends.base import (
     Summary,
 )
 from asynclogd.media import forms
+from asynclogd.samples import filled
 from asynclogd.testing import table
 from tests.daemon.backends.mediastore import Store
 from tests.daemon.backends.neptuneworld import info, media, opened, runs, written
@@ -149,3 +153,64 @@ def test_a_full_disk_is_told_and_nothing_is_dropped(tmp_path: Path):
     written(run, table(["a"], range(3)), position=position)
     (found,) = runs(run.own_dir)
     assert list(found.series) == ["metrics/a"]
+
+
+THEIRS = """
+import sys
+from datetime import datetime
+from neptune_scale import Run
+from neptune_scale.types import File, Histogram
+run = Run(project="lab/digits", run_id="theirs", experiment_name="run-1", mode="offline", log_directory=sys.argv[1],
+    enable_console_log_capture=False, source_tracking_config=None)
+at = datetime.fromtimestamp(1.7e9)
+run.log_configs({"asynclog/world_size": 2, "asynclog/name": "run-1"})
+run.add_tags(["a"])
+run.log_metrics({"metrics/a": 0.5, "metrics/b": float("inf")}, step=3, timestamp=at)
+run.log_configs({"params/lr": 0.1, "params/n": 3, "params/on": True, "params/text": "x"})
+run.log_string_series({"media/said": "# hello"}, step=4, timestamp=at)
+run.log_histograms({"media/spread": Histogram([0, 1, 2, 3], counts=[1, 2, 1])}, step=5, timestamp=at)
+run.log_files({"media/seen": File(b"\\x89PNG", "image/png")}, step=6, timestamp=at)
+run.close()
+"""
+
+
+def test_a_database_says_what_neptunes_own_run_says(tmp_path: Path):
+    settings = {**os.environ, "NEPTUNE_LOGGER_LEVEL": "none"}
+    subprocess.run([sys.executable, "-c", THEIRS, str(tmp_path / "theirs")], check=True, env=settings)
+    store = Store()
+    run = info(tmp_path, store)
+    bins = np.array([0.0, 3.0, 4.0, 5.0, 11.0, 0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 1.0])
+    at = 1.7e9
+    written(
+        run,
+        replace(filled(["a", "b"], [3], np.array([[0.5, np.inf]])), times=np.array([at])),
+        Params({"lr": 0.1, "n": 3, "on": True, "text": "x"}),
+        Media("said", 4, at, "text", forms.MARKDOWN, {}, store.put(b"# hello")),
+        Media("spread", 5, at, "histogram", forms.HISTOGRAM, {"n": 4}, store.put(bins.tobytes())),
+        Media("seen", 6, at, "image", forms.PNG, {}, store.put(b"\x89PNG")),
+        project="lab/digits",
+        tags=("a",),
+    )
+    (theirs,) = (tmp_path / "theirs").glob("*/*.sqlite3")
+    assert told(run.own_dir / "run-0" / "run_operations.sqlite3") == told(theirs)
+
+
+def told(database: Path) -> list[str]:
+    """A database's operations but for ids and clocks, in a form that is compared."""
+    from neptune_scale.sync.operations_repository import OperationsRepository, OperationType
+
+    repository = OperationsRepository(database)
+    found = []
+    for each in repository.get_operations(16 << 20):
+        operation = each.operation
+        if each.operation_type == OperationType.CREATE_RUN:
+            operation.family = ""
+            operation.ClearField("creation_time")
+        elif not operation.append:
+            operation.ClearField("timestamp")
+        for value in operation.append.values() if each.operation_type == OperationType.UPDATE_SNAPSHOT else ():
+            if value.HasField("file_ref"):
+                value.file_ref.path = Path(value.file_ref.path).suffix
+        found.append(str(operation))
+    repository.close(cleanup_files=False)
+    return sorted(found)
