@@ -13,12 +13,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asynclogd.backends._cometarchive import REWIND, now
 from asynclogd.backends._cometmedia import Asset
+from asynclogd.backends._taken import Taken
 from asynclogd.backends.base import PermanentError, Position, ThrottledError
 
 VALUES_PER_BATCH = 1000
@@ -51,6 +52,7 @@ class Server:
         position: Position | None,
         api_key: str | None,
         url: str,
+        taken: Taken,
     ) -> None:
         """Create the experiment, or find it. Raises PermanentError for a key or a workspace that Comet refuses."""
         self.key = key
@@ -65,6 +67,8 @@ class Server:
         self._rest = factory.get_rest_api_client("v2", address, api_key=self._api_key, check_version=False)
         self._session = sdk.connection.http_session.get_comet_http_session(self._api_key, config=config)
         self._figures = 0
+        self._taken = taken
+        taken.go_back(0 if position is None else position["flushes"])
         self._beat = float("-inf")
         self._goes_on = position is None
         with _translated(opening=True):
@@ -77,16 +81,21 @@ class Server:
 
     def metrics(self, rows: Iterable[tuple[int, int, Mapping[str, Any], int | None]]) -> None:
         """Send points: (step, time in ms, {name: value}, epoch or None) for each step."""
-        self._goes_on = True
         from comet_ml.messages import MetricMessage
 
-        batch = []
+        self._goes_on = True
+        batch: dict[Hashable, Any] = {}
         for step, at, values, epoch in rows:
             for name, value in values.items():
-                message = MetricMessage(timestamp=at)
-                message.set_metric(name, value, step=step, epoch=epoch)
-                batch.append(message)
-        self._send(self._connection.log_metrics_batch, batch)
+                key = (name, step, at, value)
+                if key not in self._taken:
+                    batch[key] = message = MetricMessage(timestamp=at)
+                    message.set_metric(name, value, step=step, epoch=epoch)
+        keys = list(batch)
+        for at in range(0, len(keys), VALUES_PER_BATCH):
+            some = keys[at : at + VALUES_PER_BATCH]
+            self._send(self._connection.log_metrics_batch, [batch[key] for key in some])
+            self._taken.add(some)
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Send parameters; Comet shows the last value of each."""
@@ -97,7 +106,8 @@ class Server:
             message = ParameterMessage(timestamp=now())
             message.set_param(name, value, source="manual")
             batch.append(message)
-        self._send(self._connection.log_parameters_batch, batch)
+        for at in range(0, len(batch), VALUES_PER_BATCH):
+            self._send(self._connection.log_parameters_batch, batch[at : at + VALUES_PER_BATCH])
 
     def others(self, values: Mapping[str, Any]) -> None:
         """Send entries of the tab Other."""
@@ -113,6 +123,8 @@ class Server:
     def upload(self, asset: Asset, at: int) -> None:
         """Send a file. Raises OSError when it can't be read."""
         del at
+        if asset.identity in self._taken:
+            return
         from comet_ml.connection import connection_upload
 
         params = {**self._ids(), **asset.params}
@@ -133,6 +145,7 @@ class Server:
             else:
                 answer = connection_upload.send_file_like(url, io.BytesIO(asset.content), **how)
             _checked(answer)
+        self._taken.add([asset.identity])
 
     def rewind(self, step: int, generation: int) -> None:
         """Say so: Comet can't remove points."""
@@ -153,20 +166,18 @@ class Server:
         """Everything was sent."""
         if self._goes_on and time.monotonic() - self._beat >= HEARTBEAT:
             self._say_alive()
-        return {"key": self.key}
+        return {"key": self.key, "flushes": self._taken.flush()}
 
     def close(self) -> None:
         """Let go of the connections."""
         for each in (self._connection, self._rest, self._session):
             each.close()
 
-    def _send(self, send: Any, messages: list[Any]) -> None:
+    def _send(self, send: Any, messages: Sequence[Any]) -> None:
         from comet_ml.batch_utils import MessageBatchItem
 
-        items = [MessageBatchItem(message) for message in messages]
         with _translated():
-            for at in range(0, len(items), VALUES_PER_BATCH):
-                send(items[at : at + VALUES_PER_BATCH], compress=True)
+            send([MessageBatchItem(message) for message in messages], compress=True)
 
     def _say_alive(self) -> None:
         with _translated():

@@ -24,6 +24,7 @@ from asynclogd.backends._cometmedia import Asset
 from asynclogd.backends._cometnames import spelt
 from asynclogd.backends._cometserver import Server
 from asynclogd.backends._files import replace
+from asynclogd.backends._taken import Taken
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
@@ -83,7 +84,8 @@ class Place(Protocol):
 
 class CometBackend(Backend):
     """Values are float64, NaN and infinities the texts that Comet's SDK sends. In an archive each point is once, and
-    a rewind leaves superseded points out; online a point that is sent again is there again, and superseded ones stay.
+    a rewind leaves superseded points out; online a point is there again when it is sent after a crash, and superseded
+    ones stay.
     """
 
     kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
@@ -98,6 +100,7 @@ class CometBackend(Backend):
         self.default_rate_limit = RATE_LIMIT if self._online else {}  # type: ignore[misc] # as above
         self._run: RunInfo
         self._place: Place | None = None
+        self._taken = Taken()
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Begin or go on, where it was begun: online or not."""
@@ -143,7 +146,8 @@ class CometBackend(Backend):
 
     def _server(self, key: str, position: Position | None) -> Server:
         config, project = self.config, self.config.project or self._run.project
-        return Server(key, project, config.workspace, config.tags, position, _given_key(config), config.url)
+        api_key = _given_key(config)
+        return Server(key, project, config.workspace, config.tags, position, api_key, config.url, self._taken)
 
     def _open_place(self) -> Place:
         if self._place is None:

@@ -35,7 +35,9 @@ class Upload:
 
 @dataclass
 class Comet:
-    """What was sent, in order; what is answered next to a path that ends so; metrics that are refused."""
+    """What was sent, in order; what is answered next to a path that ends so; metrics that are
+    refused; of which requests with metrics one is throttled.
+    """
 
     metrics: list[dict[str, Any]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +50,8 @@ class Comet:
     told: list[tuple[str, Any]] = field(default_factory=list)
     scripted: dict[str, list[Answer]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    throttle: int = 0
+    requests: int = 0
     url: str = ""
 
     def script(self, path: str, *answers: Answer) -> None:
@@ -101,6 +105,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if any(value.get("metricName") in self.comet.refused for value in (body or {}).get("values", [])):
             self._answer(400, {"msg": "a metric that is refused"}, {})
+            return
+        self.comet.requests += url.path.endswith("experiment/metric")
+        if self.comet.throttle and url.path.endswith("metric") and self.comet.requests % self.comet.throttle == 0:
+            self._answer(429, {}, {"Retry-After": "0"})
             return
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self._answer(200, self.comet.take(url.path, query, body), {})
