@@ -1,20 +1,16 @@
-"""The contract for our backends, each read by its product's own reader; the file backends also under SIGKILL."""
+"""The contract for our backends, each read by its product's own reader."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
@@ -25,67 +21,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from asynclogd import registry
 from asynclogd.backends._mlflownames import meant
 from asynclogd.backends.base import Backend, RunInfo
+from asynclogd.backends.csv import CsvBackend
+from asynclogd.backends.jsonl import JsonlBackend
+from asynclogd.backends.tensorboard import TensorBoardBackend
 from asynclogd.contractbase import MediaContent
-from asynclogd.samples import batch
 from asynclogd.testing import BackendContract, Content
+from tests.daemon.backends.filecontract import FileContract, referred
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "custom_backend.py"
 
-CHILD = """
-import json, sys
-from pathlib import Path
-from asynclogd import registry
-from asynclogd.backends.base import RunInfo
-from asynclogd.samples import batch
-name, own, first, position = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
-backend = registry.build(name)
-backend.open(RunInfo("digits", "run-1", own.parent, own, world=2), position)
-for at in range(first, 10_000):
-    backend.write(batch(at))
-    print(json.dumps([at + 1, backend.flush()]), flush=True)
-"""
-
-
-class FileContract(BackendContract):
-    name = ""
-
-    def make(self) -> Backend:
-        return registry.build(self.name)
-
-    def test_sigkill_at_any_moment(self, tmp_path: Path):
-        """A child writes and tells its positions; it is killed, and the last position it told is not committed."""
-        run, first, position = self._run(tmp_path), 0, None
-        for lines in (3, 60, 9):
-            first, position = self._written_until_killed(run.own_dir, first, position, lines)
-        backend = self.make()
-        backend.open(run, position)
-        backend.write(batch(first))
-        backend.flush()
-        backend.close("success")
-        self._check(run, [item for at in range(first + 1) for item in batch(at)])
-
-    def _written_until_killed(self, own: Path, first: int, position: object, lines: int):
-        command = [sys.executable, "-c", CHILD, self.name, str(own), str(first), json.dumps(position)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            told = [child.stdout.readline() for _ in range(lines)]
-            os.kill(child.pid, signal.SIGKILL)
-            told += child.stdout.readlines()
-        whole = [line for line in told if line.endswith("\n")]
-        return json.loads(whole[-2])
-
-
-def referred(run: RunInfo, row: Mapping[str, Any]) -> tuple[str, int, bytes]:
-    """What a reference says, read by nothing but what it says."""
-    with (run.dir / row["file"]).open("rb") as file:
-        file.seek(int(row["offset"]))
-        data = file.read(int(row["size"]))
-    assert hashlib.blake2b(data, digest_size=16).hexdigest() == row["digest"]
-    return row["name"], int(row["step"]), data
-
 
 class TestTensorBoard(FileContract):
-    name = "tensorboard"
+    backend = TensorBoardBackend
 
     def read(self, run: RunInfo) -> Content:
         reader = EventAccumulator(str(run.own_dir), size_guidance={"scalars": 0})
@@ -103,7 +50,7 @@ class TestTensorBoard(FileContract):
 
 
 class TestCsv(FileContract):
-    name = "csv"
+    backend = CsvBackend
 
     def read(self, run: RunInfo) -> Content:
         with (run.own_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -122,7 +69,7 @@ class TestCsv(FileContract):
 
 
 class TestJsonl(FileContract):
-    name = "jsonl"
+    backend = JsonlBackend
 
     def read(self, run: RunInfo) -> Content:
         found: Content = []
@@ -203,12 +150,14 @@ class TestMlflow(BackendContract):
         return math.copysign(1.7976931348623157e308, value) if math.isinf(value) else value or 0.0
 
 
-@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "tensorboard"])
+@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "parquet", "tensorboard"])
 def test_a_backend_loads_no_sdk_before_it_is_opened(name: str):
     code = f"""
 import sys
+import asynclogd.backends.{name}
 from asynclogd import registry
-registry.build({name!r})
-assert not {{"mlflow", "tensorboard", "tensorflow", "torch", "pandas"}} & set(sys.modules), sorted(sys.modules)
+registry.names()
+sdks = {{"mlflow", "pandas", "pyarrow", "tensorboard", "tensorflow", "torch"}}
+assert not sdks & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,49 @@
+"""params.parquet and summary.parquet: a row for each name, the file replaced whole when one is new or has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends._files import replace
+
+
+class Facts:
+    """Names with the text of their value, and with the number where it is one (a bool is none)."""
+
+    def __init__(self, path: Path, *, fresh: bool, fsync: bool) -> None:
+        """Go on from what is there, or from nothing when `fresh`."""
+        self._path, self._fsync = path, fsync
+        self._values: dict[str, tuple[str | None, float | None]] = {}
+        self._saved = True
+        if fresh:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            rows = pq.read_table(path).to_pylist()
+            self._values = {row["name"]: (row["value"], row["number"]) for row in rows}
+
+    def update(self, values: Mapping[str, Scalar]) -> None:
+        """Take new and changed values; they reach the file with `save`."""
+        for name, value in values.items():
+            number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+            self._values[name] = (None if value is None else str(value), number)
+            self._saved = False
+
+    def save(self) -> None:
+        """Write the file if anything is new. Raises OSError."""
+        if self._saved:
+            return
+        texts, numbers = zip(*self._values.values(), strict=True)
+        columns = {
+            "name": pa.array(list(self._values), pa.string()),
+            "value": pa.array(texts, pa.string()),
+            "number": pa.array(numbers, pa.float64()),
+        }
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns), buffer)
+        replace(self._path, [buffer.getvalue()], fsync=self._fsync)
+        self._saved = True
