@@ -23,13 +23,16 @@ settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take this machine's job out of the environment, for fixtures of every scope and for child processes."""
     for name in list(os.environ):
         if name.startswith(FOREIGN_VARIABLES) or name in RANK_VARIABLES:
             del os.environ[name]
     # Without these, SDKs ask the network or the user on first use.
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline", COMET_CONFIG=os.devnull)
+    # One for a process, read when trackio is imported: its default is in the user's home.
+    trackio = os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="al-trackio-")
+    config.add_cleanup(lambda: shutil.rmtree(trackio, ignore_errors=True))
 
 
 @contextlib.contextmanager

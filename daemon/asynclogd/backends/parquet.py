@@ -14,7 +14,7 @@ rows again that a crash has removed already changes nothing, so that needs no po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from asynclogd.backends._join import joined
 from asynclogd.backends.base import (
@@ -48,7 +48,7 @@ class ParquetBackend(Backend):
     """Points and references to media in numbered files that are merged as they become many, and at the run's end."""
 
     kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
-    requires: ClassVar[tuple[str, str]] = ("pyarrow", "parquet")
+    requires = ("pyarrow", "parquet")
     Config = ParquetConfig
     config: ParquetConfig
 

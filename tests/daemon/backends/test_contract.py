@@ -150,14 +150,14 @@ class TestMlflow(BackendContract):
         return math.copysign(1.7976931348623157e308, value) if math.isinf(value) else value or 0.0
 
 
-@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "parquet", "tensorboard"])
+@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "parquet", "swanlab", "tensorboard", "trackio"])
 def test_a_backend_loads_no_sdk_before_it_is_opened(name: str):
     code = f"""
 import sys
 import asynclogd.backends.{name}
 from asynclogd import registry
 registry.names()
-sdks = {{"mlflow", "pandas", "pyarrow", "tensorboard", "tensorflow", "torch"}}
+sdks = {{"mlflow", "pandas", "pyarrow", "swanlab", "tensorboard", "tensorflow", "torch", "trackio"}}
 assert not sdks & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
