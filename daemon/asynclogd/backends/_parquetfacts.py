@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
+from asynclogd.backends._parquetrows import column, texts
 
 
 class Facts:
@@ -23,7 +25,8 @@ class Facts:
         if fresh:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            rows = pq.read_table(path).to_pylist()
+            with pq.ParquetFile(path) as file:
+                rows = file.read().to_pylist()
             self._values = {row["name"]: (row["value"], row["number"]) for row in rows}
 
     def update(self, values: Mapping[str, Scalar]) -> None:
@@ -37,11 +40,12 @@ class Facts:
         """Write the file if anything is new. Raises OSError."""
         if self._saved:
             return
-        texts, numbers = zip(*self._values.values(), strict=True)
+        values, numbers = zip(*self._values.values(), strict=True)
+        known = [number is not None for number in numbers]
         columns = {
-            "name": pa.array(list(self._values), pa.string()),
-            "value": pa.array(texts, pa.string()),
-            "number": pa.array(numbers, pa.float64()),
+            "name": texts(list(self._values)),
+            "value": texts(values),
+            "number": column(np.array(numbers, np.float64), pa.float64(), valid=known),
         }
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), buffer)

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asynclogd.backends._files import replace
-from asynclogd.backends._parquetrows import Drops, media_row, point_rows
+from asynclogd.backends._parquetrows import Drops, media_row, point_rows, whole_numbers
+from asynclogd.backends.base import StartOverError
 from asynclogd.points import Media, Points
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ class Parts:
     """The table, which grows at its end; superseded rows are taken out where they are."""
 
     def __init__(self, directory: Path, rows: int | None, *, fsync: bool) -> None:
-        """Go on at the row of that number, or None: with nothing; what there is, is set aside then."""
+        """Go on at the row of that number, or None: with nothing; what there is, is set aside then. Raises
+        StartOverError for a spoiled part, as a loss of power may leave one.
+        """
         self._directory, self._fsync = directory, fsync
         self._pending: list[Any] = []
         self._drops = Drops()
@@ -117,7 +120,7 @@ class Parts:
     def _drop(self) -> None:
         for part in list(self._parts):
             if self._drops.touch(part.first_step, part.last_step):
-                table = pq.read_table(part.path)
+                table = _table(part.path)
                 self._put(part, table, self._drops.kept(table))
 
     def _put(self, part: Part, table: Any, kept: Any) -> None:
@@ -131,7 +134,7 @@ class Parts:
 
     def _join(self, at: int, count: int) -> None:
         parts = self._parts[at : at + count]
-        whole = self._write(parts[0].path, pa.concat_tables([pq.read_table(part.path) for part in parts]))
+        whole = self._write(parts[0].path, pa.concat_tables([_table(part.path) for part in parts]))
         for part in parts[1:]:
             part.path.unlink()
         self._parts[at : at + count] = [whole]
@@ -147,7 +150,8 @@ class Parts:
             column_encoding=dict.fromkeys(_PLAIN & {*table.column_names} - {"value"}, "DELTA_BINARY_PACKED"),
         )
         replace(path, [buffer.getvalue()], fsync=self._fsync)
-        return _described(path, pq.read_metadata(pa.BufferReader(buffer.getvalue())))
+        steps, last = whole_numbers(table["step"]), int(whole_numbers(table["row"])[-1])
+        return Part(path, _start(path), last + 1, len(table), int(steps.min()), int(steps.max()))
 
     def _recover(self) -> None:
         """Remove what a crash left: drafts, parts that were made one with others, rows past the position."""
@@ -155,16 +159,14 @@ class Parts:
             draft.unlink()
         for path in sorted(self._directory.glob("part-*.parquet")):
             part = _read(path)
-            if part is None:
-                continue
             covered = self._parts[-1].end if self._parts else 0
             if part.start < covered or part.start >= self._rows:
                 path.unlink()
                 continue
             self._parts.append(part)
             if part.end > self._rows:
-                table = pq.read_table(path)
-                self._put(part, table, table.slice(0, int((table["row"].to_numpy() < self._rows).sum())))
+                table = _table(path)
+                self._put(part, table, table.slice(0, int((whole_numbers(table["row"]) < self._rows).sum())))
         if self._rows and not self._parts:
             log.warning("%s has lost its rows; they stay in the journal", self._directory)
 
@@ -200,25 +202,29 @@ def _set_aside(directory: Path) -> None:
         log.info("%s was not committed; its rows come again (kept as %s)", directory, aside)
 
 
-def _read(path: Path) -> Part | None:
-    """The part in a file; None when it is spoiled, and out of the way."""
+def _read(path: Path) -> Part:
     try:
         return _described(path, pq.read_metadata(path))
     except pa.ArrowInvalid as error:
-        aside = path.parent.with_name(f"set-aside.{path.parent.name}.{path.name}")
-        path.rename(aside)
-        log.warning("%s is spoiled (%s); what it lost stays in the journal (kept as %s)", path, error, aside)
-        return None
+        raise StartOverError(f"{path} is spoiled: {error}") from error
+
+
+def _table(path: Path) -> Any:
+    with pq.ParquetFile(path) as file:  # read_table looks for directories and schemas first
+        return file.read()
+
+
+def _start(path: Path) -> int:
+    return int(path.stem.removeprefix("part-"))
 
 
 def _described(path: Path, about: Any) -> Part:
-    start = int(path.stem.removeprefix("part-"))
     groups = [about.row_group(at) for at in range(about.num_row_groups)]
     names = about.schema.names
     numbers, steps = ([group.column(names.index(name)).statistics for group in groups] for name in ("row", "step"))
     return Part(
         path=path,
-        start=start,
+        start=_start(path),
         end=max(each.max for each in numbers) + 1,
         first_step=min(each.min for each in steps),
         last_step=max(each.max for each in steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -19,16 +20,17 @@ def point_rows(points: Points, first: int) -> Any:
     steps, series = points.values.shape
     count = steps * series
     codes = np.tile(np.arange(series, dtype=np.int32), steps)
+    names = pa.DictionaryArray.from_arrays(column(codes, pa.int32()), texts(points.names))
     columns = {
-        "name": pa.DictionaryArray.from_arrays(codes, pa.array(points.names, pa.string())),
-        "step": np.repeat(points.steps, series),
-        "time": pa.array(np.repeat(_microseconds(points.times), series), _TIME),
-        "value": points.values.ravel(),
-        "ranks": points.ranks.ravel().astype(np.int32),
-        "world": np.full(count, points.world, np.int32),
-        "generation": np.full(count, points.generation, np.int32),
-        "revision": np.full(count, points.revision, np.bool_),
-        "row": np.arange(first, first + count),
+        "name": names,
+        "step": column(np.repeat(points.steps, series), pa.int64()),
+        "time": column(np.repeat(_microseconds(points.times), series), _TIME),
+        "value": column(points.values.ravel(), pa.float64()),
+        "ranks": column(points.ranks.ravel().astype(np.int32), pa.int32()),
+        "world": column(np.full(count, points.world, np.int32), pa.int32()),
+        "generation": column(np.full(count, points.generation, np.int32), pa.int32()),
+        "revision": column(np.full(-(-count // 8), 0xFF * points.revision, np.uint8), pa.bool_(), count=count),
+        "row": column(np.arange(first, first + count), pa.int64()),
     }
     return pa.table(columns)
 
@@ -37,9 +39,13 @@ def media_row(item: Media, number: int) -> Any:
     """An Arrow table of one row, of the columns of media.csv."""
     values = reference(item)
     values["options"] = msgspec.json.encode(values["options"]).decode()
-    values["time"] = int(_microseconds(np.array([item.time]))[0])
-    columns = {name: pa.array([values[name]], _TIME if name == "time" else None) for name in COLUMNS}
-    return pa.table({**columns, "row": pa.array([number], pa.int64())})
+    columns = {
+        name: texts([values[name]]) if isinstance(values[name], str) else column(np.array([values[name]]), pa.int64())
+        for name in COLUMNS
+        if name != "time"
+    }
+    columns["time"] = column(_microseconds(np.array([item.time])), _TIME)
+    return pa.table({**{name: columns[name] for name in COLUMNS}, "row": column(np.array([number]), pa.int64())})
 
 
 _TIME = pa.timestamp("us", "UTC")
@@ -47,6 +53,34 @@ _TIME = pa.timestamp("us", "UTC")
 
 def _microseconds(times: Any) -> Any:
     return np.rint(times * 1e6).astype(np.int64)
+
+
+# Arrow's columns by their memory: `pa.array` and `to_numpy` import pandas, to ask whether something is one of its own.
+
+
+def column(data: Any, kind: Any, *, count: int | None = None, valid: Sequence[bool] | None = None) -> Any:
+    """A NumPy array as a column of that type; `count` where it is not one element for each value."""
+    return pa.Array.from_buffers(kind, len(data) if count is None else count, [_bits(valid), pa.py_buffer(data)])
+
+
+def texts(values: Sequence[str | None]) -> Any:
+    """A column of strings, None for a null."""
+    encoded = [b"" if text is None else text.encode() for text in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    valid = _bits([text is not None for text in values])
+    return pa.Array.from_buffers(pa.string(), len(values), [valid, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
+
+
+def _bits(valid: Sequence[bool] | None) -> Any:
+    if valid is None or all(valid):
+        return None
+    return pa.py_buffer(np.packbits(np.array(valid, np.bool_), bitorder="little"))
+
+
+def whole_numbers(values: Any) -> Any:
+    """An int64 column as a NumPy array."""
+    chunks = [np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset :][: len(chunk)] for chunk in values.chunks]
+    return np.concatenate(chunks) if chunks else np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -76,13 +110,15 @@ class Drops:
 
     def kept(self, table: Any) -> Any:
         """The table without them; the same one when none is of it."""
-        steps, rows = table["step"].to_numpy(), table["row"].to_numpy()
+        if not self:
+            return table
+        steps, rows = whole_numbers(table["step"]), whole_numbers(table["row"])
         gone = np.zeros(len(rows), np.bool_)
         for before, step in self.rewinds:
             gone |= (rows < before) & (steps >= step)
         if self.revised:
             maybe = np.flatnonzero(np.isin(steps, list({step for _, step in self.revised})) & ~gone)
-            names = table["name"].take(pa.array(maybe)).to_pylist()
+            names = table["name"].take(column(maybe, pa.int64())).to_pylist()
             found = zip(names, steps[maybe].tolist(), rows[maybe].tolist(), strict=True)
             gone[maybe] = [row < self.revised.get((name, step), 0) for name, step, row in found]
-        return table.filter(pa.array(~gone)) if gone.any() else table
+        return table.take(column(np.flatnonzero(~gone), pa.int64())) if gone.any() else table
