@@ -94,6 +94,8 @@ class SwanlabBackend(Backend):
             self._file.go_on(position)
             self._known, self._known_is_new = _read(self._facts), False
             return
+        for path in run.own_dir.glob("set-aside.run-*.swanlab"):
+            path.unlink()
         for path in run.own_dir.glob("run-*.swanlab"):
             log.info("%s was not committed; its points come again (kept as %s)", path, set_aside(path))
         self._run_id = uuid.uuid4().hex[:21]  # as long as the SDK's own

@@ -18,10 +18,8 @@ from hypothesis import strategies as st
 
 from asynclogd.backends.base import (
     Backend,
-    Item,
     Params,
     PermanentError,
-    Position,
     Rewind,
     RunEnd,
     RunInfo,
@@ -29,11 +27,9 @@ from asynclogd.backends.base import (
 )
 from asynclogd.backends.trackio import TrackioBackend, TrackioConfig
 from asynclogd.contractbase import MediaContent
-from asynclogd.media import forms
-from asynclogd.media.store import MediaStore
 from asynclogd.samples import content, table
 from asynclogd.testing import BackendContract, Content
-from tests.daemon.backends.mediastore import Store
+from tests.daemon.backends.trackioruns import info, logs, rows, run_id, written
 
 
 class TestTrackio(BackendContract):
@@ -47,48 +43,11 @@ class TestTrackio(BackendContract):
         return [(name, step, value["_value"].encode()) for name, step, value in rows(run) if isinstance(value, dict)]
 
 
-def logs(run: RunInfo) -> list[dict[str, Any]]:
-    """The run's rows as trackio's API and dashboard have them."""
-    from trackio.sqlite_storage import SQLiteStorage
-
-    found: list[dict[str, Any]] = SQLiteStorage.get_logs(run.project, run.name, run_id=run_id(run))
-    return found
-
-
-def rows(run: RunInfo) -> list[tuple[str, int, Any]]:
-    from asynclogd.backends._trackiorows import name_of
-
-    own = {"timestamp", "step"}
-    return [(name_of(key), row["step"], row[key]) for row in logs(run) for key in row if key not in own]
-
-
-def run_id(run: RunInfo) -> str:
-    return (run.own_dir / "token").read_text()
-
-
 def listed(run: RunInfo) -> Any:
     import trackio
 
     (found,) = [each for each in trackio.Api().runs(run.project) if each.id == run_id(run)]
     return found
-
-
-def info(directory: Path, name: str = "run-1") -> RunInfo:
-    own = directory / name / "trackio"
-    own.mkdir(parents=True, exist_ok=True)
-    return RunInfo("digits", name, own.parent, own, world=2)
-
-
-def written(run: RunInfo, *batches: list[Item], position: Position | None = None, **options: str) -> Position:
-    """Open, write and flush each batch, close."""
-    backend = TrackioBackend(TrackioConfig(**options))
-    backend.open(run, position)
-    position = backend.flush()
-    for items in batches:
-        backend.write(items)
-        position = backend.flush()
-    backend.close("")
-    return position
 
 
 def test_the_api_lists_the_run_with_its_config(tmp_path: Path):
@@ -170,70 +129,6 @@ def test_runs_of_one_name_stay_apart(tmp_path: Path):
     written(one, [table(["a"], range(3))])
     written(other, [table(["a"], range(5))])
     assert (len(rows(one)), len(rows(other))) == (3, 5)
-
-
-def test_media_are_of_trackios_kinds(tmp_path: Path):
-    from trackio.utils import MEDIA_DIR
-
-    store = Store()
-    run = replace(info(tmp_path, "media"), read_blob=store.read)
-    picture = np.full((4, 4, 3), 200, np.uint8)
-    items = [
-        store.item("picture", "image", {"caption": "grey"}, 3, image=picture),
-        store.item("sound", "audio", {"sample_rate": 8000}, 3, audio=np.zeros(80, np.float32)),
-        store.item("numbers", "histogram", {}, 3, values=np.array([0.0, 1.0, 1.0, 2.0])),
-    ]
-    written(run, [table(["a"], [3]), *items], [*items])
-    shown = {name: value for name, _, value in rows(run) if isinstance(value, dict)}
-    kind = {"picture": "trackio.image", "sound": "trackio.audio", "numbers": "trackio.histogram"}
-    assert {name: value["_type"] for name, value in shown.items()} == kind
-    assert shown["picture"]["caption"] == "grey"
-    for item in items[:2]:
-        assert (MEDIA_DIR / shown[item.name]["file_path"]).read_bytes() == store.read(item.blob)
-    bins, counts = shown["numbers"]["bins"], shown["numbers"]["values"]
-    assert len(bins) == len(counts) + 1
-    assert sum(counts) == 4
-
-
-def test_tables_texts_and_files(tmp_path: Path):
-    from trackio.utils import MEDIA_DIR
-
-    store = MediaStore(tmp_path / "store")
-    run = replace(info(tmp_path, "files"), read_blob=store.read)
-    (tmp_path / "large").mkdir()
-    (tmp_path / "large" / "model.ckpt").write_bytes(b"weights")
-
-    def item(kind: str, form: str, data: bytes, **options: Any) -> Any:
-        from asynclogd.backends.base import Media
-
-        return Media(f"my {kind}", 3, 1.7e9, kind, form, options, store.append(data))
-
-    media = [
-        item("table", forms.JSON, b'{"columns":["a","b"],"rows":[[1,"x"],[2,"y"]]}'),
-        item("text", forms.MARKDOWN, b"# hello"),
-        item("html", forms.HTML, b"<b>hello</b>"),
-        item("file", forms.BYTES, b"zip", artifact="notes/data.zip"),
-        item("mesh", forms.MESH, b"triangles"),
-        item("file", forms.BYTES, b"", path=str(tmp_path / "large" / "model.ckpt")),
-        item("file", forms.BYTES, b"", path=str(tmp_path / "large")),
-    ]
-    written(run, media)
-    shown = {name: value for name, _, value in rows(run)}
-    assert shown["my table"] == {"_type": "trackio.table", "_value": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]}
-    assert shown["my text"] == {"_type": "trackio.markdown", "_value": "# hello"}
-    assert (MEDIA_DIR / shown["my html"]["file_path"]).read_bytes() == b"<b>hello</b>"
-    files = MEDIA_DIR / "digits" / "files" / "files" / "media"
-    found = {str(path.relative_to(files)): path.read_bytes() for path in files.rglob("*") if path.is_file()}
-    assert found == {
-        "my file/step_3/data.zip": b"zip",
-        "my file/step_3/model.ckpt": b"weights",
-        "my file/step_3/large/model.ckpt": b"weights",
-        "my mesh/step_3.mesh": b"triangles",
-    }
-    with pytest.raises(PermanentError, match="is not there any more"):
-        written(run, [item("file", forms.BYTES, b"", path=str(tmp_path / "gone"))])
-    with pytest.raises(PermanentError, match="not of its form"):
-        written(run, [item("table", forms.JSON, b"{")])
 
 
 def test_a_project_that_trackio_does_not_take_is_one_clear_error(tmp_path: Path):
