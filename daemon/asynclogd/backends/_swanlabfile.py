@@ -1,9 +1,10 @@
 """A run's `run-<id>.swanlab`: records in the log format of LevelDB, written and read by the SDK's own classes.
 
-The file grows at its end. When late values replace others, or steps are run again, a new file without the superseded
-records takes the old one's place. A record has a number that counts on; the time in the first record says which file it
-is. A position has both: in the same file its length is cut, in a later one records are left out whose numbers are past
-it. (Those that are missing there are superseded again by what comes again.)
+The file grows at its end. When steps are run again, a new file without their earlier records takes the old one's place.
+Late values are appended; what they replace is left out of a new file as well, at the run's end and each time that the
+file has doubled since. A record has a number that counts on; the time in the first record says which file it is. A
+position has both: in the same file its length is cut, in a later one records are left out whose numbers are past it.
+(Those that are missing there are superseded again by what comes again.)
 
 The end of the run is past the position: it is cut off when more comes, for SwanLab takes the first end that it finds.
 """
@@ -14,11 +15,12 @@ import io
 import os
 import struct
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 from swanlab.exceptions import DataStoreError
 from swanlab.proto.swanlab.metric.column.v1.column_pb2 import ColumnType
@@ -45,7 +47,8 @@ class RunFile:
         self._number = 1
         self._made = 0
         self._end: str | None = None
-        self._revised: dict[tuple[str, int], int] = {}
+        self._late = False
+        self._whole = 0
         self._rewinds: list[tuple[int, int]] = []
 
     def begin(self, first: Sequence[Any]) -> None:
@@ -54,6 +57,7 @@ class RunFile:
 
     def go_on(self, position: Position) -> None:
         """Cut what is past the position. Raises StartOverError when there is less."""
+        self._late, self._whole = bool(position["late"]), int(position["whole"])
         length, self._number = int(position["bytes"]), int(position["number"])
         first = next(records(self._path), None) if self._path.is_file() else None
         if first is None:
@@ -76,9 +80,8 @@ class RunFile:
         self._take(record.SerializeToString())
 
     def append_points(self, points: Points, keys: Sequence[str]) -> None:
-        """A record for each point; those of a revision replace what there is of their names and steps."""
-        if points.revision:
-            self._revised.update(dict.fromkeys(product(keys, points.steps.tolist()), self._number))
+        """A record for each point; those of a revision replace what there is of their names and steps, in time."""
+        self._late |= points.revision
         record = Record()
         record.timestamp.GetCurrentTime()
         scalar = record.scalar
@@ -104,15 +107,19 @@ class RunFile:
         """Write what was taken. The position. Raises OSError: flush again."""
         file = self._cut()
         file.append(self._framer.take())
-        length = file.flush()
-        if self._revised or self._rewinds:
-            self._leave_out(self._superseded)
-            self._revised, self._rewinds = {}, []
-            file = self._cut()
-            length = file.length
+        file.flush()
+        if self._rewinds:
+            self._leave_out(self._is_run_again)
+            self._rewinds = []
+        if self._late and (self._end is not None or self._number >= 2 * self._whole):
+            replaced = replaced_numbers(self._path)
+            self._leave_out(lambda record: record.num in replaced)
+            self._late, self._whole = False, self._number
+        length = self._cut().length
         if self._end is not None:
             self._write_end(self._end)
-        return {"made": self._made, "bytes": length, "number": self._number, "end": self._end}
+        place = {"made": self._made, "bytes": length, "number": self._number, "end": self._end}
+        return {**place, "late": self._late, "whole": self._whole}
 
     def close(self) -> None:
         """Let go of the file; what was not flushed is lost. Idempotent."""
@@ -147,14 +154,9 @@ class RunFile:
             self._open(length)  # what comes next is not to stand behind it
             raise
 
-    def _superseded(self, record: Any) -> bool:
-        kind = record.WhichOneof("record_type")
-        if kind not in {"scalar", "media"}:
-            return False
-        data = getattr(record, kind)
-        if any(record.num < before and data.step >= step for before, step in self._rewinds):
-            return True
-        return record.num < self._revised.get((data.key, data.step), 0)
+    def _is_run_again(self, record: Any) -> bool:
+        data = value_of(record)
+        return data is not None and any(record.num < before and data.step >= step for before, step in self._rewinds)
 
     def _leave_out(self, gone: Callable[[Any], bool]) -> None:
         self._replace(record for record in records(self._path) if not gone(record))
@@ -203,6 +205,25 @@ class _Framer(DataStoreWriter):  # type: ignore[misc]  # the SDK is not followed
         self._fp = io.BytesIO()
         self.start = int(self._index)
         return data
+
+
+def value_of(record: Any) -> Any:
+    """A series' value at a step, or None where the record is of another kind."""
+    kind = record.WhichOneof("record_type")
+    return getattr(record, kind) if kind in {"scalar", "media"} else None
+
+
+def replaced_numbers(path: Path) -> set[int]:
+    """The numbers of the values that later ones of the same series and step replace."""
+    codes: dict[str, int] = {}
+    found = array("q")
+    for record in records(path):
+        if (value := value_of(record)) is not None:
+            found.extend((codes.setdefault(value.key, len(codes)), value.step, record.num))
+    table = np.frombuffer(found, np.int64).reshape(-1, 3)
+    table = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))]
+    again = (table[1:, :2] == table[:-1, :2]).all(axis=1)
+    return set(table[:-1][again, 2].tolist())
 
 
 def records(path: Path) -> Iterator[Any]:

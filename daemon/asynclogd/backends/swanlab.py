@@ -4,8 +4,8 @@ The SDK has one run for a process, takes over its exception hook, its SIGINT and
 that it has closed. So its parts are used below that: its records (protobuf) and its file format, a log, in which the
 position is a length. What a crash left past it is cut off.
 
-`swanlab sync` takes the first value of a series at a step and leaves out later ones. What a late value replaces, and
-steps that are run again, are therefore taken out of the file, which is written anew for that (see _swanlabfile.py).
+`swanlab sync` takes the first value of a series at a step and leaves out later ones. What late values replace, and
+steps that are run again, are therefore left out of the file, which is written anew for that (see _swanlabfile.py).
 """
 
 from __future__ import annotations

@@ -137,6 +137,23 @@ def test_superseded_records_leave_the_file_and_others_keep_their_order(tmp_path:
     assert values["a", 1] == content([late])[0][2]
 
 
+def test_late_values_come_to_stand_first_at_the_end_and_as_the_file_doubles(tmp_path: Path):
+    """Each flush of a run may have late values: the file is not written anew for each."""
+    run = info(tmp_path)
+    position, inodes = written(run, [table(["a"], range(5))]), set()
+    for at in range(5, 200, 5):
+        late = table(["a"], [at - 1], at, revision=True)
+        position = written(run, [table(["a"], range(at, at + 5)), late], position=position)
+        inodes.add(position["made"])
+    assert len(inodes) < 10
+    assert position["late"]
+    written(run, [RunEnd("success")], position=position)
+    values = {each.step: each.value.number for each in accepted(run, "scalar")}
+    for at in range(5, 200, 5):
+        assert values[at - 1] == content([table(["a"], [at - 1], at)])[0][2]
+    assert len(values) == len([each for each in every(run) if each.HasField("scalar")]) == 200
+
+
 def test_steps_that_swanlab_leaves_out_are_in_the_file_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     run = info(tmp_path)
     points: list[Item] = [table(["a"], [-1, 0, LAST_STEP, LAST_STEP + 1])]
