@@ -84,7 +84,10 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
         "jsonl": "JsonlBackend",
         "mlflow": "MlflowBackend",
         "neptune": "NeptuneBackend",
+        "parquet": "ParquetBackend",
+        "swanlab": "SwanlabBackend",
         "tensorboard": "TensorBoardBackend",
+        "trackio": "TrackioBackend",
     }
 
 
