@@ -13,8 +13,8 @@ from swanlab.proto.swanlab.metric.data.v1.data_pb2 import MediaItem, MediaRecord
 from swanlab.proto.swanlab.record.v1.record_pb2 import Record
 from swanlab.sdk.internal.pkg import adapter
 
+from asynclogd.backends._artifacts import artifact_path, content, is_table
 from asynclogd.backends._files import replace
-from asynclogd.backends._mlflowfiles import artifact_path, content, is_table
 from asynclogd.backends._swanlabrecords import file_record, moment
 from asynclogd.backends.base import Media, PermanentError, RunInfo
 from asynclogd.media import forms

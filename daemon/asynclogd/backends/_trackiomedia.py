@@ -14,8 +14,8 @@ from trackio import Histogram, Markdown, Table
 from trackio.media import TrackioAudio, TrackioHtml, TrackioImage, TrackioVideo, get_project_media_path
 from trackio.utils import MEDIA_DIR
 
+from asynclogd.backends._artifacts import artifact_path, content, is_table
 from asynclogd.backends._files import replace
-from asynclogd.backends._mlflowfiles import artifact_path, content, is_table
 from asynclogd.backends.base import Media, PermanentError, RunInfo
 from asynclogd.media import forms
 

@@ -1,4 +1,4 @@
-"""The contract for our backends, each read by its product's own reader."""
+"""The contract for our backends, each read by its product's own reader; the file backends also under SIGKILL."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asynclogd import registry
+from asynclogd import backends, registry
 from asynclogd.backends._mlflownames import meant
 from asynclogd.backends.base import Backend, RunInfo
-from asynclogd.backends.csv import CsvBackend
-from asynclogd.backends.jsonl import JsonlBackend
-from asynclogd.backends.tensorboard import TensorBoardBackend
 from asynclogd.contractbase import MediaContent
 from asynclogd.testing import BackendContract, Content
-from tests.daemon.backends.filecontract import FileContract, referred
+from tests.daemon.backends.references import referred
+from tests.daemon.backends.sigkill import SigkillContract
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "custom_backend.py"
 
 
-class TestTensorBoard(FileContract):
-    backend = TensorBoardBackend
+class TestTensorBoard(SigkillContract):
+    where = "asynclogd.backends.tensorboard:TensorBoardBackend"
 
     def read(self, run: RunInfo) -> Content:
         reader = EventAccumulator(str(run.own_dir), size_guidance={"scalars": 0})
@@ -49,8 +47,8 @@ class TestTensorBoard(FileContract):
             return float(np.float32(value))
 
 
-class TestCsv(FileContract):
-    backend = CsvBackend
+class TestCsv(SigkillContract):
+    where = "asynclogd.backends.csv:CsvBackend"
 
     def read(self, run: RunInfo) -> Content:
         with (run.own_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -68,8 +66,8 @@ class TestCsv(FileContract):
             return [referred(run, row) for row in csv.DictReader(file)]
 
 
-class TestJsonl(FileContract):
-    backend = JsonlBackend
+class TestJsonl(SigkillContract):
+    where = "asynclogd.backends.jsonl:JsonlBackend"
 
     def read(self, run: RunInfo) -> Content:
         found: Content = []
@@ -150,14 +148,20 @@ class TestMlflow(BackendContract):
         return math.copysign(1.7976931348623157e308, value) if math.isinf(value) else value or 0.0
 
 
-@pytest.mark.parametrize("name", ["csv", "jsonl", "mlflow", "parquet", "swanlab", "tensorboard", "trackio"])
+OURS = sorted(path.stem for path in Path(backends.__path__[0]).glob("[a-z]*.py") if path.stem != "base")
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_a_backend_loads_no_sdk_before_it_is_opened(name: str):
+    """A daemon takes the class, and checks the options, of a backend whose SDK may not be there."""
     code = f"""
 import sys
 import asynclogd.backends.{name}
-from asynclogd import registry
-registry.names()
-sdks = {{"mlflow", "pandas", "pyarrow", "swanlab", "tensorboard", "tensorflow", "torch", "trackio"}}
+from asynclogd.backends.base import Backend
+classes = [each for each in Backend.__subclasses__() if each.__module__ == asynclogd.backends.{name}.__name__]
+requires = [each(each.Config()).requires for each in classes]
+sdks = {{"mlflow", "pandas", "tensorboard", "tensorflow", "torch"}} | {{each[0] for each in requires if each}}
+assert len(classes) == 1
 assert not sdks & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclogd.backends._mlflowfiles import artifact_path
+from asynclogd.backends._artifacts import artifact_path
 from asynclogd.backends._mlflownames import LIMIT, meant, spelt
 from asynclogd.backends.base import Blob, Media, Params, PermanentError, RunEnd, RunInfo, Summary
 from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig

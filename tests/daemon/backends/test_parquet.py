@@ -12,17 +12,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from asynclogd.backends.base import Item, Params, Rewind, RunEnd, RunInfo, Summary
-from asynclogd.backends.parquet import ParquetBackend
 from asynclogd.contractbase import MediaContent
 from asynclogd.samples import content, exactly, table
 from asynclogd.testing import Content
-from tests.daemon.backends.filecontract import FileContract, referred
 from tests.daemon.backends.mediastore import Store
 from tests.daemon.backends.parquetruns import files, info, read, rows, written
+from tests.daemon.backends.references import referred
+from tests.daemon.backends.sigkill import SigkillContract
 
 
-class TestParquetInPandas(FileContract):
-    backend = ParquetBackend
+class TestParquetInPandas(SigkillContract):
+    where = "asynclogd.backends.parquet:ParquetBackend"
 
     def read(self, run: RunInfo) -> Content:
         frame = pd.read_parquet(run.own_dir / "points")
@@ -33,8 +33,8 @@ class TestParquetInPandas(FileContract):
         return [referred(run, row) for row in frame.to_dict("records")]
 
 
-class TestParquetInDuckDB(FileContract):
-    backend = ParquetBackend
+class TestParquetInDuckDB(SigkillContract):
+    where = "asynclogd.backends.parquet:ParquetBackend"
 
     def read(self, run: RunInfo) -> Content:
         return rows(run, "SELECT name, step, value FROM 'points/*.parquet' ORDER BY row")

@@ -16,7 +16,7 @@ import yaml
 
 from asynclogd import disk
 from asynclogd.backends import _files
-from asynclogd.backends._swanlabnames import meant
+from asynclogd.backends._spelling import meant
 from asynclogd.backends.base import (
     Item,
     Media,
@@ -32,14 +32,16 @@ from asynclogd.contractbase import MediaContent
 from asynclogd.media import forms
 from asynclogd.samples import content, exactly, table
 from asynclogd.testing import Content
-from tests.daemon.backends.filecontract import FileContract
 from tests.daemon.backends.mediastore import Store
+from tests.daemon.backends.sigkill import SigkillContract
 from tests.daemon.backends.swanlabruns import accepted, every, info, written
 from tests.daemon.backends.swanlabserver import Received, serving
 
+pytestmark = pytest.mark.sdk
 
-class TestSwanlab(FileContract):
-    backend = SwanlabBackend
+
+class TestSwanlab(SigkillContract):
+    where = "asynclogd.backends.swanlab:SwanlabBackend"
 
     def read(self, run: RunInfo) -> Content:
         scalars = [record.scalar for record in every(run) if record.HasField("scalar")]

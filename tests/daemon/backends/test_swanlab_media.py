@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclogd.backends import _swanlabnames
-from asynclogd.backends._swanlabnames import LIMIT, PROJECT_LIMIT, meant, project_spelt, spelt
+from asynclogd.backends._spelling import meant
+from asynclogd.backends._swanlabnames import LIMIT, PROJECT_LIMIT, project_spelt, spelt
 from asynclogd.backends.base import (
     Item,
     Media,
@@ -23,6 +24,8 @@ from asynclogd.media.store import MediaStore
 from asynclogd.samples import AWKWARD_NAMES
 from tests.daemon.backends.mediastore import Store
 from tests.daemon.backends.swanlabruns import accepted, every, info, written
+
+pytestmark = pytest.mark.sdk
 
 
 def test_media_are_of_swanlabs_kinds(tmp_path: Path):

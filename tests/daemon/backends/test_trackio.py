@@ -31,6 +31,8 @@ from asynclogd.samples import content, table
 from asynclogd.testing import BackendContract, Content
 from tests.daemon.backends.trackioruns import info, logs, rows, run_id, written
 
+pytestmark = pytest.mark.sdk
+
 
 class TestTrackio(BackendContract):
     def make(self) -> Backend:

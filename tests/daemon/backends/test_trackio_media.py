@@ -18,6 +18,8 @@ from asynclogd.samples import table
 from tests.daemon.backends.mediastore import Store
 from tests.daemon.backends.trackioruns import info, rows, written
 
+pytestmark = pytest.mark.sdk
+
 
 def test_media_are_of_trackios_kinds(tmp_path: Path):
     from trackio.utils import MEDIA_DIR
