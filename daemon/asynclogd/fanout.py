@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from asynclog_proto.errors import ConfigError
-from asynclogd import registry
+from asynclogd import rates, registry
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.delivery import CursorMoved, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
@@ -35,9 +35,8 @@ class Chosen(NamedTuple):
 
 
 def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
-    """A backend by its name. Every one has the options `rate_limit`, {pattern: points a second}, `system_metrics`,
-    whether it is shown the host's, and `subdir`, its directory within the run's; the rest are its own. Raises
-    ConfigError.
+    """A backend by its name. Every one has the options `rate_limit` (rates.py), `system_metrics`, whether it is shown
+    the host's, and `subdir`, its directory within the run's; the rest are its own. Raises ConfigError.
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
@@ -50,10 +49,8 @@ def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: obje
     option, allowed = "system_metrics", "true or false"
     try:
         shown = msgspec.convert(host, bool, strict=False)
-        option, allowed = "rate_limit", "a table of pattern = points a second"
-        own = msgspec.convert(rules, dict[str, float], strict=False)
-        # The first rule that matches a name counts: the user's own.
-        return RateLimiter({**own, **{key: rate for key, rate in defaults.items() if key not in own}}, host=shown)
+        option, allowed = "rate_limit", rates.ALLOWED
+        return RateLimiter(rates.parse(rules, defaults), host=shown)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"backend {name!r}: option {option!r}: {error} (allowed: {allowed})") from error
 

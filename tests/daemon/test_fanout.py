@@ -181,7 +181,7 @@ def test_a_subdir_outside_of_the_run_is_refused(subdir: object) -> None:
         choose("file", {"subdir": subdir}, lambda *_: FileBackend())
 
 
-@pytest.mark.parametrize("limits", [{"a": -1}, {"a": "fast"}, 3, {"a": None}])
+@pytest.mark.parametrize("limits", [{"a": -1}, {"a": "fast"}, -3, "x", {"a": None}, {"a": {"burst": 1}}])
 def test_a_wrong_rate_limit_is_named(limits: object) -> None:
     with pytest.raises(ConfigError, match="backend 'file': option 'rate_limit': "):
         choose("file", {"rate_limit": limits}, lambda *_: FileBackend())
