@@ -91,6 +91,8 @@ class Opening:
 
     def offer(self, batch: Sequence[tuple[int, Item]]) -> None:
         """Offer items, all in one write."""
+        if not batch:
+            return
         self._write([part for _, item in batch for part in self._shape(item)])
         self.read = batch[-1][0]
 

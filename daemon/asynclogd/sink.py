@@ -3,8 +3,7 @@
 A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
 later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
 again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
-good (PermanentError) is opened again and given the same items one by one, so that it is known which one that is;
-that one becomes a dead letter and the rest goes on. A service that says that it is too much (ThrottledError) is left
+good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that says that it is too much (ThrottledError) is left
 alone for as long as it asks, and sent less at a time until it takes that.
 """
 
@@ -22,8 +21,9 @@ from asynclogd.bell import Bell, Stop
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
-from asynclogd.opening import AnewError, Opening, Refusals, RefusedError, status_at
+from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import Pace
+from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
 
@@ -53,8 +53,7 @@ class Sink:
         self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch()
         self._sent = 0
         self._next_cycle = self._retry_at = 0.0
-        self._refusals: Refusals = {}
-        self._careful_until = 0
+        self._suspects = Suspects()
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ class Sink:
         try:
             self._session()
         except RefusedError as refused:
-            self._refusals[refused.key] = refused.reason
+            self._suspects.add(refused)
             log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
         except _AgainError:
             pass
@@ -179,8 +178,7 @@ class Sink:
                     break
             self._settle(opening)
         except PermanentError as error:
-            # An item since the cursor is refused. Which one, will show when they are offered one by one.
-            self._careful_until = max([opening.read, *(offset for offset, _ in batch)])
+            self._suspects.between(opening.cursor.offset, max([opening.read, *(offset for offset, _ in batch)]))
             raise _AgainError from error
         self._pace.widen(self._sent)
 
@@ -192,14 +190,16 @@ class Sink:
     def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
-        if opening.read >= self._careful_until:
-            opening.offer(batch)
-            return
-        for offset, item in batch:
-            if offset > self._careful_until or self._bell.ends_now:
-                break
-            opening.offer_singly(offset, item, self._refusals)
-            self._settle(opening)
+        first = 0
+        for index, (offset, item) in enumerate(batch if self._suspects else ()):
+            if offset in self._suspects:
+                if self._bell.ends_now:
+                    return
+                opening.offer(batch[first:index])
+                opening.offer_singly(offset, item, self._suspects.refusals)
+                self._settle(opening)
+                first = index + 1
+        opening.offer(batch[first:])
 
     def _settle(self, opening: Opening) -> None:
         """Flush, and have the cursor journaled: one step, after which nothing before it is offered again."""
@@ -210,8 +210,7 @@ class Sink:
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)
-            if not self._health.status.started_over:  # else they may be met again
-                self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
+            self._suspects.passed(cursor.offset, may_come_again=self._health.status.started_over > 0)
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
         self._health.went_well()
 
