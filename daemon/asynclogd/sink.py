@@ -3,8 +3,8 @@
 A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
 later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
 again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
-good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that says that it is too much (ThrottledError) is left
-alone for as long as it asks, and sent less at a time until it takes that.
+good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service
+that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
 """
 
 from __future__ import annotations
