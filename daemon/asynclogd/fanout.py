@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from asynclog_proto.errors import ConfigError
-from asynclogd import rates, registry
+from asynclogd import cadence, rates, registry
 from asynclogd.backends.base import Backend, RunInfo
-from asynclogd.delivery import CursorMoved, SinkSettings, SinkStatus
+from asynclogd.cadence import Delivery
+from asynclogd.delivery import CursorMoved, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.points import Blob, Item
 from asynclogd.ratelimit import RateLimiter
@@ -27,31 +28,39 @@ Build = Callable[[str, Mapping[str, Any]], Backend]
 
 
 class Chosen(NamedTuple):
-    """A backend, not opened, its limiter, and its own directory within the run's."""
+    """A backend, not opened, its limiter, its own directory within the run's, and how it is delivered to."""
 
     backend: Backend
     limiter: RateLimiter
     subdir: str
+    delivery: Delivery
 
 
 def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
     """A backend by its name. Every one has the options `rate_limit` (rates.py), `system_metrics`, whether it is shown
-    the host's, and `subdir`, its directory within the run's; the rest are its own. Raises ConfigError.
+    the host's, `delivery` (cadence.py), and `subdir`, its directory within the run's; the rest are its own. Raises
+    ConfigError.
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
+    delivery = _option(name, "delivery", own.pop("delivery", {}), Delivery, cadence.ALLOWED)
     rules, host = own.pop("rate_limit", {}), own.pop("system_metrics", True)
     backend = build(name, own)
-    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir)
+    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir, delivery)
 
 
 def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: object) -> RateLimiter:
-    option, allowed = "system_metrics", "true or false"
+    shown = _option(name, "system_metrics", host, bool, "true or false")
     try:
-        shown = msgspec.convert(host, bool, strict=False)
-        option, allowed = "rate_limit", rates.ALLOWED
         return RateLimiter(rates.parse(rules, defaults), host=shown)
-    except (msgspec.ValidationError, ConfigError) as error:
+    except ConfigError as error:
+        raise ConfigError(f"backend {name!r}: option 'rate_limit': {error} (allowed: {rates.ALLOWED})") from error
+
+
+def _option(name: str, option: str, value: object, kind: Any, allowed: str) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
         raise ConfigError(f"backend {name!r}: option {option!r}: {error} (allowed: {allowed})") from error
 
 
@@ -91,7 +100,7 @@ class Fanout:
         """
         if name in self.sinks:
             return
-        backend, limiter, subdir = choose(name, options, self._build)
+        backend, limiter, subdir, delivery = choose(name, options, self._build)
         run = RunInfo(
             project=self._run_dir.parent.name,
             name=self._run_dir.name,
@@ -101,7 +110,7 @@ class Fanout:
             read_blob=self._read_blob,
         )
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
-        settings = SinkSettings(flush_interval=interval)
+        settings = delivery.settings(interval)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
 
     def attach(self, sink: Sink) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from asynclog_proto.errors import ConfigError
 from asynclogd.backends.base import Backend
+from asynclogd.delivery import SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.fanout import Fanout, choose
 from asynclogd.points import Item, Params
@@ -163,6 +164,33 @@ def test_it_may_be_a_text_as_environment_variables_are(given: object, shown: boo
 def test_what_is_neither_is_named() -> None:
     with pytest.raises(ConfigError, match=r"backend 'file': option 'system_metrics': .*allowed: true or false"):
         choose("file", {"system_metrics": "some"}, lambda *_: FileBackend())
+
+
+def test_how_it_is_delivered_to_is_an_option_of_every_backend() -> None:
+    given = {"flush_interval": "10", "batch_kb": 2, "longest_retry": 0.1}
+    delivery = choose("file", {"delivery": given}, lambda *_: FileBackend()).delivery
+    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2)
+    assert choose("file", {}, lambda *_: FileBackend()).delivery.settings(1.0) == SinkSettings(1.0)
+
+
+@pytest.mark.parametrize("given", [3, {"batch_kb": 0}, {"interval": 1}, {"first_retry": 0}, {"longest_retry": "x"}])
+def test_a_wrong_way_to_deliver_is_named(given: object) -> None:
+    with pytest.raises(ConfigError, match=r"backend 'file': option 'delivery': .*allowed: flush_interval"):
+        choose("file", {"delivery": given}, lambda *_: FileBackend())
+
+
+def test_a_backend_is_written_to_in_batches_of_the_size_that_is_asked_for(made: Made, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def watched(call: str) -> str:
+        calls.append(call)
+        return ""
+
+    made.log(*(table(step, k=100) for step in range(20)))
+    made.backends["file"] = FileBackend(watched)
+    made.fanout.add("file", {"delivery": {"batch_kb": 1}}, world=1, cursor=Cursor())
+    assert made.fanout.stop(30) == []
+    assert calls.count("write") == 20
 
 
 def test_subdir_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:
