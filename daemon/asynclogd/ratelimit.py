@@ -35,6 +35,7 @@ from asynclogd.burst import Tokens
 from asynclogd.cells import Cells, Rule
 from asynclogd.points import Points
 from asynclogd.rates import Rate, parse
+from asynclogd.thinning import thin, visits_of
 
 POINTS_PER_BUCKET = 3
 CACHED_LAYOUTS = 64
@@ -149,14 +150,14 @@ class RateLimiter:
 
     def _shape(self, rule: int, points: Points, columns: NDArray[np.intp]) -> Cells:
         series = np.array([self._id(points.names[column]) for column in columns], np.uint32)
-        visits, opened, self._open[rule] = _visits(points.times, self._rules[rule][1], self._open[rule])
+        visits, opened, self._open[rule] = visits_of(points.times, self._rules[rule][1], self._open[rule])
         new = cells.of_columns(points, columns, series, self._row)
         self._row += len(points.steps)
         passing = self._passing(rule, points, columns, opened)
         held = self._held[rule]
         visit = np.concatenate([np.zeros(len(held), np.int64), np.tile(visits, len(columns))[~passing]])
         last = int(visits[-1]) if len(visits) else 0
-        out, self._held[rule], limited = _thin(cells.join([held, new[~passing]]), visit, last)
+        out, self._held[rule], limited = thin(cells.join([held, new[~passing]]), visit, last)
         self.limited += limited
         return cells.join([out, new[passing]])
 
@@ -193,58 +194,3 @@ def _split_state(state: bytes) -> tuple[bytes, list[Any]]:
         raise ProtocolError("a rate limit's state ends early")
     end = _WITH_BURSTS.size + _WITH_BURSTS.unpack_from(state)[1]
     return state[_WITH_BURSTS.size : end], wire.unpack(state[end:], max_elements=2 * len(state))
-
-
-def _visits(
-    times: NDArray[np.float64], length: float, opened: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
-    """For each row how many buckets were begun up to it, 0 for the one that is open, and which is open then; and the
-    one that is open in the end.
-    """
-    visits = np.zeros(len(times), np.int64)
-    open_at = np.zeros(len(times))
-    count = 0
-    with np.errstate(over="ignore"):
-        buckets = np.floor(times / length).tolist()
-    for row, bucket in enumerate(buckets):
-        if bucket > opened or bucket < opened - 1:
-            count += 1
-            opened = bucket
-        visits[row], open_at[row] = count, opened
-    return visits, open_at, opened
-
-
-def _thin(all_cells: Cells, visits: NDArray[Any], last_visit: int) -> tuple[Cells, Cells, int]:
-    """Cells that go out, cells that stay held, and the logged values of the cells that are left out.
-
-    A segment is what one series has in one bucket between two values that are not finite.
-    """
-    if not len(all_cells):
-        return all_cells, all_cells, 0
-    order = np.argsort(all_cells["series"], kind="stable")
-    all_cells, visits = all_cells[order], visits[order]
-    values = all_cells["value"]
-    odd = ~np.isfinite(values)
-    series = all_cells["series"]
-    begins = np.ones(len(values), bool)
-    begins[1:] = (series[1:] != series[:-1]) | (visits[1:] != visits[:-1]) | odd[1:] | odd[:-1]
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], len(values)) - 1
-    segment = np.cumsum(begins) - 1
-    keep = odd.copy()
-    keep[ends] = True
-    for extremes in (np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)):
-        keep[_firsts(values == extremes[segment], segment)] = True
-    last_of_series = np.append(series[ends][1:] != series[ends][:-1], True)
-    is_open = (last_of_series & (visits[ends] == last_visit) & ~odd[ends])[segment]
-    limited = cells.logged_total(all_cells[~keep])
-    return all_cells[keep & ~is_open], all_cells[keep & is_open], limited
-
-
-def _firsts(mask: NDArray[np.bool_], segment: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The first index in each segment where `mask` holds."""
-    indices = np.flatnonzero(mask)
-    groups = segment[indices]
-    first = np.ones(len(indices), bool)
-    first[1:] = groups[1:] != groups[:-1]
-    return indices[first]
