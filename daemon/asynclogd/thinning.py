@@ -1,4 +1,4 @@
-"""Which cells survive a bucket of time: each series' minimum, maximum and last, and what is not finite. Arrays alone."""
+"""Which cells survive a bucket of time: minimum, maximum and last of each series, and what is not finite. Pure."""
 
 from __future__ import annotations
 
