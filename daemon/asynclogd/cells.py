@@ -39,7 +39,8 @@ REVISION, HOLDER, HOST = 1, 2, 4
 Cells = NDArray[Any]
 """(n,) of CELL"""
 
-Rule = tuple[str, float]
+Rule = tuple[Any, ...]
+"""(pattern, length of its buckets in s, ...): told apart, and kept, as plain values"""
 
 
 def empty() -> Cells:
@@ -155,6 +156,6 @@ def unpack_state(state: bytes) -> tuple[list[Rule], list[float], list[Cells], li
         parts = np.split(held, np.cumsum(sizes)[:-1])
         if len(state) != at + 4 * count + text_size + held.nbytes or (held["series"] >= count).any():
             raise ProtocolError("a rate limit's state does not add up")
-        return [(pattern, length) for pattern, length in rules], opened, parts, names, row
+        return [tuple(rule) for rule in rules], opened, parts, names, row
     except (ValueError, TypeError, struct.error) as error:
         raise ProtocolError(f"not a rate limit's state: {error}") from error

@@ -4,6 +4,8 @@
 durability = "process"
 [host_metrics]                 ASYNCLOG_HOST_METRICS_ENABLED=false
 enabled = true
+[prometheus]                   ASYNCLOG_PROMETHEUS_ENABLED=true
+enabled = true
 [backends.tensorboard]         which backends a run gets when its init() names none, and their options
 rate_limit = { "train/*" = 10 }
 """
@@ -72,17 +74,31 @@ class HostMetrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: Positive = 10.0
 
 
+class Prometheus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`/metrics` over HTTP: the last reduced values and the daemon's own state. Whoever reaches the port may read."""
+
+    enabled: bool = False
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9464
+    """0: a free one, which the log and the status tell"""
+    host: str = "127.0.0.1"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings."""
 
     daemon: DaemonSettings = DaemonSettings()
     host_metrics: HostMetrics = HostMetrics()
+    prometheus: Prometheus = Prometheus()
     backends: dict[str, dict[str, Any]] = msgspec.field(
         default_factory=lambda: {name: dict(options) for name, options in DEFAULT_BACKENDS.items()}
     )
 
 
-_SECTIONS: Mapping[str, type[msgspec.Struct]] = {"daemon": DaemonSettings, "host_metrics": HostMetrics}
+_SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "daemon": DaemonSettings,
+    "host_metrics": HostMetrics,
+    "prometheus": Prometheus,
+}
 
 
 def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Mapping[str, Any]]) -> Config:
@@ -158,7 +174,7 @@ def _describe(annotation: Any) -> str:
     if getattr(annotation, "__origin__", None) is Literal:
         return ", ".join(repr(choice) for choice in annotation.__args__)
     if meta := getattr(annotation, "__metadata__", None):
-        bounds = {"ge": ">=", "gt": ">"}
+        bounds = {"ge": ">=", "gt": ">", "le": "<="}
         limit = " and ".join(
             f"{sign} {getattr(meta[0], name)}" for name, sign in bounds.items() if getattr(meta[0], name) is not None
         )

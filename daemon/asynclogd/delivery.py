@@ -91,3 +91,11 @@ class SinkStatus:
     """items of kinds that the backend does not show, in this process"""
     started_over: int = 0
     """how often the backend could not go on from its position, in this process"""
+    call: str = ""
+    """the call of the backend that is going on, "" for none"""
+    call_seconds: float = 0.0
+    """for how long"""
+    retry_in: float = 0.0
+    """s until it is tried again, where that is waited for"""
+    window: int = 0
+    """bytes of items that a cycle may send since the service was throttled, 0 where nothing limits it"""

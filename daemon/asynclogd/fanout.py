@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,54 +11,56 @@ from typing import Any, NamedTuple
 import msgspec
 
 from asynclog_proto.errors import ConfigError
-from asynclogd import registry
+from asynclogd import cadence, rates, registry
 from asynclogd.backends.base import Backend, RunInfo
-from asynclogd.delivery import CursorMoved, SinkSettings, SinkStatus
+from asynclogd.cadence import Delivery
+from asynclogd.delivery import CursorMoved, SinkStatus
 from asynclogd.entries import Cursor
-from asynclogd.points import Blob, Item, Media, Points
+from asynclogd.points import Blob, Item
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.sink import Sink
-
-TAIL_BYTES = 16 << 20
+from asynclogd.tail import ReadItems, TailLog
 
 REMOTE_FLUSH_INTERVAL = 1.0
 """s: backends that nobody waits for are given larger batches"""
-
-ReadItems = Callable[[int, int], list[tuple[int, Item]]]
-
 
 Build = Callable[[str, Mapping[str, Any]], Backend]
 
 
 class Chosen(NamedTuple):
-    """A backend, not opened, its limiter, and its own directory within the run's."""
+    """A backend, not opened, its limiter, its own directory within the run's, and how it is delivered to."""
 
     backend: Backend
     limiter: RateLimiter
     subdir: str
+    delivery: Delivery
 
 
 def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
-    """A backend by its name. Every one has the options `rate_limit`, {pattern: points a second}, `system_metrics`,
-    whether it is shown the host's, and `subdir`, its directory within the run's; the rest are its own. Raises
+    """A backend by its name. Every one has the options `rate_limit` (rates.py), `system_metrics`, whether it is shown
+    the host's, `delivery` (cadence.py), and `subdir`, its directory within the run's; the rest are its own. Raises
     ConfigError.
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
+    delivery = _option(name, "delivery", own.pop("delivery", {}), Delivery, cadence.ALLOWED)
     rules, host = own.pop("rate_limit", {}), own.pop("system_metrics", True)
     backend = build(name, own)
-    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir)
+    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir, delivery)
 
 
 def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: object) -> RateLimiter:
-    option, allowed = "system_metrics", "true or false"
+    shown = _option(name, "system_metrics", host, bool, "true or false")
     try:
-        shown = msgspec.convert(host, bool, strict=False)
-        option, allowed = "rate_limit", "a table of pattern = points a second"
-        own = msgspec.convert(rules, dict[str, float], strict=False)
-        # The first rule that matches a name counts: the user's own.
-        return RateLimiter({**own, **{key: rate for key, rate in defaults.items() if key not in own}}, host=shown)
-    except (msgspec.ValidationError, ConfigError) as error:
+        return RateLimiter(rates.parse(rules, defaults), host=shown)
+    except ConfigError as error:
+        raise ConfigError(f"backend {name!r}: option 'rate_limit': {error} (allowed: {rates.ALLOWED})") from error
+
+
+def _option(name: str, option: str, value: object, kind: Any, allowed: str) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
         raise ConfigError(f"backend {name!r}: option {option!r}: {error} (allowed: {allowed})") from error
 
 
@@ -70,69 +71,6 @@ def _checked_subdir(name: str, given: object) -> str:
         allowed = "a relative path without '..'; '.' is the run's own directory"
         raise ConfigError(f"backend {name!r}: option 'subdir': {given!r} is outside of the run (allowed: {allowed})")
     return str(path)
-
-
-class TailLog:
-    """A run's items in one order: the newest in memory, up to a cap in bytes, older ones read from elsewhere.
-
-    `read_older(after, max_bytes)` is called from whichever thread reads, and may block.
-    """
-
-    def __init__(self, read_older: ReadItems, last_offset: int, max_bytes: int = TAIL_BYTES) -> None:
-        self._read_older = read_older
-        self._last = last_offset
-        self._first = last_offset + 1
-        self._kept: dict[int, tuple[Item, int]] = {}
-        self._bytes = 0
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-
-    @property
-    def last_offset(self) -> int:
-        """The offset of the newest item, 0 when there is none."""
-        return self._last
-
-    @property
-    def bytes_used(self) -> int:
-        """Bytes of the items in memory, about."""
-        return self._bytes
-
-    def append(self, offset: int, item: Item) -> None:
-        """Add the next item. It has to be readable from elsewhere already: it may leave memory at once."""
-        if offset != self._last + 1:
-            raise ValueError(f"item {offset} cannot follow item {self._last}")
-        size = item_bytes(item)
-        with self._lock:
-            self._kept[offset] = item, size
-            self._bytes += size
-            self._last = offset
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._kept.pop(self._first)[1]
-                self._first += 1
-
-    def read(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
-        """(offset, item) of the items after `after`: about `max_bytes` of them, at least one if there is one."""
-        with self._lock:
-            if after >= self._last:
-                return []
-            if after + 1 >= self._first:
-                return self._read_kept(after, max_bytes)
-        return self._read_older(after, max_bytes)
-
-    def recent(self, after: int, max_bytes: int) -> list[tuple[int, Item]] | None:
-        """The same where they are in memory, else None; never blocks."""
-        with self._lock:
-            return self._read_kept(after, max_bytes) if self._first <= after + 1 <= self._last else None
-
-    def _read_kept(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
-        taken: list[tuple[int, Item]] = []
-        for offset in range(after + 1, self._last + 1):
-            item, size = self._kept[offset]
-            max_bytes -= size
-            if taken and max_bytes < 0:
-                break
-            taken.append((offset, item))
-        return taken
 
 
 class Fanout:
@@ -162,7 +100,7 @@ class Fanout:
         """
         if name in self.sinks:
             return
-        backend, limiter, subdir = choose(name, options, self._build)
+        backend, limiter, subdir, delivery = choose(name, options, self._build)
         run = RunInfo(
             project=self._run_dir.parent.name,
             name=self._run_dir.name,
@@ -172,7 +110,7 @@ class Fanout:
             read_blob=self._read_blob,
         )
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
-        settings = SinkSettings(flush_interval=interval)
+        settings = delivery.settings(interval)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
 
     def attach(self, sink: Sink) -> None:
@@ -225,12 +163,3 @@ class Fanout:
 
 def _offset(cursor: Cursor) -> int:
     return cursor.offset
-
-
-def item_bytes(item: Item) -> int:
-    """What an item takes in memory, about."""
-    if isinstance(item, Points):
-        tables = (item.steps, item.times, item.values, item.ranks, item.logged, item.holders)
-        return 200 + sum(table.nbytes for table in tables if table is not None)
-    values = item.options if isinstance(item, Media) else getattr(item, "values", {})
-    return 200 + sum(100 + len(name) + len(str(value)) for name, value in values.items())

@@ -18,6 +18,7 @@ from asynclogd import recovery, wanted
 from asynclogd.config import Config
 from asynclogd.estate import Estate
 from asynclogd.journal import JournalBusyError
+from asynclogd.lastvalues import LastValues
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import JOURNAL, Pipeline, Send
 from asynclogd.session import Session
@@ -191,6 +192,8 @@ class Hub:
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
         pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers)
+        if self._config.prometheus.enabled:
+            pipeline.last_values = LastValues()
         try:
             await asyncio.to_thread(run_dir.mkdir, 0o755, parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:

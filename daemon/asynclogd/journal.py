@@ -23,7 +23,7 @@ from asynclogd.journalfile import JournalBusyError, JournalCorruptError, Journal
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
-__all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError"]
+__all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError", "journal_bytes"]
 
 READ_BYTES = 4 << 20
 """Inputs are read so many bytes at a time, so that no statement stays open between two of them."""
@@ -152,8 +152,7 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes on disk, the WAL included."""
-        wal = self.path.with_name(self.path.name + "-wal")
-        return sum(path.stat().st_size for path in (self.path, wal) if path.exists())
+        return journal_bytes(self.path)
 
     def close(self) -> None:
         """Move the WAL into the database and let go of the file. Idempotent."""
@@ -193,3 +192,9 @@ class Journal:
 
     def _reading(self) -> AbstractContextManager[None]:
         return journalfile.named(self.path)
+
+
+def journal_bytes(path: Path) -> int:
+    """Bytes on disk of the journal at `path`, the WAL included; 0 where there is none. Any thread may ask."""
+    wal = path.with_name(path.name + "-wal")
+    return sum(each.stat().st_size for each in (path, wal) if each.exists())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 from collections.abc import Sequence
 
 from asynclog_proto.errors import ProtocolError
@@ -25,9 +26,12 @@ from asynclogd.backends.base import (
     StartOverError,
     Summary,
 )
-from asynclogd.delivery import BrokenError, Limiter
+from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item
+from asynclogd.watch import Watch
+
+log = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
 
@@ -60,17 +64,20 @@ class AnewError(Exception):
 class Opening:
     """A backend that is open, and what it has been given since `cursor`."""
 
-    def __init__(self, name: str, backend: Backend, run: RunInfo, limiter: Limiter, cursor: Cursor) -> None:
+    def __init__(
+        self, name: str, backend: Backend, run: RunInfo, limiter: Limiter, cursor: Cursor, watch: Watch
+    ) -> None:
         """Open the backend. Raises BrokenError for its PermanentError and for a missing SDK, AnewError for its
         StartOverError, or what else it raises.
         """
         self.cursor = cursor
         self.read = cursor.offset
         """the offset of the last item that was offered"""
-        self._name, self._backend, self._limiter = name, backend, limiter
+        self._name, self._backend, self._limiter, self._watch = name, backend, limiter, watch
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
-        _open(backend, run, cursor)
+        with watch.during("open"):
+            _open(backend, run, cursor)
         self._unflushed = cursor.position is None  # what `open` itself has made has a position too
         self._position = cursor.position
         self._letters: list[DeadLetter] = []
@@ -84,6 +91,8 @@ class Opening:
 
     def offer(self, batch: Sequence[tuple[int, Item]]) -> None:
         """Offer items, all in one write."""
+        if not batch:
+            return
         self._write([part for _, item in batch for part in self._shape(item)])
         self.read = batch[-1][0]
 
@@ -158,7 +167,8 @@ class Opening:
             return
         self._unflushed = True
         try:
-            self._backend.write(parts)
+            with self._watch.during("write"):
+                self._backend.write(parts)
         except ProtocolError as error:  # a blob of the media store is spoiled, and stays so
             raise PermanentError(str(error)) from error
         for part in parts:
@@ -166,7 +176,8 @@ class Opening:
             self._points += len(part) if isinstance(part, Points) else 0
 
     def _flush(self) -> None:
-        self._position = self._backend.flush()
+        with self._watch.during("flush"):
+            self._position = self._backend.flush()
         self._unflushed = False
 
     def _bury(self, offset: int, part: Item, reason: str) -> None:
@@ -191,6 +202,18 @@ def _look_for(module: str, extra: str) -> None:
     importlib.invalidate_caches()  # it may have been installed since this process looked last
     if importlib.util.find_spec(module) is None:
         raise BrokenError(f'{module} is not installed where the daemon runs: pip install "asynclogd[{extra}]"')
+
+
+def status_at(items: ItemLog, offset: int) -> str:
+    """The run's status when its end is the item at an offset, "" else."""
+    if offset == 0:
+        return ""
+    try:
+        (_, item), *_ = items.read(offset - 1, 1)
+    except Exception as error:  # the journal can't be read; then the backend is closed without it
+        log.warning("item %d can't be read: %s", offset, error)
+        return ""
+    return item.status if isinstance(item, RunEnd) else ""
 
 
 def logged(item: Item) -> int:

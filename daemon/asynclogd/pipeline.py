@@ -33,6 +33,7 @@ from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
+from asynclogd.lastvalues import LastValues
 from asynclogd.lookup import Lookup
 from asynclogd.media.runmedia import RunMedia
 from asynclogd.media.workers import Workers
@@ -68,6 +69,8 @@ class Pipeline:
         self.sessions: dict[str, Session] = {}
         self.facts: dict[str, Any] = {}
         self.last_offset = 0
+        self.last_values: LastValues | None = None
+        """of each series, where somebody wants to know"""
         self.fanout: Fanout
         self.outcome: Outcome
         self._settings = settings
@@ -282,6 +285,8 @@ class Pipeline:
             self.last_offset = outcome.items[-1][0]
             self.fanout.append(outcome.items)
             self._lookup.append(outcome.items)
+            if self.last_values is not None:
+                self.last_values.append(outcome.items)
         by_id = {session.stream.id: session for session in self.sessions.values()}
         freed = self.media.committed(outcome.media)
         for number, row in outcome.streams.items():

@@ -1,13 +1,15 @@
 """Rate limit: fewer points of a series for a backend, without losing what matters. Pure: no clock, no thread.
 
-A rule gives names that match a pattern (fnmatch; the first that matches counts) a highest rate in points a second
-of the points' own times, so that a replay gives the same. Time is cut into buckets of 3/rate seconds, and of
+A rule gives the series whose names match a pattern (fnmatch; the first that matches counts) a highest rate in points a
+second of the points' own times, so that a replay gives the same. Time is cut into buckets of 3/rate seconds, and of
 each bucket a series keeps three points: its minimum, its maximum and its last. Spikes survive, and nothing is
 averaged. NaN and infinities always pass, and whatever is held of their series passes before them: a series keeps
 its order. So between two of them a bucket may give three points more.
 
 A bucket is due when a point of any series under the same rule is past it. A clock that jumps back by more than one
 bucket begins a bucket; one that is late by less counts for the bucket that is open.
+
+A rule with a burst lets some points pass at once (burst.py); only what does not comes into buckets.
 
 A rate of 0 shows nothing of these names: all their values are `limited`, NaN too. So are the daemon's own metrics of
 its host where they are not wanted, by where they come from: a run may log the same names.
@@ -18,6 +20,7 @@ Accounting: a point that goes out accounts for its own logged values; those of a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -25,10 +28,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asynclog_proto.errors import ConfigError
+from asynclog_proto import wire
+from asynclog_proto.errors import ProtocolError
 from asynclogd import cells
-from asynclogd.cells import Cells
+from asynclogd.burst import Tokens
+from asynclogd.cells import Cells, Rule
 from asynclogd.points import Points
+from asynclogd.rates import Rate, parse
+from asynclogd.thinning import thin, visits_of
 
 POINTS_PER_BUCKET = 3
 CACHED_LAYOUTS = 64
@@ -36,18 +43,19 @@ CACHED_LAYOUTS = 64
 _NEVER = float("inf")
 """The length of a bucket of which nothing goes out."""
 
+_WITH_BURSTS = struct.Struct("<II")
+"""Before a state that has token buckets: 0, and how long the rest of it is."""
+
 
 class RateLimiter:
-    """Shapes one backend's points by `rules`, {pattern: highest points per second}; no rules let all pass, but for the
+    """Shapes one backend's points by `rules`, {pattern: points a second, or a Rate}; no rules let all pass, but for the
     host's metrics without `host`.
     """
 
-    def __init__(self, rules: Mapping[str, float], *, host: bool = True) -> None:
+    def __init__(self, rules: Mapping[str, Rate | float], *, host: bool = True) -> None:
         """Raises ConfigError for a rate below 0."""
-        for pattern, rate in rules.items():
-            if not 0 <= rate < float("inf"):
-                raise ConfigError(f"{pattern!r}: a rate is 0 or more points a second, not {rate!r}")
-        self._rules = [(pattern, POINTS_PER_BUCKET / rate if rate else _NEVER) for pattern, rate in rules.items()]
+        self._rates = parse(rules)
+        self._rules = [_kept(pattern, rate) for pattern, rate in self._rates.items()]
         self._host = host
         self._columns: dict[tuple[str, ...], list[NDArray[np.intp]]] = {}
         self._held: list[Cells]
@@ -92,7 +100,11 @@ class RateLimiter:
         """Open buckets, for `restore`; empty when there are no rules."""
         if not self._rules:
             return b""
-        return cells.pack_state(self._rules, self._open, self._held, self._names, self._row)
+        state = cells.pack_state(self._rules, self._open, self._held, self._names, self._row)
+        if not any(self._tokens):
+            return state
+        bursts = [tokens.state() if tokens is not None else None for tokens in self._tokens]
+        return _WITH_BURSTS.pack(0, len(state)) + state + wire.pack(bursts)
 
     def restore(self, state: bytes) -> None:
         """Go on from a state. Points held under other rules than today's are due at once."""
@@ -103,13 +115,20 @@ class RateLimiter:
         self._row = 0
         self._open = [float("-inf")] * len(self._rules)
         self._held = [cells.empty() for _ in self._rules]
+        lengths = [rule[1] for rule in self._rules]
+        paired = zip(self._rates.values(), lengths, strict=True)
+        self._tokens = [Tokens(rate, length) if rate.burst else None for rate, length in paired]
         if not state:
             return
+        state, bursts = _split_state(state)
         rules, opened, held, names, row = cells.unpack_state(state)
         self._names, self._row = names, row
         self._ids = {name: number for number, name in enumerate(names)}
         if rules == self._rules:
             self._open, self._held = opened, held
+            for tokens, burst in zip(self._tokens, bursts, strict=False):
+                if tokens is not None:
+                    tokens.restore(burst)
         else:
             self._due = cells.tables(cells.join(held), names)
 
@@ -125,18 +144,33 @@ class RateLimiter:
         return columns
 
     def _rule(self, name: str) -> int:
-        return next((i for i, (pattern, _) in enumerate(self._rules) if fnmatchcase(name, pattern)), -1)
+        """The number of the rule that counts for a name, -1 where nothing limits it."""
+        number = next((i for i, rule in enumerate(self._rules) if fnmatchcase(name, rule[0])), -1)
+        return -1 if number >= 0 and self._rules[number][1] == 0 else number
 
     def _shape(self, rule: int, points: Points, columns: NDArray[np.intp]) -> Cells:
         series = np.array([self._id(points.names[column]) for column in columns], np.uint32)
-        visits, self._open[rule] = _visits(points.times, self._rules[rule][1], self._open[rule])
+        visits, opened, self._open[rule] = visits_of(points.times, self._rules[rule][1], self._open[rule])
         new = cells.of_columns(points, columns, series, self._row)
         self._row += len(points.steps)
+        passing = self._passing(rule, points, columns, opened)
         held = self._held[rule]
-        visit = np.concatenate([np.zeros(len(held), np.int64), np.tile(visits, len(columns))])
-        out, self._held[rule], limited = _thin(cells.join([held, new]), visit, int(visits[-1]) if len(visits) else 0)
+        visit = np.concatenate([np.zeros(len(held), np.int64), np.tile(visits, len(columns))[~passing]])
+        last = int(visits[-1]) if len(visits) else 0
+        out, self._held[rule], limited = thin(cells.join([held, new[~passing]]), visit, last)
         self.limited += limited
-        return out
+        return cells.join([out, new[passing]])
+
+    def _passing(
+        self, rule: int, points: Points, columns: NDArray[np.intp], buckets: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which cells have a token, in the order of `cells.of_columns`."""
+        tokens = self._tokens[rule]
+        if tokens is None:
+            return np.zeros(len(points.steps) * len(columns), bool)
+        names = [points.names[column] for column in columns]
+        finite = np.isfinite(points.values[:, columns])
+        return np.ravel(tokens.passing(names, points.times, buckets, finite), order="F")
 
     def _id(self, name: str) -> int:
         number = self._ids.get(name)
@@ -146,51 +180,17 @@ class RateLimiter:
         return number
 
 
-def _visits(times: NDArray[np.float64], length: float, opened: float) -> tuple[NDArray[np.int64], float]:
-    """For each row how many buckets were begun up to it, 0 for the one that is open; and the one open after it."""
-    visits = np.zeros(len(times), np.int64)
-    count = 0
-    with np.errstate(over="ignore"):
-        buckets = np.floor(times / length).tolist()
-    for row, bucket in enumerate(buckets):
-        if bucket > opened or bucket < opened - 1:
-            count += 1
-            opened = bucket
-        visits[row] = count
-    return visits, opened
+def _kept(pattern: str, rate: Rate) -> Rule:
+    """(pattern, length of its buckets in s), and what else decides: held under another rule is another matter."""
+    length = POINTS_PER_BUCKET / rate.steady if rate.points_per_second else _NEVER
+    return (pattern, length, rate.burst, rate.min_interval) if rate.burst else (pattern, length)
 
 
-def _thin(all_cells: Cells, visits: NDArray[Any], last_visit: int) -> tuple[Cells, Cells, int]:
-    """Cells that go out, cells that stay held, and the logged values of the cells that are left out.
-
-    A segment is what one series has in one bucket between two values that are not finite.
-    """
-    if not len(all_cells):
-        return all_cells, all_cells, 0
-    order = np.argsort(all_cells["series"], kind="stable")
-    all_cells, visits = all_cells[order], visits[order]
-    values = all_cells["value"]
-    odd = ~np.isfinite(values)
-    series = all_cells["series"]
-    begins = np.ones(len(values), bool)
-    begins[1:] = (series[1:] != series[:-1]) | (visits[1:] != visits[:-1]) | odd[1:] | odd[:-1]
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], len(values)) - 1
-    segment = np.cumsum(begins) - 1
-    keep = odd.copy()
-    keep[ends] = True
-    for extremes in (np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)):
-        keep[_firsts(values == extremes[segment], segment)] = True
-    last_of_series = np.append(series[ends][1:] != series[ends][:-1], True)
-    is_open = (last_of_series & (visits[ends] == last_visit) & ~odd[ends])[segment]
-    limited = cells.logged_total(all_cells[~keep])
-    return all_cells[keep & ~is_open], all_cells[keep & is_open], limited
-
-
-def _firsts(mask: NDArray[np.bool_], segment: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The first index in each segment where `mask` holds."""
-    indices = np.flatnonzero(mask)
-    groups = segment[indices]
-    first = np.ones(len(indices), bool)
-    first[1:] = groups[1:] != groups[:-1]
-    return indices[first]
+def _split_state(state: bytes) -> tuple[bytes, list[Any]]:
+    """The state of buckets of time and of token buckets. Raises ProtocolError."""
+    if not state.startswith(bytes(4)):  # where there are no bursts, as ever, it begins with a length
+        return state, []
+    if len(state) < _WITH_BURSTS.size:
+        raise ProtocolError("a rate limit's state ends early")
+    end = _WITH_BURSTS.size + _WITH_BURSTS.unpack_from(state)[1]
+    return state[_WITH_BURSTS.size : end], wire.unpack(state[end:], max_elements=2 * len(state))

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from asynclog_proto import __version__
+from asynclogd.delivery import SinkStatus
 from asynclogd.hub import Hub
 from asynclogd.ingest import Ingest
 from asynclogd.pipeline import Pipeline
@@ -67,17 +68,27 @@ def run_report(run: Pipeline) -> dict[str, Any]:
             }
             for session in sessions
         ],
-        "backends": {
-            name: {
-                "state": status.state,
-                "error": status.error,
-                "retries": status.retries,
-                "behind_items": run.last_offset - status.cursor.offset,
-            }
-            for name, status in run.fanout.statuses().items()
-        },
+        "backends": {name: _backend_report(run, status) for name, status in run.fanout.statuses().items()},
         "media": _media_report(run),
         "ledger": run.ledger(),
+    }
+
+
+def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
+    """One backend: whether it works, what it is at, how far it is behind. Counts are of this daemon's life."""
+    return {
+        "state": status.state,
+        "error": status.error,
+        "retries": status.retries,
+        "retry_in_s": round(status.retry_in, 1),
+        "failures": status.failures,
+        "dead_letters": status.dead_letters,
+        "unsupported_items": status.unsupported,
+        "started_over": status.started_over,
+        "call": status.call,
+        "call_s": round(status.call_seconds, 1),
+        "narrowed_to_bytes": status.window,
+        "behind_items": run.last_offset - status.cursor.offset,
     }
 
 

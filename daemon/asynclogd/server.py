@@ -22,6 +22,7 @@ from asynclogd.hostmetrics import HostSampler
 from asynclogd.hub import Hub
 from asynclogd.ingest import Ingest
 from asynclogd.report import report
+from asynclogd.scrape import Picture, Scrape
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self.ingest = Ingest(places.endpoint(runtime), self._deliver)
         self.hub = Hub(runtime, config, self.ingest.send)
+        self.scrape = Scrape(config.prometheus, self._picture)
 
     async def serve(self) -> None:
         """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError before anything runs."""
@@ -56,6 +58,7 @@ class Server:
             self.ingest.open()
             await self.hub.open()
             self.ingest.start()
+            await self.scrape.open()
             log.info("serving %s, pid %d", self.ingest.address, os.getpid())
             await self._work()
             await self._stop()
@@ -74,6 +77,7 @@ class Server:
     async def _stop(self) -> None:
         log.info("stopping")
         self.ingest.pause()
+        await self.scrape.close()
         await self.hub.close(self.config.daemon.drain_timeout)
         self.ingest.close()
         with contextlib.suppress(FileNotFoundError):
@@ -104,7 +108,14 @@ class Server:
             self.hub.deliver(peer, message, payload)
 
     def _report(self, peer: bytes) -> None:
-        self.ingest.send(peer, Report(report(self.hub, self.ingest, self._started)))
+        told = report(self.hub, self.ingest, self._started)
+        told["prometheus"] = {"url": self.scrape.url, "error": self.scrape.error}
+        self.ingest.send(peer, Report(told))
+
+    def _picture(self) -> Picture:
+        runs = self.hub.runs.values()
+        values = {str(run.run_dir): dict(run.last_values.values) for run in runs if run.last_values is not None}
+        return Picture(report(self.hub, self.ingest, self._started), values)
 
     async def _add_backend(self, peer: bytes, asked: AddBackend) -> None:
         try:

@@ -3,8 +3,8 @@
 A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
 later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
 again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
-good (PermanentError) is opened again and given the same items one by one, so that it is known which one that is;
-that one becomes a dead letter and the rest goes on.
+good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service
+that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import logging
 import threading
 import time
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from asynclogd.backends.base import Backend, PermanentError, RunEnd, RunInfo
+from asynclogd.backends.base import Backend, PermanentError, RunInfo, ThrottledError
+from asynclogd.bell import Bell, Stop
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
-from asynclogd.opening import AnewError, Opening, Refusals, RefusedError
+from asynclogd.opening import AnewError, Opening, RefusedError, status_at
+from asynclogd.pace import Pace
+from asynclogd.suspects import Suspects
+from asynclogd.tail import item_bytes
+from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
-
-Stop = Literal["", "drain", "now", "abandon"]
-_STOPS: tuple[Stop, ...] = ("", "drain", "now", "abandon")
 
 
 class Sink:
@@ -48,13 +50,10 @@ class Sink:
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
         self._health = Health(name, cursor, settings)
-        self._cond = threading.Condition()
-        self._stop: Stop = ""
-        self._hurry = 0
-        self._idle = False
-        self._next_cycle = 0.0
-        self._refusals: Refusals = {}
-        self._careful_until = 0
+        self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch()
+        self._sent = 0
+        self._next_cycle = self._retry_at = 0.0
+        self._suspects = Suspects()
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -71,28 +70,29 @@ class Sink:
     def status(self) -> SinkStatus:
         """How it is now."""
         status = self._health.status
-        return replace(status, lag=max(0, self._items.last_offset - status.cursor.offset))
+        call, seconds = self._watch.going_on
+        return replace(
+            status,
+            lag=max(0, self._items.last_offset - status.cursor.offset),
+            call=call,
+            call_seconds=seconds,
+            retry_in=max(0.0, self._retry_at - time.monotonic()),
+            window=int(self._pace.window) if self._pace.narrowed else 0,
+        )
 
     def wake(self) -> None:
         """There are new items."""
-        # The thread says that it is idle before it looks for items: it sees them, or we see that.
-        if self._idle:
-            with self._cond:
-                self._cond.notify()
+        self._bell.wake()
 
     def flush_soon(self) -> None:
         """Someone waits for the items that are there now: deliver and flush them at once."""
-        with self._cond:
-            self._hurry = self._items.last_offset
-            self._cond.notify()
+        self._bell.hurry_to(self._items.last_offset)
 
     def ask_stop(self, how: Stop) -> None:
         """`drain`: end when everything is delivered; `now`: when what was written is flushed; `abandon`: end
         without another word to backend or journal.
         """
-        with self._cond:
-            self._stop = max(self._stop, how, key=_STOPS.index)
-            self._cond.notify()
+        self._bell.ask(how)
 
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended, at most `timeout` seconds; then it is abandoned. Whether it has ended."""
@@ -118,7 +118,7 @@ class Sink:
         try:
             self._session()
         except RefusedError as refused:
-            self._refusals[refused.key] = refused.reason
+            self._suspects.add(refused)
             log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
         except _AgainError:
             pass
@@ -128,20 +128,21 @@ class Sink:
             return not self._wait_to_retry(error)
         else:
             return True
-        return self._ends_now()
+        return self._bell.ends_now
 
     def _start_over(self, error: AnewError) -> None:
         """Have it journaled that nothing counts, before the backend begins to make that true."""
         delay = self._health.starts_over(error)
         with contextlib.suppress(_AgainError):  # it ends now: the next process asks the backend again
-            while self._stop != "abandon" and not self._journal(Cursor(), []):
+            while self._bell.asked != "abandon" and not self._journal(Cursor(), []):
                 pass
         self._wait(delay)
 
     def _session(self) -> None:
         """From opening the backend to closing it. Returns when the sink has been stopped."""
         try:
-            opening = Opening(self.name, self._backend, self._run, self._limiter, self._health.status.cursor)
+            cursor = self._health.status.cursor
+            opening = Opening(self.name, self._backend, self._run, self._limiter, cursor, self._watch)
             self._health.opened(self._limiter.held)
             if opening.unsettled:
                 self._settle(opening)
@@ -150,71 +151,66 @@ class Sink:
         except BaseException:
             self._close("")
             raise
-        self._close(self._ended(opening.read))
+        self._close(status_at(self._items, opening.read))
 
     def _await_work(self, opening: Opening) -> bool:
         """Wait until a cycle is due. False: the sink has been stopped."""
-        with self._cond:
-            try:
-                while not self._ends_now():
-                    self._idle = True
-                    self._idle = not (behind := self._items.last_offset > opening.read)
-                    wait = self._next_cycle - time.monotonic()
-                    if behind and (wait <= 0 or self._stop or opening.read < self._hurry):
-                        return True
-                    if not behind:
-                        self._health.went_well()
-                        if self._stop:
-                            break
-                    self._cond.wait(wait if behind else None)
-                return False
-            finally:
-                self._idle = False
+        return self._bell.wait_for_items(
+            lambda: self._items.last_offset,
+            opening.read,
+            self._next_cycle,
+            patient=self._pace.narrowed,
+            caught_up=self._health.went_well,
+        )
 
     def _cycle(self, opening: Opening) -> None:
-        """Offer what there is, for at most a flush interval, and settle it."""
+        """Offer what there is, for at most a flush interval and within the pace, and settle it."""
         self._next_cycle = end = time.monotonic() + self._settings.flush_interval
+        self._sent = 0
         batch = []
         try:
-            while self._items.last_offset > opening.read:
-                batch = self._items.read(opening.read, self._settings.batch_bytes)
+            while self._items.last_offset > opening.read and self._sent < self._pace.window:
+                most = min(self._settings.batch_bytes, self._pace.window - self._sent)
+                batch = self._items.read(opening.read, int(most))
+                self._sent += sum(item_bytes(item) for _, item in batch)
                 self._offer(opening, batch)
                 if self._settles_early(opening) or time.monotonic() >= end:
                     break
             self._settle(opening)
         except PermanentError as error:
-            # An item since the cursor is refused. Which one, will show when they are offered one by one.
-            self._careful_until = max([opening.read, *(offset for offset, _ in batch)])
+            self._suspects.between(opening.cursor.offset, max([opening.read, *(offset for offset, _ in batch)]))
             raise _AgainError from error
+        self._pace.widen(self._sent)
 
     def _settles_early(self, opening: Opening) -> bool:
         """Someone waits, or the backend has failed lately: what it has taken is not put at risk by more."""
-        waited_for = opening.cursor.offset < self._hurry <= opening.read
-        return waited_for or self._ends_now() or bool(self._health.status.retries)
+        waited_for = opening.cursor.offset < self._bell.hurry <= opening.read
+        return waited_for or self._bell.ends_now or bool(self._health.status.retries)
 
     def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
-        if opening.read >= self._careful_until:
-            opening.offer(batch)
-            return
-        for offset, item in batch:
-            if offset > self._careful_until or self._ends_now():
-                break
-            opening.offer_singly(offset, item, self._refusals)
-            self._settle(opening)
+        first = 0
+        for index, (offset, item) in enumerate(batch if self._suspects else ()):
+            if offset in self._suspects:
+                if self._bell.ends_now:
+                    return
+                opening.offer(batch[first:index])
+                opening.offer_singly(offset, item, self._suspects.refusals)
+                self._settle(opening)
+                first = index + 1
+        opening.offer(batch[first:])
 
     def _settle(self, opening: Opening) -> None:
         """Flush, and have the cursor journaled: one step, after which nothing before it is offered again."""
-        if self._stop == "abandon":
+        if self._bell.asked == "abandon":
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)
-            if not self._health.status.started_over:  # else they may be met again
-                self._refusals = {key: reason for key, reason in self._refusals.items() if key[0] > cursor.offset}
+            self._suspects.passed(cursor.offset, may_come_again=self._health.status.started_over > 0)
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
         self._health.went_well()
 
@@ -228,37 +224,26 @@ class Sink:
             return False
         return True
 
-    def _ended(self, offset: int) -> str:
-        """The run's status when its end is what the backend was given last."""
-        if offset == 0:
-            return ""
-        try:
-            (_, item), *_ = self._items.read(offset - 1, 1)
-        except Exception as error:  # the journal can't be read; then the backend is closed without it
-            log.warning("%s: item %d: %s", self.name, offset, describe(error))
-            return ""
-        return item.status if isinstance(item, RunEnd) else ""
-
     def _close(self, status: str) -> None:
-        if self._stop == "abandon":
+        if self._bell.asked == "abandon":
             return
         try:
-            self._backend.close(status)
+            with self._watch.during("close"):
+                self._backend.close(status)
         except BaseException as error:  # as above; what counts has been flushed
             log.warning("%s: close: %s", self.name, describe(error))
 
     def _wait_to_retry(self, error: BaseException) -> bool:
         """False: the sink is to end instead. Being asked to drain ends the wait, once."""
+        if isinstance(error, ThrottledError):
+            self._pace.narrow(self._sent)
         self._wait(self._health.failed(error))
-        return not self._ends_now()
+        return not self._bell.ends_now
 
     def _wait(self, delay: float) -> None:
-        with self._cond:
-            asked = self._stop
-            self._cond.wait_for(lambda: self._stop != asked, delay)
-
-    def _ends_now(self) -> bool:
-        return self._stop in ("now", "abandon")
+        self._retry_at = time.monotonic() + delay
+        self._bell.wait(delay)
+        self._retry_at = 0.0
 
 
 class _AgainError(Exception):

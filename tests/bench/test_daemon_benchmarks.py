@@ -1,4 +1,4 @@
-"""bench/ingest.py and bench/tensorboard.py, run as a user runs them, shortly."""
+"""bench/ingest.py, bench/fanout.py and bench/tensorboard.py, run as a user runs them, shortly."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
     for row in rows:
         assert row["ranks"] == 8
         assert row["scalars_per_cpu_s"] > 0
+
+
+def test_fanout_delivers_everything_to_all_four_whichever_is_slow() -> None:
+    rows = measured("fanout.py")
+    places = {(row["contender"], row["backend"]) for row in rows}
+    assert places == {(each, name) for each in ("quick", "slow") for name in ("csv", "jsonl", "tensorboard", "fourth")}
+    for row in rows:
+        assert row["delivered"] == row["steps"]
 
 
 @pytest.mark.torch

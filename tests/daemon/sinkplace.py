@@ -8,10 +8,10 @@ from pathlib import Path
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.delivery import SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.fanout import TailLog
 from asynclogd.points import Item
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.sink import Sink
+from asynclogd.tail import TailLog
 
 FAST = SinkSettings(flush_interval=0.0, first_retry=0.0001, longest_retry=0.001)
 

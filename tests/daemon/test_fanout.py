@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asynclog_proto.errors import ConfigError
 from asynclogd.backends.base import Backend
+from asynclogd.delivery import SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.fanout import Fanout, TailLog, choose, item_bytes
+from asynclogd.fanout import Fanout, choose
 from asynclogd.points import Item, Params
 from tests.daemon.filebackend import FileBackend, HangingBackend, RemoteBackend, lines
 from tests.daemon.tables import table
@@ -167,6 +166,33 @@ def test_what_is_neither_is_named() -> None:
         choose("file", {"system_metrics": "some"}, lambda *_: FileBackend())
 
 
+def test_how_it_is_delivered_to_is_an_option_of_every_backend() -> None:
+    given = {"flush_interval": "10", "batch_kb": 2, "longest_retry": 0.1}
+    delivery = choose("file", {"delivery": given}, lambda *_: FileBackend()).delivery
+    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2)
+    assert choose("file", {}, lambda *_: FileBackend()).delivery.settings(1.0) == SinkSettings(1.0)
+
+
+@pytest.mark.parametrize("given", [3, {"batch_kb": 0}, {"interval": 1}, {"first_retry": 0}, {"longest_retry": "x"}])
+def test_a_wrong_way_to_deliver_is_named(given: object) -> None:
+    with pytest.raises(ConfigError, match=r"backend 'file': option 'delivery': .*allowed: flush_interval"):
+        choose("file", {"delivery": given}, lambda *_: FileBackend())
+
+
+def test_a_backend_is_written_to_in_batches_of_the_size_that_is_asked_for(made: Made, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def watched(call: str) -> str:
+        calls.append(call)
+        return ""
+
+    made.log(*(table(step, k=100) for step in range(20)))
+    made.backends["file"] = FileBackend(watched)
+    made.fanout.add("file", {"delivery": {"batch_kb": 1}}, world=1, cursor=Cursor())
+    assert made.fanout.stop(30) == []
+    assert calls.count("write") == 20
+
+
 def test_subdir_is_an_option_of_every_backend(made: Made, tmp_path: Path) -> None:
     made.fanout.add("file", {"subdir": "."}, world=1, cursor=Cursor())
     made.fanout.add("other", {"subdir": "a/b"}, world=1, cursor=Cursor())
@@ -183,46 +209,7 @@ def test_a_subdir_outside_of_the_run_is_refused(subdir: object) -> None:
         choose("file", {"subdir": subdir}, lambda *_: FileBackend())
 
 
-@pytest.mark.parametrize("limits", [{"a": -1}, {"a": "fast"}, 3, {"a": None}])
+@pytest.mark.parametrize("limits", [{"a": -1}, {"a": "fast"}, -3, "x", {"a": None}, {"a": {"burst": 1}}])
 def test_a_wrong_rate_limit_is_named(limits: object) -> None:
     with pytest.raises(ConfigError, match="backend 'file': option 'rate_limit': "):
         choose("file", {"rate_limit": limits}, lambda *_: FileBackend())
-
-
-@given(sizes=st.lists(st.integers(1, 40), max_size=30), cap=st.integers(0, 20_000), data=st.data())
-def test_a_tail_gives_every_item_from_memory_or_from_elsewhere(sizes: list[int], cap: int, data: st.DataObject) -> None:
-    items: list[Item] = [table(0, k=size) for size in sizes]
-    journal = list(enumerate(items, 1))
-    tail = TailLog(lambda after, _: journal[after : after + 3], 0, max_bytes=cap)
-    for offset, item in journal:
-        tail.append(offset, item)
-        assert tail.bytes_used <= cap
-    assert tail.last_offset == len(items)
-    after, read = data.draw(st.integers(0, len(items))), []
-    expected = journal[after:]
-    while batch := tail.read(after, data.draw(st.integers(0, 10_000))):
-        read += batch
-        after = batch[-1][0]
-    assert [(offset, id(item)) for offset, item in read] == [(offset, id(item)) for offset, item in expected]
-
-
-def test_a_tail_helps_out_about_as_many_bytes_as_asked() -> None:
-    tail = TailLog(lambda *_: [], 0)
-    for offset in range(1, 101):
-        tail.append(offset, table(offset, k=10))
-    size = item_bytes(table(0, k=10))
-    assert [offset for offset, _ in tail.read(10, 5 * size)] == [11, 12, 13, 14, 15]
-    assert [offset for offset, _ in tail.read(10, 1)] == [11]
-
-
-def test_a_tail_that_begins_late_reads_what_is_older_elsewhere() -> None:
-    tail = TailLog(lambda after, _: [(after + 1, table(after))], 5)
-    assert [offset for offset, _ in tail.read(3, 1 << 20)] == [4]
-    tail.append(6, table(6))
-    assert [offset for offset, _ in tail.read(5, 1 << 20)] == [6]
-    assert tail.read(6, 1 << 20) == []
-
-
-def test_a_hole_in_the_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="item 7 cannot follow item 5"):
-        TailLog(lambda *_: [], 5).append(7, table(0))

@@ -12,6 +12,7 @@ from asynclogd.delivery import BrokenError
 from asynclogd.entries import Cursor
 from asynclogd.opening import Opening
 from asynclogd.ratelimit import RateLimiter
+from asynclogd.watch import Watch
 from tests.daemon.filebackend import FileBackend
 
 
@@ -20,7 +21,7 @@ class Wanting(FileBackend):
 
 
 def opened(backend: FileBackend, run_dir: Path) -> Opening:
-    return Opening("file", backend, RunInfo("p", "run", run_dir, run_dir / "own"), RateLimiter({}), Cursor())
+    return Opening("file", backend, RunInfo("p", "run", run_dir, run_dir / "own"), RateLimiter({}), Cursor(), Watch())
 
 
 def test_a_missing_sdk_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:

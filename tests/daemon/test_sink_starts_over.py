@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,3 +109,20 @@ def test_one_that_can_not_begin_either_is_broken(place: Place, eventually: Event
     eventually(lambda: sink.status().state == "broken", what="the state")
     assert "it can't go on from the beginning either: its server has forgotten it" in sink.status().error
     assert sink.stop(drain=False, timeout=30)
+
+
+def test_what_was_taken_before_the_refused_one_is_offered_in_batches_again(place: Place) -> None:
+    sizes: list[int] = []
+
+    class Measured(AppendBackend):
+        def write(self, batch: Sequence[Item]) -> None:
+            sizes.append(len(batch))
+            super().write(batch)
+
+    backend = Measured(refused=frozenset({200}))
+    delivered(place, backend, [table(step) for step in range(190)])
+    sizes.clear()
+    delivered(place, backend, [table(step) for step in range(190, 210)])
+    assert place.text() == "".join(lines(table(step)) for step in range(210) if step != 200)
+    assert sizes.count(1) <= 2 * 20, "only what came with the refused one is offered one by one"
+    assert max(sizes) >= 190

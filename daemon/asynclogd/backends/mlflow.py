@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ from asynclogd.backends.base import (
     RunEnd,
     RunInfo,
     Summary,
+    ThrottledError,
 )
 
 __all__ = ["MlflowBackend", "MlflowConfig"]
@@ -55,6 +57,9 @@ _ENVIRONMENT = {
 }
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
+_THROTTLED = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
+_TOO_MANY = re.compile(r"too many (429|503) error responses")
+"""What urllib3 says when its retry met the same again."""
 
 
 class MlflowConfig(BackendConfig, frozen=True):
@@ -197,7 +202,9 @@ def _imported() -> Any:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """MLflow's refusals as PermanentError; anything else may be tried again."""
+    """MLflow's refusals as PermanentError, a 429 or 503 as ThrottledError (a Retry-After was waited for by MLflow's
+    own retry); anything else may be tried again.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -205,6 +212,8 @@ def _translated() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code in _PERMANENT:
             raise PermanentError(str(error)) from error
+        if error.error_code in _THROTTLED or _TOO_MANY.search(str(error)):
+            raise ThrottledError(str(error)) from error
         raise
 
 

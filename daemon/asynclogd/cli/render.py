@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from asynclogd.cli import trouble
+
 console = Console(highlight=False)
 
 
@@ -101,9 +103,8 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
     for name, row in ledger["backends"].items():
         table.add_row(name, *(count(row[key]) for key in ("delivered", "pending", "limited", "dead", "points")))
     console.print(table)
-    for name, backend in (backends or {}).items():
-        if backend["state"] not in ("ok", "closed"):
-            console.print(f"[red]{name} is {backend['state']}[/], tried {backend['retries']} times: {backend['error']}")
+    for line in trouble.lines(backends or {}):
+        console.print(line, soft_wrap=True)
 
 
 LOOK = {

@@ -1,12 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,52 +201,3 @@ def test_local_is_what_stays_on_this_machine():
     assert MlflowBackend(MlflowConfig()).local
     assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
     assert not MlflowBackend(MlflowConfig(tracking_uri="http://127.0.0.1:5000")).local
-
-
-@pytest.mark.mlflow
-@pytest.mark.timeout(180)
-def test_a_real_server(tmp_path: Path):
-    import mlflow
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--workers", "1"]
-    with (tmp_path / "server.log").open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "--artifacts-destination", str(tmp_path / "artifacts")],
-            stdout=output, stderr=output, cwd=tmp_path, start_new_session=True,
-        )  # fmt: skip
-    try:
-        _wait_for(f"{uri}/health", server, time.monotonic() + 120)
-        run, points = info(tmp_path), table(["a", "ö@b"], range(600))
-        backend = opened(run, tracking_uri=uri)
-        backend.write([Params({"lr": 0.1}), points])
-        position = backend.flush()
-        again = opened(run, position, tracking_uri=uri)
-        again.write([points, RunEnd("success")])
-        again.close("success")
-        client = mlflow.MlflowClient(uri)
-        history = client.get_metric_history(position["run"], "ö_0x40_b")
-        assert [(m.step, m.value) for m in history] == [(step, row[1]) for step, _, row in points.rows()]
-        assert client.get_run(position["run"]).info.status == "FINISHED"
-    finally:
-        os.killpg(server.pid, 15)  # its own group: the server and its worker
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, 9)
-            server.wait()
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], deadline: float) -> None:
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server has ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")

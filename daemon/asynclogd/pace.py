@@ -1,0 +1,51 @@
+"""How much a sink sends after its service has said that it is too much: additive increase, multiplicative decrease.
+
+The measure is bytes of items in one cycle (a cycle begins a flush interval after the one before). A 429 halves what the
+cycle was sending; each cycle that sends something and goes well adds a fixed step; and once that is far beyond what a
+cycle reads at once, nothing limits it any more. Pure: no clock, no thread.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Pace:
+    """`window` is in bytes; a cycle sends one item even if that is larger."""
+
+    batch_bytes: int
+    window: float = math.inf
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the service has said that it was too much, lately."""
+        return self.window < math.inf
+
+    def narrow(self, sent: float) -> None:
+        """The service was throttled by a cycle that sent so much; nothing sent means that it still is."""
+        tried = min(self.window, sent) if sent else self.window
+        self.window = max(self.smallest, tried / 2) if tried < math.inf else math.inf
+
+    def widen(self, sent: float) -> None:
+        """A cycle that sent so much went well."""
+        if sent:
+            self.window += self.step
+        if self.window >= self.widest:
+            self.window = math.inf
+
+    @property
+    def smallest(self) -> float:
+        """A row or two of an ordinary run."""
+        return self.batch_bytes / 1024
+
+    @property
+    def step(self) -> float:
+        """What one cycle adds: from the smallest, the pace of a whole batch is back after 16 cycles."""
+        return self.batch_bytes / 16
+
+    @property
+    def widest(self) -> float:
+        """From here on it is not limited."""
+        return self.batch_bytes * 4

@@ -1,0 +1,58 @@
+"""The HTTP server for Prometheus, on a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from asynclogd.config import Prometheus
+from asynclogd.scrape import Picture, Scrape
+
+REPORT = {
+    "daemon": {
+        "version": "1", "uptime_s": 1, "rss_bytes": 1, "cpu_s": 1, "messages": 1, "received_bytes": 1, "malformed": 0,
+        "unroutable": 0,
+    },
+    "runs": [],
+}  # fmt: skip
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own server
+        return bytes(answer.read())
+
+
+def test_the_picture_is_taken_on_the_loop_and_told_on_another_thread() -> None:
+    async def main() -> None:
+        loop, pictures = asyncio.get_running_loop(), []
+
+        def picture() -> Picture:
+            pictures.append(asyncio.get_running_loop() is loop)
+            return Picture(REPORT, {})
+
+        scrape = Scrape(Prometheus(enabled=True, port=0), picture)
+        await scrape.open()
+        assert b"asynclog_runs 0.0" in await asyncio.to_thread(get, scrape.url)
+        assert pictures == [True], "once a scrape, and not when it opens"
+        await scrape.close()
+        with pytest.raises(urllib.error.URLError):
+            await asyncio.to_thread(get, scrape.url)
+
+    asyncio.run(main())
+
+
+def test_without_the_sdk_it_tells_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    async def main() -> None:
+        scrape = Scrape(Prometheus(enabled=True, port=0), lambda: Picture(REPORT, {}))
+        await scrape.open()
+        assert scrape.url == ""
+        assert 'pip install "asynclogd[prometheus]"' in scrape.error
+        await scrape.close()
+
+    asyncio.run(main())
