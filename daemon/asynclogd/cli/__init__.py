@@ -11,6 +11,7 @@ from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError
 from asynclogd.cli.daemon import daemon
 from asynclogd.cli.export import export_command
+from asynclogd.cli.replay import replay
 from asynclogd.cli.run import run
 from asynclogd.cli.runs import runs
 from asynclogd.cli.show import show
@@ -29,6 +30,7 @@ def cli() -> None:
     asynclog sync ./asynclog                               deliver what was logged offline or left by a crash
     asynclog runs                                          the runs of a directory
     asynclog show digits/run-7                             one run: last values, sparklines, ranks, ledger
+    asynclog replay digits/run-7 --to wandb                send it to a backend that it never had
     asynclog export digits/run-7 --format parquet          its points as tables
 
     In the training script:
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (daemon, export_command, run, runs, show, status, sync):
+for command in (daemon, export_command, replay, run, runs, show, status, sync):
     cli.add_command(command)
 
 
