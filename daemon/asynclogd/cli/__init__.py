@@ -11,6 +11,7 @@ from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError
 from asynclogd.cli.daemon import daemon
 from asynclogd.cli.export import export_command
+from asynclogd.cli.gc import gc
 from asynclogd.cli.replay import replay
 from asynclogd.cli.run import run
 from asynclogd.cli.runs import runs
@@ -32,6 +33,7 @@ def cli() -> None:
     asynclog show digits/run-7                             one run: last values, sparklines, ranks, ledger
     asynclog replay digits/run-7 --to wandb                send it to a backend that it never had
     asynclog export digits/run-7 --format parquet          its points as tables
+    asynclog gc --older-than 30d --keep-size 50G           remove journals of old runs
 
     In the training script:
 
@@ -42,7 +44,7 @@ def cli() -> None:
     """
 
 
-for command in (daemon, export_command, replay, run, runs, show, status, sync):
+for command in (daemon, export_command, gc, replay, run, runs, show, status, sync):
     cli.add_command(command)
 
 
