@@ -86,6 +86,7 @@ def init(
     endpoint: str | None = None,
     mode: str = "auto",
     strict: bool = False,
+    resume: str | None = None,
 ) -> Run:
     """Begin a run, in milliseconds: the daemon is looked for, and spawned where there is none, meanwhile.
 
@@ -102,16 +103,23 @@ def init(
         mode: "auto", "offline" (everything goes to the spool, for `asynclog sync`) or "disabled";
             $ASYNCLOG_MODE in place of "auto".
         strict: Bad input to `log` raises instead of warning.
+        resume: The name of a run of `project` that is there, in place of `name`: its series go on. Steps that are
+            logged again replace those of before in every backend (docs/backends.md), and `log` without a step counts
+            on after the run's last one, which is waited for (30 s at most). Backends are the run's, and those of
+            `backends` that it did not have begin at its beginning.
 
     Raises:
-        ConfigError: A setting, an environment variable or a name is wrong (RankError: rank or world size).
+        ConfigError: A setting, an environment variable or a name is wrong (RankError: rank or world size), or there is
+            no run to resume.
         ValueError: A backend that is not there.
         TypeError: `backends` or `config` of a wrong shape.
         UnsafePathError: The runtime directory is not private.
     """
     from asynclog.opening import open_run
 
-    return open_run(project, name, config, dir, backends, rank, world_size, endpoint, mode, strict=strict)
+    return open_run(
+        project, name, config, dir, backends, rank, world_size, endpoint, mode, strict=strict, resume=resume
+    )
 
 
 def current_run() -> Run | None:

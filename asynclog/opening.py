@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, launch, ranks, ringplace, settings
+from asynclog import bodies, launch, ranks, resuming, ringplace, settings
 from asynclog.backends import check_backends
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
@@ -52,6 +52,7 @@ def open_run(
     mode: str,
     *,
     strict: bool,
+    resume: str | None = None,
     launch_id: str = "",
     ring_bytes: int | None = None,
 ) -> Run:
@@ -59,6 +60,8 @@ def open_run(
     better than we whether the run is expected to exist. `ring_bytes` is the most that its ring takes.
     """
     notices = Notices()
+    if resume is not None:
+        name = resuming.named(name, resume)
     plan = _plan(project, name, directory, backends, rank, world_size, endpoint, mode, launch_id)
     if ring_bytes is not None:
         plan = replace(plan, settings=replace(plan.settings, ring_bytes=min(ring_bytes, plan.settings.ring_bytes)))
@@ -70,31 +73,17 @@ def open_run(
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
-    if not launch_id:
-        _tell_of_earlier_run(plan, notices)
-    run = _open(plan, notices, strict=strict)
+    if resume is not None and plan.hello.rank == 0:
+        resuming.check(plan.run_dir)
+    elif not launch_id and resume is None:
+        resuming.tell_of_earlier_run(plan.hello, plan.run_dir, notices)
+    run = _open(plan, notices, strict=strict, resumes=resume is not None)
     if config is not None:
         run.params(config)
     notices.say()
     if name is None and run.rank == 0:
         print(f"asynclog: logging to {run.dir}", file=sys.stderr)  # noqa: T201 - nobody could guess the name
     return run
-
-
-def _tell_of_earlier_run(plan: Plan, notices: Notices) -> None:
-    """Going on with a run is right after a restart, and a surprise after a name was taken twice: rank 0 says so.
-
-    A journal that was written since this process began may be another rank's doing.
-    """
-    if plan.hello.rank != 0 or launch.is_restart(os.environ):
-        return
-    try:
-        written = (plan.run_dir / "journal.sqlite").stat().st_mtime
-    except OSError:
-        return
-    if written < launch.process_start():
-        text = f"run {plan.hello.project}/{plan.hello.name} exists: it goes on, and steps that are logged again"
-        notices.add("exists", f"{text} replace the old ones in its files (the journal keeps both)")
 
 
 def _plan(
@@ -157,7 +146,7 @@ def _greeting(hello: Hello) -> bytes:
     return bytes(frame)
 
 
-def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
+def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     def tell(text: str) -> None:
         notices.add(text, text)
 
@@ -190,6 +179,8 @@ def _open(plan: Plan, notices: Notices, *, strict: bool) -> Run:
     except RuntimeError:  # no more threads: nothing would ever empty the ring
         file.remove()
         raise
+    if resumes:
+        resuming.count_on(rows, sender, notices)
     return _begin(plan, notices, rows, sender, strict=strict)
 
 

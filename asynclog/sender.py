@@ -56,6 +56,8 @@ class Sender(threading.Thread):
         super().__init__(name="asynclog-sender", daemon=True)
         self.bell = Bell()
         self.done = threading.Event()
+        self.welcomed = threading.Event()
+        """the daemon has answered, be it that it refuses"""
         self.spool = spool
         self._rows = rows
         self._ring: Ring = rows.ring
@@ -102,6 +104,11 @@ class Sender(threading.Thread):
     def refused(self) -> str | None:
         """Why the daemon does not take this stream, if it does not."""
         return self._stream.refused
+
+    @property
+    def step(self) -> int | None:
+        """The highest step of the run before this launch, once `welcomed`."""
+        return self._stream.step
 
     def run(self) -> None:
         """The thread: until the end, or a defect of ours, which leaves the ring to the daemon."""
@@ -161,6 +168,8 @@ class Sender(threading.Thread):
         for answer in link.receive():
             self._backlog.forget(stream.receive(answer, now))
         self._rows.media.bodies.free(stream.media)
+        if stream.flow.open or stream.refused is not None:
+            self.welcomed.set()
         if stream.notice:
             self._notices.add(stream.notice, stream.notice)
         if stream.refused is not None:

@@ -58,6 +58,8 @@ class Stream:
         self.media = 0
         """the position of the outbox before which the daemon needs nothing"""
         self.finishing = False
+        self.step: int | None = None
+        """the highest of the run before this launch, once the daemon has told"""
         self._hello = hello
         self._hello_at = 0.0
         self._hello_wait = HELLO_S
@@ -74,6 +76,7 @@ class Stream:
             self._finish_sent = False
             self.notice = message.notice
             self.held_up = ""
+            self.step = message.step
             self.barriers.ask_again()
             self.questions.ask_again()
             return self.flow.welcome(message.next_seq, message.credit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -91,6 +92,19 @@ def columns_of(points: Points, columns: NDArray[np.intp]) -> Points:
         revision=points.revision,
         holders=points.holders[:, columns] if points.holders is not None else None,
         host=points.host,
+    )
+
+
+def rows_of(points: Points, rows: NDArray[np.intp]) -> Points:
+    """The table of some of a table's rows."""
+    return replace(
+        points,
+        steps=points.steps[rows],
+        times=points.times[rows],
+        values=points.values[rows],
+        ranks=points.ranks[rows],
+        logged=points.logged[rows],
+        holders=points.holders[rows] if points.holders is not None else None,
     )
 
 

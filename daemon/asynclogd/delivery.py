@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.points import Item, Points
+from asynclogd.points import Item, Media, Points
 
 CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
 """Told (backend, cursor, dead letters that the cursor has passed) after each flush, from the sink's thread. All of
@@ -33,12 +33,16 @@ class ItemLog(Protocol):
 class Limiter(Protocol):
     """Thins points. What goes in comes out, is counted as limited, or is held until more comes."""
 
-    limited: int
-    """logged values left out since it was made or restored"""
+    @property
+    def limited(self) -> int:
+        """Logged values left out since it was made or restored."""
 
     @property
     def held(self) -> int:
         """Logged values in points that are held."""
+
+    def shows(self, media: Media) -> bool:
+        """Whether a media item goes out; media are never held."""
 
     def shape(self, points: Points) -> list[Points]:
         """What is due now."""

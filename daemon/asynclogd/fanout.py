@@ -14,10 +14,11 @@ from asynclog_proto.errors import ConfigError
 from asynclogd import cadence, rates, registry
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.cadence import Delivery
-from asynclogd.delivery import CursorMoved, SinkStatus
+from asynclogd.delivery import CursorMoved, Limiter, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.points import Blob, Item
 from asynclogd.ratelimit import RateLimiter
+from asynclogd.selection import Selection
 from asynclogd.sink import Sink
 from asynclogd.tail import ReadItems, TailLog
 
@@ -31,22 +32,24 @@ class Chosen(NamedTuple):
     """A backend, not opened, its limiter, its own directory within the run's, and how it is delivered to."""
 
     backend: Backend
-    limiter: RateLimiter
+    limiter: Limiter
     subdir: str
     delivery: Delivery
 
 
 def choose(name: str, options: Mapping[str, Any], build: Build = registry.build) -> Chosen:
     """A backend by its name. Every one has the options `rate_limit` (rates.py), `system_metrics`, whether it is shown
-    the host's, `delivery` (cadence.py), and `subdir`, its directory within the run's; the rest are its own. Raises
-    ConfigError.
+    the host's, `names` and `since`, patterns and the first step of what it is shown, `delivery` (cadence.py), and
+    `subdir`, its directory within the run's; the rest are its own. Raises ConfigError.
     """
     own = dict(options)
     subdir = _checked_subdir(name, own.pop("subdir", name))
     delivery = _option(name, "delivery", own.pop("delivery", {}), Delivery, cadence.ALLOWED)
     rules, host = own.pop("rate_limit", {}), own.pop("system_metrics", True)
+    names, since = own.pop("names", ()), own.pop("since", None)
     backend = build(name, own)
-    return Chosen(backend, _limiter(name, rules, backend.default_rate_limit, host), subdir, delivery)
+    limiter = _limiter(name, rules, backend.default_rate_limit, host)
+    return Chosen(backend, _selection(name, limiter, names, since), subdir, delivery)
 
 
 def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: object) -> RateLimiter:
@@ -55,6 +58,15 @@ def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: obje
         return RateLimiter(rates.parse(rules, defaults), host=shown)
     except ConfigError as error:
         raise ConfigError(f"backend {name!r}: option 'rate_limit': {error} (allowed: {rates.ALLOWED})") from error
+
+
+def _selection(name: str, limiter: Limiter, names: object, since: object) -> Limiter:
+    if not names and since is None:
+        return limiter
+    patterns = [names] if isinstance(names, str) else names
+    shown = _option(name, "names", patterns, list[str], "a list of patterns of names")
+    first = None if since is None else _option(name, "since", since, int, "a step, a whole number")
+    return Selection(limiter, shown, first)
 
 
 def _option(name: str, option: str, value: object, kind: Any, allowed: str) -> Any:

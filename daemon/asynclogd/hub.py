@@ -15,12 +15,13 @@ from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import recovery, wanted
+from asynclogd.catalog import JOURNAL, is_run
 from asynclogd.config import Config
 from asynclogd.estate import Estate
 from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
 from asynclogd.media.workers import Workers
-from asynclogd.pipeline import JOURNAL, Pipeline, Send
+from asynclogd.pipeline import Pipeline, Send
 from asynclogd.session import Session
 
 log = logging.getLogger(__name__)
@@ -169,9 +170,14 @@ class Hub:
             raise BusyError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
         run_dir = places.run_dir(hello.dir, hello.project, hello.name)
         pipeline = await self.open_run(run_dir)
-        own = self._own_backends or hello.backends is None
-        wanted.add(pipeline, self._config.backends if own else hello.backends or {}, hello.world_size)
+        self._want(pipeline, hello)
         return pipeline
+
+    def _want(self, pipeline: Pipeline, hello: Hello) -> None:
+        asked = self._config.backends if self._own_backends else hello.backends
+        if asked is None and not wanted.of(pipeline):  # a run that goes on keeps those that it has
+            asked = self._config.backends
+        wanted.add(pipeline, asked or {}, hello.world_size)
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -281,7 +287,7 @@ class Hub:
 
     def _left_runs(self) -> list[Path]:
         runs = [Path(marker.read_text().strip()) for marker in (self._runtime / "runs").iterdir()]
-        return sorted(run for run in runs if run.is_dir())
+        return sorted(run for run in runs if is_run(run))  # its journal may have been removed since
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=name)

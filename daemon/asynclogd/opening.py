@@ -151,6 +151,9 @@ class Opening:
             shaped = [*self._limiter.shape(item)]
         elif isinstance(item, (Rewind, RunEnd)):
             shaped = [*self._limiter.flush(), item]
+        elif isinstance(item, Media) and not self._limiter.shows(item):
+            self._left_out += logged(item)
+            return []
         else:
             shaped = [item]
         return [part for part in shaped if self._supports(part)]

@@ -29,6 +29,7 @@ from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
 from asynclogd import ledger, waits
 from asynclogd.asks import FACT, Asks
+from asynclogd.catalog import JOURNAL
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
@@ -48,9 +49,6 @@ from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 log = logging.getLogger(__name__)
 
 Send = Callable[[bytes, Message], None]
-
-JOURNAL = "journal.sqlite"
-"""The journal's name in a run's directory."""
 
 JOURNALED_WITHIN = 60.0
 """s: a sink whose backend starts over waits so long for the journal, and then says it again."""
@@ -142,7 +140,8 @@ class Pipeline:
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
-            self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream)))
+            step = self.outcome.climb.before_launch(session.stream.launch)
+            self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream), step))
             if self.media.freed(session.stream.id):
                 self._answer(session, self._ack(session))
         return session

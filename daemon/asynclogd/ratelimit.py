@@ -33,7 +33,7 @@ from asynclog_proto.errors import ProtocolError
 from asynclogd import cells
 from asynclogd.burst import Tokens
 from asynclogd.cells import Cells, Rule
-from asynclogd.points import Points
+from asynclogd.points import Media, Points
 from asynclogd.rates import Rate, parse
 from asynclogd.thinning import thin, visits_of
 
@@ -67,6 +67,10 @@ class RateLimiter:
         """Logged values of the points in open buckets."""
         due = sum(points.logged_total for points in self._due)
         return due + sum(cells.logged_total(held) for held in self._held)
+
+    def shows(self, media: Media) -> bool:  # noqa: ARG002 - part of the interface
+        """Every media item passes: rates are of points."""
+        return True
 
     def shape(self, points: Points) -> list[Points]:
         """What is due now: all points that no rule covers, as a table, and those of buckets that are complete."""

@@ -23,7 +23,7 @@ from asynclogd.rows import Rows
 from asynclogd.snapshots import State
 from asynclogd.standing import Standing
 from asynclogd.tabulate import World, abreast, of_rank, plain
-from asynclogd.tally import Tally, changed
+from asynclogd.tally import Climb, Tally, changed
 from asynclogd.window import Window
 
 __all__ = ["Reducer", "ReducerSettings"]
@@ -50,6 +50,16 @@ class Reducer:
         if self._progress is not None and self._progress.launch == launch:
             return self._progress.generation
         return self._tally.launches.get(launch, (0, 0))[0]
+
+    @property
+    def climb(self) -> Climb:
+        """How high the run has come."""
+        return Climb(self.launch, self._tally.highest, self._tally.summit)
+
+    @property
+    def tally(self) -> Tally:
+        """Counts and marks of all generations; to be read only."""
+        return self._tally
 
     @property
     def journaled(self) -> int:

@@ -50,6 +50,7 @@ def run_report(run: Pipeline) -> dict[str, Any]:
         "journal_error": run.journal_error,
         "late": run.outcome.late,
         "closed_early": run.outcome.closed_early,
+        "items": run.last_offset,
         "ranks": [
             {
                 "rank": session.stream.rank,

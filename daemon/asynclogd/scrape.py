@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynclogd import exposition
+from asynclogd.catalog import JOURNAL
 from asynclogd.config import Prometheus
 from asynclogd.journal import journal_bytes
-from asynclogd.pipeline import JOURNAL
 
 if TYPE_CHECKING:
     from threading import Thread

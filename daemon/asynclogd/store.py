@@ -14,6 +14,7 @@ from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
 from asynclogd.standing import Standing
 from asynclogd.state import Asked, RunState
+from asynclogd.tally import Climb
 
 SNAPSHOT_BYTES = 32 << 20
 """A restart replays at most so much of the journal: about a second."""
@@ -60,6 +61,7 @@ class Outcome:
     ended: frozenset[int]
     steps: dict[int, int]
     """the highest step of each stream that has logged"""
+    climb: Climb
     items: list[tuple[int, Item]]
     journaled: int
     host_values: int
@@ -149,6 +151,7 @@ class RunStore:
             refused=refused,
             ended=frozenset(state.ended),
             steps=dict(state.steps),
+            climb=state.reducer.climb,
             items=list(zip(offsets, commit.items, strict=True)),
             journaled=state.journaled,
             host_values=state.host_values,

@@ -12,6 +12,19 @@ MAX_LAUNCHES = 1000
 """Older launches that are remembered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """How high a run has come: the highest step before its current launch, and in all; None for no step."""
+
+    launch: str | None
+    before: int | None
+    top: int | None
+
+    def before_launch(self, launch: str) -> int | None:
+        """The highest step that a launch, which may be a new one, finds."""
+        return self.before if launch == self.launch else self.top
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts, facts, and the marks from which a rewind is told."""
@@ -36,12 +49,17 @@ class Tally:
     ended: bool = False
     """the run's end has been told"""
 
+    @property
+    def summit(self) -> int | None:
+        """The highest step of all generations."""
+        return max((step for step in (self.highest, self.top) if step is not None), default=None)
+
     def supersede(self, launch: str, generation: int, world: int) -> None:
         """This launch is an older one from now on."""
         self.launches[launch] = (generation, world)
         if len(self.launches) > MAX_LAUNCHES:
             del self.launches[next(iter(self.launches))]
-        self.highest = max((step for step in (self.highest, self.top) if step is not None), default=None)
+        self.highest = self.summit
         self.first = self.top = None
         self.begun = False
 

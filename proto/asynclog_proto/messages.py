@@ -132,13 +132,15 @@ class AddBackend:
 class Welcome:
     """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client.
 
-    `notice` is something about the stream that a person should know, "" when there is nothing.
+    `notice` is something about the stream that a person should know, "" when there is nothing. `step` is the highest of
+    the run before the stream's launch, None when there is none: who resumes the run goes on from there.
     """
 
     TYPE: ClassVar[int] = 16
     next_seq: int
     credit: int
     notice: str = ""
+    step: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class ScriptedDaemon:
         self.completes = True
         self.frees = 0
         """the position of the outbox that acks tell"""
+        self.step: int | None = None
+        """the highest of the run before the launches that it welcomes"""
         self.lost = 0
         self.before_batch: Callable[[Batch], bool] = lambda _: True
         """may say that a batch is to be overlooked, as if the network had lost it"""
@@ -167,7 +169,7 @@ class ScriptedDaemon:
         done = len(self.journal[hello.incarnation])
         flow = self._flows.setdefault(hello.incarnation, ReceiveFlow(next_seq=done, committed=done))
         self.lost += flow.hello(hello.first_seq)
-        return Welcome(flow.committed, CREDIT)
+        return Welcome(flow.committed, CREDIT, step=self.step)
 
     def _batch(self, incarnation: str, batch: Batch, payload: memoryview) -> list[Message]:
         if not self.before_batch(batch):

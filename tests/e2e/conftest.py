@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.e2e.stored import delivered
 
 HERE = Path(__file__).parent
 
@@ -83,8 +87,8 @@ def tell_output_of_failures(request: pytest.FixtureRequest, tmp_path: Path, runt
 class Puppet:
     """A rank in a process of its own. A call waits for its answer; `ask` and `answer` are its halves."""
 
-    def __init__(self, out: Path, rank: int, world: int, mode: str) -> None:
-        command = [sys.executable, str(HERE / "puppet.py"), str(out), str(rank), str(world), mode]
+    def __init__(self, out: Path, rank: int, world: int, mode: str, *resume: str) -> None:
+        command = [sys.executable, str(HERE / "puppet.py"), str(out), str(rank), str(world), mode, *resume]
         self._errors = (out / f"process-puppet{rank}.log").open("w")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=out
@@ -113,14 +117,35 @@ class Puppet:
 
 @pytest.fixture
 def puppets(tmp_path: Path) -> Iterator[Callable[..., list[Puppet]]]:
-    """`puppets(world, mode="auto")`: the ranks of a run, which do what they are told."""
+    """`puppets(world, mode="auto")`: the ranks of a run, which do what they are told; `resume` names one to resume."""
     made: list[Puppet] = []
 
-    def begin(world: int, mode: str = "auto") -> list[Puppet]:
-        ranks = [Puppet(tmp_path, rank, world, mode) for rank in range(world)]
+    def begin(world: int, mode: str = "auto", resume: str | None = None) -> list[Puppet]:
+        ranks = [Puppet(tmp_path, rank, world, mode, *([resume] if resume else [])) for rank in range(world)]
         made.extend(ranks)
         return ranks
 
     yield begin
     for puppet in made:
         puppet.close()
+
+
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that are made once."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def finished(kept_runs: Path) -> Callable[..., Path]:
+    """`finished(directory, name="run", backends={"csv": {}}, steps=100)`: see `stored.delivered`."""
+
+    def make(directory: Path, name: str = "run", backends: Mapping[str, Any] | None = None, steps: int = 100) -> Path:
+        chosen = {"csv": {}} if backends is None else backends
+        kept = kept_runs / hashlib.sha256(json.dumps([chosen, steps]).encode()).hexdigest()[:16]
+        if not kept.exists():
+            delivered(kept, chosen, steps)
+        shutil.copytree(kept / "p" / "run", directory / "p" / name)
+        return directory / "p" / name
+
+    return make

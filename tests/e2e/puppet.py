@@ -1,7 +1,8 @@
 """A training process that does what it is told: a JSON command a line on stdin, a JSON answer a line on stdout.
 
-puppet.py OUT RANK WORLD MODE; commands are [method of the run, arguments, keywords]. A future is kept, and
-["result", [number], {}] waits for the one of that number: its value as float.hex, or its error.
+puppet.py OUT RANK WORLD MODE [RESUME]; commands are [method of the run, arguments, keywords]. A future is kept, and
+["result", [number], {}] waits for the one of that number: its value as float.hex, or its error. ["step", [], {}] is
+answered with the last step.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def do(run: asynclog.Run, method: str, arguments: list[Any], keywords: dict[str,
             return futures[arguments[0]].result(60).hex()
         except asynclog.NoValueError as error:
             return str(error)
+    if method == "step":
+        return run.stats.step
     answer = getattr(run, method)(*arguments, **keywords)
     if method == "reduced":
         futures.append(answer)
@@ -30,8 +33,9 @@ def do(run: asynclog.Run, method: str, arguments: list[Any], keywords: dict[str,
 
 
 def main() -> None:
-    out, rank, world, mode = sys.argv[1:]
-    run = asynclog.init("p", "run", dir=out, rank=int(rank), world_size=int(world), mode=mode)
+    out, rank, world, mode, *resume = sys.argv[1:]
+    name, former = (None, resume[0]) if resume else ("run", None)
+    run = asynclog.init("p", name, dir=out, rank=int(rank), world_size=int(world), mode=mode, resume=former)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         print(json.dumps(do(run, *json.loads(line))), flush=True)

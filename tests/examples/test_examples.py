@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -54,6 +55,15 @@ def test_the_custom_backend_is_given_every_point_and_answers(tmp_path: Path, env
     assert rows == [(loss, 1) for loss in losses]
     assert len(rows) == 1_000
     assert f"is {min(losses):.4f}, at step {losses.index(min(losses))}" in done.stdout
+
+
+def test_the_contract_runs_on_the_custom_backend(tmp_path: Path, environ: dict[str, str]):
+    for name in ("custom_backend.py", "test_custom_backend.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_custom_backend.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 15
 
 
 @pytest.mark.torch

@@ -31,6 +31,13 @@ def test_importing_the_client_does_not_load_the_daemon(tmp_path: Path) -> None:
     assert [name for name in loaded if name.split(".")[0] == "asynclogd"] == []
 
 
+def test_the_contract_for_backends_is_there_and_nobody_loads_it_by_chance(tmp_path: Path) -> None:
+    loaded = output_of("import sys, asynclog, asynclog.testing; print(*sys.modules)", tmp_path).split()
+    assert [name for name in loaded if name.startswith("asynclogd")] == []
+    told = output_of("from asynclog.testing import contract; print(contract.BackendContract.__module__)", tmp_path)
+    assert told.strip() == "asynclogd.testing"
+
+
 def test_importing_the_client_starts_no_thread_and_leaves_no_file(tmp_path: Path) -> None:
     assert output_of("import threading, asynclog; print(threading.active_count())", tmp_path).strip() == "1"
     assert list(tmp_path.iterdir()) == []

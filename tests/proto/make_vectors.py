@@ -99,6 +99,7 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "ask": frames.Ask(3, 57, "val/loss", 41),
     "ask for the last step": frames.Ask(4, 57, "val/loss", None),
     "welcome": frames.Welcome(0, 8 << 20),
+    "welcome to a run that is resumed": frames.Welcome(0, 8 << 20, step=41),
     "ack": frames.Ack(2, 8 << 20),
     "ack that frees the outbox": frames.Ack(2, 8 << 20, 1060880),
     "reset": frames.Reset("unknown stream"),

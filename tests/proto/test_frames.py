@@ -41,7 +41,7 @@ messages = st.one_of(
     st.builds(frames.Ask, counts, counts, texts.filter(bool), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
     st.builds(frames.Value, counts, st.none() | st.floats(allow_nan=False), texts),
     st.builds(frames.AddBackend, st.just("vision"), st.just("run-1"), st.just("/data"), texts, maps),
-    st.builds(frames.Welcome, counts, counts, st.text(max_size=20)),
+    st.builds(frames.Welcome, counts, counts, st.text(max_size=20), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
     st.builds(frames.Ack, counts, counts),
     st.builds(frames.Reset, texts),
     st.builds(frames.Refused, texts, st.lists(counts, max_size=3).map(tuple)),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError
 from asynclogd.cli.daemon import daemon
+from asynclogd.cli.export import export_command
+from asynclogd.cli.gc import gc
+from asynclogd.cli.replay import replay
 from asynclogd.cli.run import run
+from asynclogd.cli.runs import runs
+from asynclogd.cli.show import show
 from asynclogd.cli.status import status
 from asynclogd.cli.sync import sync
 
@@ -23,6 +29,11 @@ def cli() -> None:
     asynclog run -- torchrun --nproc-per-node 8 train.py   a daemon beside the training, drained at its end
     asynclog status                                        what is running, how far, what is pending
     asynclog sync ./asynclog                               deliver what was logged offline or left by a crash
+    asynclog runs                                          the runs of a directory
+    asynclog show digits/run-7                             one run: last values, sparklines, ranks, ledger
+    asynclog replay digits/run-7 --to wandb                send it to a backend that it never had
+    asynclog export digits/run-7 --format parquet          its points as tables
+    asynclog gc --older-than 30d --keep-size 50G           remove journals of old runs
 
     In the training script:
 
@@ -33,14 +44,14 @@ def cli() -> None:
     """
 
 
-for command in (daemon, run, status, sync):
+for command in (daemon, export_command, gc, replay, run, runs, show, status, sync):
     cli.add_command(command)
 
 
-def main() -> None:
-    """Entry point: errors of ours are one line on stderr and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: errors of ours are one line on stderr and exit code 2. `arguments` are by default the process's."""
     try:
-        cli(prog_name="asynclog")
+        cli(args=arguments, prog_name="asynclog")
     except AsynclogError as error:
         click.echo(f"asynclog: {error}", err=True)
         sys.exit(2)

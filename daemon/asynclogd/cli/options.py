@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from asynclog_proto import places
+from asynclogd.catalog import default_dir
 from asynclogd.config import Config, load
 from asynclogd.fanout import choose
 
@@ -61,6 +62,15 @@ def arguments(
     if no_host_metrics:
         given.append("--no-host-metrics")
     return given
+
+
+def run_options(command: F) -> F:
+    """The argument RUN, and --dir: for `catalog.locate`."""
+    command = click.option(
+        "--dir", "root", type=click.Path(path_type=Path), default=lambda: default_dir(os.environ),
+        help="Where RUN is looked for.  [default: $ASYNCLOG_DIR or ./asynclog]",
+    )(command)  # fmt: skip
+    return click.argument("run")(command)
 
 
 def runtime_option(command: F) -> F:

@@ -40,20 +40,25 @@ def _run(run: Mapping[str, Any]) -> None:
     console.print(f"\n[bold]{run['project']}/{run['name']}[/]  {run['dir']}", soft_wrap=True)
     if run["journal_error"]:
         console.print(f"[red]the journal refuses data: {run['journal_error']}[/]")
-    ranks = Table(box=None, padding=(0, 1))
+    ranks(run["ranks"])
+    _media(run["media"])
+    ledger(run["ledger"], run["backends"])
+
+
+def ranks(streams: Sequence[Mapping[str, Any]]) -> None:
+    """The ranks of a run that a daemon has open, and those that are in trouble."""
+    table = Table(box=None, padding=(0, 1))
     for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for"):
-        ranks.add_column(title, no_wrap=True)
-    for rank in run["ranks"]:
+        table.add_column(title, no_wrap=True)
+    for rank in streams:
         silent = "" if rank["silent_s"] is None else f"{rank['silent_s']} s"
         step, lag = ("", "") if rank["step"] < 0 else (count(rank["step"]), count(rank["lag_steps"]))
-        ranks.add_row(
+        table.add_row(
             f"{rank['rank']} of {rank['world_size']}", rank["state"], rank["host"], str(rank["pid"]), step, lag,
             count(rank["records"]), silent,
         )  # fmt: skip
-    console.print(ranks)
-    troubled_ranks(run["ranks"])
-    _media(run["media"])
-    ledger(run["ledger"], run["backends"])
+    console.print(table)
+    troubled_ranks(streams)
 
 
 def _media(media: Mapping[str, Any]) -> None:

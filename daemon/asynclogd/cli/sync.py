@@ -13,6 +13,7 @@ import click
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError
 from asynclogd import recovery
+from asynclogd.catalog import find_runs
 from asynclogd.cli import render
 from asynclogd.cli.drain import POLL_SECONDS, DrainProgress
 from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, settings
@@ -92,14 +93,6 @@ async def _opened(hub: Hub, path: Path) -> int | None:
     except (AsynclogError, OSError):
         return None  # recovering will say why
     return run.outcome.journaled if run.complete and run.last_offset else None
-
-
-def find_runs(directory: Path) -> list[Path]:
-    """Directories under `directory` (it included) that hold a journal or a spool."""
-    journals = {path.parent for path in directory.glob("**/journal.sqlite")}
-    spools = {path.parent.parent.parent for path in directory.glob("**/spool/*/*.spool")}
-    inside = {run for run in spools | journals if run.is_relative_to(directory)}
-    return sorted(inside)
 
 
 def _belongs(ring: Path, directory: Path) -> bool:

@@ -1,0 +1,68 @@
+"""A run that is there already. `init(resume=...)`: it has to be, and steps that `log()` counts itself go on where it
+stopped; without that it may be a surprise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from asynclog import launch
+from asynclog.notices import Notices
+from asynclog.rows import Rows
+from asynclog.sender import Sender
+from asynclog_proto.errors import ConfigError
+from asynclog_proto.frames import Hello
+
+WELCOME_S = 30.0
+"""A daemon that is started for this run has so long to read its journal and tell its last step."""
+
+
+def tell_of_earlier_run(hello: Hello, run_dir: Path, notices: Notices) -> None:
+    """Going on with a run is right after a restart, and a surprise after a name was taken twice: rank 0 says so.
+
+    A journal that was written since this process began may be another rank's doing.
+    """
+    if hello.rank != 0 or launch.is_restart(os.environ):
+        return
+    try:
+        written = (run_dir / "journal.sqlite").stat().st_mtime
+    except OSError:
+        return
+    if written < launch.process_start():
+        text = f"run {hello.project}/{hello.name} exists: it goes on, and steps that are logged again"
+        notices.add("exists", f"{text} replace the old ones in its files (the journal keeps both)")
+
+
+def named(name: Any, resume: Any) -> Any:
+    """The run's name. Raises ConfigError when `name` and `resume` name two."""
+    if name is not None and name != resume:
+        raise ConfigError(f"resume={resume!r} names the run already: leave out name={name!r}")
+    return resume
+
+
+def check(run_dir: Path) -> None:
+    """Raises ConfigError when there is no run in `run_dir`, and names those that are near."""
+    if (run_dir / "journal.sqlite").is_file() or (run_dir / "spool").is_dir():
+        return
+    try:
+        names = sorted(entry.name for entry in os.scandir(run_dir.parent) if entry.is_dir())
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(run_dir.name, names, n=3)
+    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ConfigError(f"resume={run_dir.name!r}: there is no such run in {run_dir.parent}{meant}")
+
+
+def count_on(rows: Rows, sender: Sender, notices: Notices) -> None:
+    """Have `log()` without a step go on after the run's last one, which the daemon knows; wait for that."""
+    if sender.online and sender.welcomed.wait(WELCOME_S) and sender.refused is None:
+        rows.writer.step = -1 if sender.step is None else sender.step
+        return
+    why = f"no daemon has told it in {WELCOME_S:g} s" if sender.online else "offline there is no daemon that knows it"
+    if sender.refused is not None:
+        why = "the daemon refuses the run"
+    text = f"the last step of the run that is resumed is unknown ({why}): give log() its step, or steps begin at 0"
+    notices.add("resume", f"{text} and replace the run's")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asynclogd.entries import Commit
+from asynclogd.journal import Journal, JournalBusyError
+from asynclogd.points import Params
+from asynclogd.removal import remove
+
+HOLDER = """
+import sys
+from pathlib import Path
+from asynclogd.journal import Journal
+with Journal.open(Path(sys.argv[1])):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    run_dir = tmp_path / "p" / "run"
+    for name in ("media/1.seg", "spool/0-abc/1.spool", ".reading-x/copy.sqlite", "csv/metrics.csv", "notes.txt"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text(name)
+    with Journal.open(run_dir / "journal.sqlite") as journal:
+        journal.commit(Commit(items=[Params({"a": 1})]))
+    return run_dir
+
+
+def names(run_dir: Path) -> list[str]:
+    return sorted(path.name for path in run_dir.iterdir())
+
+
+def test_what_is_asynclogs_own_goes_and_what_backends_wrote_stays(run_dir: Path) -> None:
+    remove(run_dir)
+    assert names(run_dir) == ["csv", "notes.txt"]
+
+
+def test_directories_of_backends_go_when_they_are_named_and_no_others(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "p" / "other").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (run_dir / "link").symlink_to(tmp_path / "elsewhere")
+    remove(run_dir, ["csv", "missing", ".", "..", "../other", str(tmp_path / "elsewhere"), "link"])
+    assert names(run_dir) == ["link", "notes.txt"]
+    assert names(tmp_path) == ["elsewhere", "p"]
+    assert names(tmp_path / "p") == ["other", "run"]
+
+
+def test_a_directory_that_is_empty_then_goes_too(run_dir: Path, tmp_path: Path) -> None:
+    (run_dir / "notes.txt").unlink()
+    remove(run_dir, ["csv"])
+    assert names(tmp_path) == []
+
+
+def test_a_run_that_is_open_is_not_touched(run_dir: Path) -> None:
+    before = names(run_dir)
+    command = [sys.executable, "-c", HOLDER, str(run_dir / "journal.sqlite")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(JournalBusyError):
+            remove(run_dir, ["csv"])
+        assert set(before) <= set(names(run_dir))
+
+
+def test_one_that_can_not_be_read_goes_too(run_dir: Path) -> None:
+    (run_dir / "journal.sqlite").write_bytes(b"spoiled " * 1000)
+    remove(run_dir)
+    assert names(run_dir) == ["csv", "notes.txt"]
+
+
+def test_one_that_was_never_journaled_goes_too(run_dir: Path) -> None:
+    (run_dir / "journal.sqlite").unlink()
+    remove(run_dir)
+    assert names(run_dir) == ["csv", "notes.txt"]
+
+
+def test_a_journal_that_begins_while_the_old_one_goes_is_whole(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon may begin the run anew right behind the removal of the file: the old journal's end does not touch it."""
+    unlink = Path.unlink
+    begun: list[Journal] = []
+
+    def and_begin(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        if path.name == "journal.sqlite":
+            begun.append(Journal.open(path))
+            begun[0].commit(Commit(items=[Params({"new": 1})]))
+
+    monkeypatch.setattr(Path, "unlink", and_begin)
+    remove(run_dir)
+    begun[0].commit(Commit(items=[Params({"new": 2})]))
+    begun[0].close()
+    with Journal.open(run_dir / "journal.sqlite") as journal:
+        assert [item for _, item in journal.items(0, 1 << 20)] == [Params({"new": 1}), Params({"new": 2})]

@@ -1,0 +1,217 @@
+"""`asynclog replay`: a run that is over or goes on, sent to a backend that it never had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asynclog
+from asynclogd.journal import Journal
+from tests.e2e.oracle import csv_series, tensorboard_series
+from tests.e2e.stored import asynclog_command, jsonl_points, logged_points, told
+
+pytestmark = pytest.mark.timeout(120)
+
+STUBBORN = Path(__file__).with_name("stubborn.py")
+TO_STUBBORN = ("--to", "mine", "--option", f"class={STUBBORN}:StubbornBackend")
+WIDE = 200
+"""Names a step: a thousand steps of them are more than one batch."""
+
+
+def replay(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "asynclogd", "replay", *map(str, arguments)]
+
+
+def lines(run_dir: Path) -> list[tuple[str, int, float]]:
+    found = (run_dir / "mine" / "lines").read_text().splitlines()
+    return [(name, int(step), float(value)) for name, step, value in map(str.split, found)]
+
+
+@pytest.fixture(scope="module")
+def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,200 steps of many names, in a journal that nobody has open."""
+    root = tmp_path_factory.mktemp("wide")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ASYNCLOG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        run = asynclog.init("p", "wide", dir=str(root), backends={}, mode="offline")
+        for step in range(1200):
+            run.log({f"n{number}": step + number / 1000 for number in range(WIDE)}, step=step)
+        run.finish()
+        assert asynclog_command("sync", root).returncode == 0
+    return root / "p" / "wide"
+
+
+@pytest.fixture
+def wide(wide_run: Path, tmp_path: Path) -> Path:
+    """A copy of it, with a place for what the stubborn backend looks for."""
+    shutil.copytree(wide_run, tmp_path / "p" / "wide")
+    (tmp_path / "p" / "wide" / "mine").mkdir()
+    return tmp_path / "p" / "wide"
+
+
+def expect_all(run_dir: Path) -> None:
+    wanted = [(f"n{number}", step, step + number / 1000) for step in range(1200) for number in range(WIDE)]
+    assert lines(run_dir) == wanted
+
+
+def test_a_run_that_is_over_is_sent_whole_and_only_once(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    first = asynclog_command("replay", run_dir, "--to", "jsonl")
+    assert first.returncode == 0, first.stderr
+    assert "jsonl has of p/run: 110 values as 110 points" in first.stdout
+    before = (run_dir / "jsonl" / "points.jsonl").read_bytes()
+    points = jsonl_points(run_dir / "jsonl" / "points.jsonl")
+    assert len(points) == 110
+    assert set(points) == logged_points(100)
+    again = asynclog_command("replay", run_dir, "--to", "jsonl")
+    assert (again.returncode, again.stdout) == (0, "jsonl has all of p/run already: 110 points\n")
+    assert (run_dir / "jsonl" / "points.jsonl").read_bytes() == before
+    shown = told("show", run_dir)
+    assert shown["backends"] == {"csv": {"behind_items": 0}, "jsonl": {"behind_items": 0}}
+    assert shown["ledger"]["backends"]["jsonl"] == {**shown["ledger"]["backends"]["csv"], "delivered": 110}
+
+
+def test_params_summary_and_the_end_are_sent_too(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    assert asynclog_command("replay", run_dir, "--to", "jsonl", "--names", "nothing").returncode == 0
+    text = (run_dir / "jsonl" / "points.jsonl").read_text().splitlines()
+    assert text == ['{"params":{"lr":0.5}}', '{"summary":{"best":0.25}}', '{"end":"success"}']
+
+
+def test_names_and_since_choose_and_are_remembered(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    chosen = ["replay", run_dir, "--to", "jsonl", "--names", "val/*", "--since", 50]
+    done = asynclog_command(*chosen)
+    assert "5 values as 5 points, 105 limited" in done.stdout
+    points = set(jsonl_points(run_dir / "jsonl" / "points.jsonl"))
+    assert points == {point for point in logged_points(100, since=50) if point[0] == "val/acc"}
+    assert "has all of p/run already" in asynclog_command(*chosen).stdout
+    for others in ([], ["--names", "loss"], ["--names", "val/*"]):
+        refused = asynclog_command("replay", run_dir, "--to", "jsonl", *others)
+        assert refused.returncode == 2
+        assert "jsonl has been given --names 'val/*' --since 50 of this run, not" in refused.stderr
+
+
+def test_a_backend_goes_on_when_the_run_is_resumed(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    assert asynclog_command("replay", run_dir, "--to", "jsonl", "--names", "loss").returncode == 0
+    with asynclog.init("p", resume="run", dir=str(tmp_path)) as run:
+        run.log({"loss": 0.5, "other": 1.0}, step=90)
+        assert run.finish().complete
+    wanted = {point for point in logged_points(90) if point[0] == "loss"} | {("loss", 90, 0.5)}
+    assert set(jsonl_points(run_dir / "jsonl" / "points.jsonl")) == wanted
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(wide: Path, start, output, eventually) -> None:
+    (wide / "mine" / "down").touch()
+    process = start(*replay(wide, *TO_STUBBORN))
+    # It is down for the second half: after the first failure less is put at risk, and the first half is delivered.
+    eventually(lambda: "works again after" in output(), 60, "something is delivered")
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "stopped" in output()
+    assert "the same command goes on" in output()
+    with Journal.open(wide / "journal.sqlite") as journal:
+        cursor = journal.cursor("mine")
+        assert cursor is not None
+        assert 0 < cursor.offset < journal.last_offset
+        assert cursor.points == len(lines(wide))
+    (wide / "mine" / "down").unlink()
+    done = asynclog_command("replay", wide, "--to", "mine")  # its class is remembered
+    assert done.returncode == 0, done.stderr
+    expect_all(wide)
+
+
+def test_a_kill_at_any_moment_leaves_each_point_once(wide: Path, start, eventually) -> None:
+    process = start(*replay(wide, *TO_STUBBORN))
+    eventually(lambda: (wide / "mine" / "lines").exists() or process.poll() is not None, 60, "it has begun")
+    process.kill()
+    process.wait()
+    assert asynclog_command("replay", wide, *TO_STUBBORN).returncode == 0
+    expect_all(wide)
+
+
+def test_a_backend_that_refuses_is_one_error_and_no_backend_of_the_run(wide: Path) -> None:
+    (wide / "mine" / "broken").touch()
+    done = asynclog_command("replay", wide, *TO_STUBBORN)
+    assert done.returncode == 1
+    assert "wrong credentials" in done.stdout
+    assert told("show", wide)["backends"] == {}
+
+
+def test_one_that_stays_down_is_given_up_after_a_while(wide: Path) -> None:
+    (wide / "mine" / "down").touch()
+    done = asynclog_command("replay", wide, *TO_STUBBORN, "--patience", "0.5")
+    assert done.returncode == 1
+    assert "no progress for 0.5 s: ConnectionError: the service is down" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--to", "wandbb"], "backend 'wandbb': there is none of that name"),
+        (["--to", "jsonl", "--option", "fsyn=1"], "unknown option 'fsyn'; did you mean 'fsync'?"),
+        (["--to", "jsonl", "--option", "fsync"], "--option 'fsync': it is KEY=VALUE"),
+        (["--to", "jsonl", "--option", "rate_limit={"], "--option rate_limit: '{' is not JSON"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_sent(
+    tmp_path: Path, finished, arguments: list[str], reason: str
+) -> None:
+    run_dir = finished(tmp_path)
+    done = asynclog_command("replay", run_dir, *arguments)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert told("show", run_dir)["backends"] == {"csv": {"behind_items": 0}}
+    assert not (run_dir / "jsonl").exists()
+
+
+def test_options_may_be_json(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    options = ["--option", 'rate_limit={"loss": 0}', "--option", "fsync=true"]
+    assert asynclog_command("replay", run_dir, "--to", "jsonl", *options).returncode == 0
+    points = {point for point in logged_points(100) if point[0] == "val/acc"}
+    assert set(jsonl_points(run_dir / "jsonl" / "points.jsonl")) == points
+
+
+def test_a_run_that_goes_on_is_left_to_its_daemon(tmp_path: Path, puppets) -> None:
+    (rank,) = puppets(1)
+    for step in range(50):
+        rank("log", {"loss": step / 8}, step)
+    assert rank("flush")
+    run_dir = tmp_path / "p" / "run"
+    done = asynclog_command("replay", run_dir, "--to", "jsonl", "--names", "loss", "--since", 10)
+    assert done.returncode == 0, done.stderr
+    assert "its daemon delivers to jsonl" in done.stdout
+    assert "jsonl has caught up" in done.stdout
+    again = asynclog_command("replay", run_dir, "--to", "jsonl", "--names", "loss", "--since", 10)
+    assert again.returncode == 0, again.stderr
+    other = asynclog_command("replay", run_dir, "--to", "jsonl")
+    assert other.returncode == 2
+    assert "already, with other options" in other.stderr
+    for step in range(50, 60):
+        rank("log", {"loss": step / 8, "other": 0.0}, step)
+    assert "0 pending" in rank("finish")
+    wanted = [("loss", step, step / 8) for step in range(10, 60)]
+    assert jsonl_points(run_dir / "jsonl" / "points.jsonl") == wanted
+    for series in (csv_series, tensorboard_series):
+        assert series(run_dir, "loss") == {step: [step / 8] for step in range(60)}
+
+
+def test_one_that_another_process_has_open_is_told(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    holder = "import sys; from pathlib import Path; from asynclogd.journal import Journal\n"
+    holder += "journal = Journal.open(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holder, str(run_dir / "journal.sqlite")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        done = asynclog_command("replay", run_dir, "--to", "jsonl")
+    assert done.returncode == 2
+    assert "is open in a process that is no daemon of this runtime directory" in done.stderr
