@@ -1,0 +1,161 @@
+"""A run as the records of a `.wandb` file: what W&B's SDK would write for the same calls, in protobufs of the SDK.
+
+One history record is one row: a table's values at one step, with `step`, `_timestamp`, `_runtime` and `_step`. W&B's `_step`
+has to grow, so it counts rows and says nothing of the training; `step` is the axis of every series (`define_metric`), and
+may go back and forth. The same items make the same rows with the same `_step`, whenever they are written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asynclog_proto.records import Scalar
+from asynclogd.backends._wandblog import LogFile
+from asynclogd.backends._wandbnames import STEP, spelt
+from asynclogd.backends.base import Points
+
+LONGEST_ROW = 8 << 20
+"""Bytes of a row, about: wandb-core leaves out one of more than 10 MiB (filestream's max line)."""
+
+_NUMBER_BYTES = 32
+_OLDEST_READER = "0.70.0"
+"""What wandb 0.31 itself says is the least that can read its files."""
+
+
+@dataclass
+class Counts:
+    """How far a log is: records, rows, and when the run began (s since the epoch; 0: not known yet)."""
+
+    records: int = 0
+    rows: int = 0
+    start: float = 0.0
+    latest: float = 0.0
+
+
+class RunRecords:
+    """Appends records to a log. Series that this object has not seen are defined when they come; twice is harmless."""
+
+    def __init__(self, log: LogFile, counts: Counts, last: Mapping[str, str] | None = None) -> None:
+        """`last`: the last values of series, as JSON, that the summary does not have yet."""
+        from wandb.proto import wandb_internal_pb2
+
+        self._proto: Any = wandb_internal_pb2
+        self.log, self.counts = log, counts
+        self._defined: set[str] = set()
+        self._last = dict(last or {})
+
+    def begin(self, run: Mapping[str, Any]) -> None:
+        """The header and the run. `run` are fields of RunRecord."""
+        import wandb
+
+        self._append(header={"version_info": {"producer": wandb.__version__, "min_consumer": _OLDEST_READER}})
+        record = self._proto.RunRecord(**run, telemetry={"cli_version": wandb.__version__})
+        record.start_time.FromNanoseconds(int(self.counts.start * 1e9))
+        self._append(run=record)
+        self._append(metric=self._proto.MetricRecord(name=STEP, options={"defined": True, "hidden": True}))
+
+    def points(self, points: Points) -> None:
+        """A row for each step."""
+        for columns in _rows_apart(points.names):
+            keys = [spelt(name) for name in points.names[columns]]
+            self._define(keys)
+            texts: list[str] = []
+            for (step, at, _), values in zip(points.rows(), points.values[:, columns].tolist(), strict=True):
+                texts = _numbers(values)
+                self._row(keys, texts, step, at)
+            self._last.update(zip(keys, texts, strict=False))  # of an empty table none
+
+    def shown(self, name: str, step: int, at: float, value: Mapping[str, Any]) -> None:
+        """A row of one media object."""
+        key, text = spelt(name), json.dumps(value)
+        self._define([key])
+        self._row([key], [text], step, at)
+        self._last[key] = text
+
+    def config(self, values: Mapping[str, Scalar]) -> None:
+        """Hyperparameters."""
+        self._append(config={"update": self._items(self._proto.ConfigItem, values)})
+
+    def summary(self, values: Mapping[str, Scalar]) -> None:
+        """Final values. They stand until a point of the same name comes."""
+        self.flush()
+        self._append(summary={"update": self._items(self._proto.SummaryItem, values)})
+
+    def files(self, paths: Sequence[str]) -> None:
+        """Files below the run's `files` that are to be uploaded."""
+        self._append(files={"files": [{"path": path} for path in paths]})
+
+    def artifact(self, record: Any) -> None:
+        """An ArtifactRecord."""
+        self._append(artifact=record)
+
+    def exit(self, code: int) -> None:
+        """The run's end."""
+        self.flush()
+        counts = self.counts
+        self._append(exit={"exit_code": code, "runtime": max(0, int(counts.latest - counts.start))})
+
+    def flush(self) -> None:
+        """Write what each series' last value is, which W&B shows as the run's summary."""
+        if self._last:
+            update = [{"nested_key": [key], "value_json": text} for key, text in self._last.items()]
+            self._append(summary={"update": update})
+            self._last = {}
+
+    def _row(self, keys: Sequence[str], texts: Sequence[str], step: int, at: float) -> None:
+        counts = self.counts
+        record = self._proto.Record(num=self._next())
+        history = record.history
+        history.step.num = counts.rows
+        add = history.item.add
+        for key, text in zip(keys, texts, strict=True):
+            add(nested_key=[key], value_json=text)
+        add(nested_key=[STEP], value_json=str(step))
+        add(nested_key=["_timestamp"], value_json=repr(at))
+        add(nested_key=["_runtime"], value_json=repr(max(0.0, at - counts.start)))
+        add(nested_key=["_step"], value_json=str(counts.rows))
+        self.log.append(record.SerializeToString())
+        counts.rows += 1
+        counts.latest = max(counts.latest, at)
+
+    def _define(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            if key not in self._defined:
+                self._defined.add(key)
+                self._append(metric=self._proto.MetricRecord(name=key, step_metric=STEP, options={"defined": True}))
+
+    def _append(self, **content: Any) -> None:
+        self.log.append(self._proto.Record(num=self._next(), **content).SerializeToString())
+
+    def _next(self) -> int:
+        self.counts.records += 1
+        return self.counts.records
+
+    def _items(self, kind: Any, values: Mapping[str, Scalar]) -> list[Any]:
+        return [kind(nested_key=[name], value_json=json.dumps(_scalar(value))) for name, value in values.items()]
+
+
+def _numbers(values: Sequence[float]) -> list[str]:
+    """Each as JSON; NaN and infinities as Python's json, and W&B's, spell them."""
+    return json.dumps(values)[1:-1].split(", ")
+
+
+def _scalar(value: Scalar) -> Scalar:
+    """W&B's SDK makes null of a NaN that is no metric; its name says more."""
+    return value if not isinstance(value, float) or math.isfinite(value) else json.dumps(value)
+
+
+def _rows_apart(names: Sequence[str]) -> Iterator[slice]:
+    """Columns that fit in one row."""
+    begin = size = 0
+    for column, name in enumerate(names):
+        size += len(json.dumps(name)) + _NUMBER_BYTES
+        if size > LONGEST_ROW:
+            yield slice(begin, column)
+            begin, size = column, len(json.dumps(name)) + _NUMBER_BYTES
+    if begin < len(names):
+        yield slice(begin, len(names))
