@@ -1,7 +1,7 @@
 """Media as what W&B's SDK writes for the same input: the object in the row, and the file that it names.
 
-Source: wandb/sdk/data_types (image.py, audio.py, video.py, html.py, histogram.py, table.py, object_3d.py). wandb.Table's
-artifact is left out: W&B shows the file. What W&B has no object for is a file of the run.
+Source: wandb/sdk/data_types (image.py, audio.py, video.py, html.py, histogram.py, table.py, object_3d.py). The artifact
+that the SDK makes of a table is left out: W&B shows the file. What W&B has no object for is a file of the run.
 """
 
 from __future__ import annotations

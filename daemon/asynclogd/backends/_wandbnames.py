@@ -19,7 +19,12 @@ _LONGEST_PROJECT = 128
 def spelt(name: str) -> str:
     """The key of the series `name`."""
     taken = name == STEP or name.startswith(("_", _PREFIX)) or not name
-    return _PREFIX + name if taken else name
+    return utf8(_PREFIX + name if taken else name)
+
+
+def utf8(text: str) -> str:
+    """A text as protobufs take it: a lone surrogate, which is no character, by its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def meant(key: str) -> str:

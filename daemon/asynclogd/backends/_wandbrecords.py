@@ -1,8 +1,9 @@
 """A run as the records of a `.wandb` file: what W&B's SDK would write for the same calls, in protobufs of the SDK.
 
-One history record is one row: a table's values at one step, with `step`, `_timestamp`, `_runtime` and `_step`. W&B's `_step`
-has to grow, so it counts rows and says nothing of the training; `step` is the axis of every series (`define_metric`), and
-may go back and forth. The same items make the same rows with the same `_step`, whenever they are written.
+One history record is one row: a table's values at one step, with `step`, `_timestamp`, `_runtime` and `_step`. W&B's
+`_step` has to grow, so it counts rows and says nothing of the training; `step` is the axis of every series
+(`define_metric`), and may go back and forth. The same items make the same rows with the same `_step`, whenever they
+are written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._wandblog import LogFile
-from asynclogd.backends._wandbnames import STEP, spelt
+from asynclogd.backends._wandbnames import STEP, spelt, utf8
 from asynclogd.backends.base import Points
 
 LONGEST_ROW = 8 << 20
@@ -136,7 +137,7 @@ class RunRecords:
         return self.counts.records
 
     def _items(self, kind: Any, values: Mapping[str, Scalar]) -> list[Any]:
-        return [kind(nested_key=[name], value_json=json.dumps(_scalar(value))) for name, value in values.items()]
+        return [kind(nested_key=[utf8(name)], value_json=json.dumps(_scalar(value))) for name, value in values.items()]
 
 
 def _numbers(values: Sequence[float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Weights & Biases: series as history, hyperparameters as config, final values as summary, images and the like as media.
+"""Weights & Biases: series as history, hyperparameters as config, final values as summary, media as its own objects.
 
 What is written is a `.wandb` file, W&B's own format for offline runs, so that opening it at a position undoes what came
 after: no point is missing and none is there twice. `wandb sync` uploads it; with mode online W&B's uploader does that
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from asynclogd.backends import _wandbplace
 from asynclogd.backends._join import joined
@@ -45,9 +45,9 @@ _EXIT_CODES = {"success": 0, "failed": 1, "killed": 255}
 
 
 class WandbConfig(BackendConfig, frozen=True):
-    """`mode`: "online" or "offline"; by default what WANDB_MODE says, else online when there are credentials for `host`.
-    `credentials_file`: one with the API key, instead of WANDB_API_KEY or netrc. `project` is asynclog's by default, `id`
-    one of its own. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
+    """`mode`: "online" or "offline"; by default what WANDB_MODE says, else online when there are credentials for
+    `host`. `credentials_file`: one with the API key, instead of WANDB_API_KEY or netrc. `project` is asynclog's by
+    default, `id` one of its own. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
     """
 
     mode: Literal["", "online", "offline"] = ""
@@ -105,7 +105,8 @@ class WandbBackend(Backend):
         file = RunFile(run.own_dir, {**whose, **fields}, fsync=config.fsync)
         if position is None:
             file.begin(found.directory)
-            log.info("W&B run %s of %s: %s", found.id, run.name, "online" if self._upload else f"offline, in {file.path}")
+            where = f"online, at {config.host or 'W&B'}" if self._online else "offline: `wandb sync` uploads it"
+            log.info("%s is W&B run %s, %s; %s", run.name, found.id, where, file.path)
         else:
             file.go_on(position)
         self._file = file
