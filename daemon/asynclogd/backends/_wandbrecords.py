@@ -14,9 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from asynclog_proto.records import Scalar
 from asynclogd.backends._wandblog import LogFile
 from asynclogd.backends._wandbnames import STEP, spelt, utf8
+from asynclogd.backends._wandbrows import RowFormat
 from asynclogd.backends.base import Points
 
 LONGEST_ROW = 8 << 20
@@ -40,13 +44,15 @@ class Counts:
 class RunRecords:
     """Appends records to a log. Series that this object has not seen are defined when they come; twice is harmless."""
 
-    def __init__(self, log: LogFile, counts: Counts, last: Mapping[str, str] | None = None) -> None:
+    def __init__(self, log: LogFile, counts: Counts, last: Mapping[str, bytes] | None = None) -> None:
         """`last`: the last values of series, as JSON, that the summary does not have yet."""
         from wandb.proto import wandb_internal_pb2
 
         self._proto: Any = wandb_internal_pb2
         self.log, self.counts = log, counts
-        self._defined: set[str] = set()
+        self._format = RowFormat(wandb_internal_pb2)
+        self._heads: dict[str, bytes] = {}
+        self._about = tuple(map(self._format.head, (STEP, "_timestamp", "_runtime", "_step")))
         self._last = dict(last or {})
 
     def begin(self, run: Mapping[str, Any]) -> None:
@@ -63,18 +69,19 @@ class RunRecords:
         """A row for each step."""
         for columns in _rows_apart(points.names):
             keys = [spelt(name) for name in points.names[columns]]
-            self._define(keys)
-            texts: list[str] = []
-            for (step, at, _), values in zip(points.rows(), points.values[:, columns].tolist(), strict=True):
-                texts = _numbers(values)
-                self._row(keys, texts, step, at)
+            heads = self._define(keys)
+            texts: list[bytes] = []
+            cells = points.values[:, columns]
+            finite: list[bool] = np.isfinite(cells).min(axis=1, initial=True).tolist()
+            for (step, at, _), values, plain in zip(points.rows(), cells.tolist(), finite, strict=True):
+                texts = _numbers(values, finite=plain)
+                self._row(heads, texts, step, at)
             self._last.update(zip(keys, texts, strict=False))  # of an empty table none
 
     def shown(self, name: str, step: int, at: float, value: Mapping[str, Any]) -> None:
         """A row of one media object."""
-        key, text = spelt(name), json.dumps(value)
-        self._define([key])
-        self._row([key], [text], step, at)
+        key, text = spelt(name), json.dumps(value).encode()
+        self._row(self._define([key]), [text], step, at)
         self._last[key] = text
 
     def config(self, values: Mapping[str, Scalar]) -> None:
@@ -103,31 +110,24 @@ class RunRecords:
     def flush(self) -> None:
         """Write what each series' last value is, which W&B shows as the run's summary."""
         if self._last:
-            update = [{"nested_key": [key], "value_json": text} for key, text in self._last.items()]
+            update = [{"nested_key": [key], "value_json": text.decode()} for key, text in self._last.items()]
             self._append(summary={"update": update})
             self._last = {}
 
-    def _row(self, keys: Sequence[str], texts: Sequence[str], step: int, at: float) -> None:
+    def _row(self, heads: Sequence[bytes], texts: Sequence[bytes], step: int, at: float) -> None:
         counts = self.counts
-        record = self._proto.Record(num=self._next())
-        history = record.history
-        history.step.num = counts.rows
-        add = history.item.add
-        for key, text in zip(keys, texts, strict=True):
-            add(nested_key=[key], value_json=text)
-        add(nested_key=[STEP], value_json=str(step))
-        add(nested_key=["_timestamp"], value_json=repr(at))
-        add(nested_key=["_runtime"], value_json=repr(max(0.0, at - counts.start)))
-        add(nested_key=["_step"], value_json=str(counts.rows))
-        self.log.append(record.SerializeToString())
+        about = _numbers([step, at, max(0.0, at - counts.start), counts.rows], finite=True)
+        self.log.append(self._format.record(self._next(), counts.rows, [*heads, *self._about], [*texts, *about]))
         counts.rows += 1
         counts.latest = max(counts.latest, at)
 
-    def _define(self, keys: Sequence[str]) -> None:
+    def _define(self, keys: Sequence[str]) -> list[bytes]:
+        """What the keys are in a row. New ones become metrics whose axis is the training's step."""
         for key in keys:
-            if key not in self._defined:
-                self._defined.add(key)
+            if key not in self._heads:
+                self._heads[key] = self._format.head(key)
                 self._append(metric=self._proto.MetricRecord(name=key, step_metric=STEP, options={"defined": True}))
+        return [self._heads[key] for key in keys]
 
     def _append(self, **content: Any) -> None:
         self.log.append(self._proto.Record(num=self._next(), **content).SerializeToString())
@@ -140,9 +140,11 @@ class RunRecords:
         return [kind(nested_key=[utf8(name)], value_json=json.dumps(_scalar(value))) for name, value in values.items()]
 
 
-def _numbers(values: Sequence[float]) -> list[str]:
+def _numbers(values: Sequence[float], *, finite: bool) -> list[bytes]:
     """Each as JSON; NaN and infinities as Python's json, and W&B's, spell them."""
-    return json.dumps(values)[1:-1].split(", ")
+    if finite:
+        return msgspec.json.encode(values)[1:-1].split(b",")
+    return json.dumps(values).encode()[1:-1].split(b", ")
 
 
 def _scalar(value: Scalar) -> Scalar:

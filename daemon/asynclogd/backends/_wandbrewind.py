@@ -20,7 +20,7 @@ _NAME = re.compile(r"(?P<run>.*?)(?:\.(?P<times>\d+))?")
 class Last:
     """The last value of each series, as JSON, among the rows that stayed."""
 
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, bytes] = field(default_factory=dict)
 
 
 def beside(directory: Path) -> Path:
@@ -53,7 +53,7 @@ def without(records: Iterable[bytes], step: int, last: Last) -> Iterator[bytes]:
             superseded = int(row[STEP]) >= step
             yield from (each.SerializeToString() for each in held if not (superseded and _named(each, row)))
             if not superseded:
-                last.values.update({key: text for key, text in row.items() if not _is_own(key)})
+                last.values.update({key: text.encode() for key, text in row.items() if not _is_own(key)})
                 yield data
             held = []
         elif kind == "files":

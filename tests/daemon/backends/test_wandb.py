@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from asynclogd.backends import _wandbrecords
 from asynclogd.backends._wandbnames import STEP, meant, project_name, spelt
 from asynclogd.backends.base import (
+    Item,
     Params,
     PermanentError,
     Position,
@@ -75,7 +76,14 @@ def records(run: RunInfo) -> list[tuple[str, Any]]:
 
 def test_a_run_has_its_config_summary_metrics_and_end(tmp_path: Path):
     run = info(tmp_path)
-    options = {"tags": ("a", "b"), "group": "g", "job_type": "train", "notes": "n", "entity": "me", "name": "nice"}
+    options: dict[str, Any] = {
+        "tags": ("a", "b"),
+        "group": "g",
+        "job_type": "train",
+        "notes": "n",
+        "entity": "me",
+        "name": "nice",
+    }
     backend = opened(run, **options)
     backend.write([Params({"lr": 0.1, "model/size": 3, "none": None, "bad": float("nan")}), table(["loss"], range(3))])
     backend.write([Summary({"best": 0.5}), RunEnd("killed")])
@@ -111,7 +119,8 @@ def test_late_points_are_rows_like_others(tmp_path: Path):
 
 
 def test_a_run_that_is_taken_up_again_has_one_end_whatever_is_killed(tmp_path: Path):
-    run, ended = info(tmp_path), [table(["a"], range(3)), RunEnd("failed")]
+    run = info(tmp_path)
+    ended: list[Item] = [table(["a"], range(3)), RunEnd("failed")]
     backend = opened(run)
     backend.write(ended)
     first = backend.flush()
@@ -139,11 +148,10 @@ def test_a_rewind_leaves_one_file_without_what_was_superseded(tmp_path: Path):
     backend.write([Params({"lr": 1}), table(["a", "gone"], range(4)), *pictures, Summary({"best": 9})])
     backend.write([table(["late"], [1])])
     before = backend.flush()
-    for _ in range(2):
-        backend = opened(run, before)
-        backend.write([Rewind(2, 1), table(["a"], [2], generation=1)])
-        after = backend.flush()
-    backend = opened(run, after)
+    opened(run, before).write([Rewind(2, 1), table(["a"], [3])])
+    backend = opened(run, before)
+    backend.write([Rewind(2, 1), table(["a"], [2], generation=1)])
+    backend = opened(run, backend.flush())
     backend.write([Rewind(1, 2), table(["a"], [1], generation=2), RunEnd("success")])
     after = backend.flush()
     backend.close("success")

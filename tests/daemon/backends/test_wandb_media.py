@@ -107,7 +107,7 @@ def files(file: Path) -> list[str]:
 
 
 def content(file: Path, value: dict[str, Any]) -> bytes:
-    return (file.parent / "files" / value["path"]).read_bytes()
+    return Path(file.parent, "files", value["path"]).read_bytes()
 
 
 def without_places(value: dict[str, Any]) -> dict[str, Any]:

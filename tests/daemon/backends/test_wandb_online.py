@@ -172,7 +172,7 @@ def test_wrong_credentials_are_one_clear_error_and_nothing_is_lost(tmp_path: Pat
 
 
 def test_a_server_in_trouble_is_asked_again(tmp_path: Path, server: Server, opened: Open):
-    troubles = [(500, {}, {}), (429, {"Retry-After": "1"}, {})]
+    troubles: list[Reply] = [(500, {}, {}), (429, {"Retry-After": "1"}, {})]
 
     def trouble(path: str, _count: int) -> Reply | None:
         return troubles.pop() if "file_stream" in path and troubles else None
