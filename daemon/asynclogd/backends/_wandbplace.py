@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import netrc
 import os
 import re
@@ -55,8 +56,8 @@ class Login:
 
 def online(mode: str, host: str, credentials_file: str, environment: Mapping[str, str]) -> bool:
     """Whether it is to be uploaded: as `mode` says, as WANDB_MODE says, or when there are credentials for the host."""
-    said = mode or environment.get("WANDB_MODE", "")
-    if said in ("online", "offline"):
+    said = mode or environment.get("WANDB_MODE")
+    if said:
         return said == "online"
     given = credentials_file or environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE")
     return bool(given) or _netrc_knows(address(host, environment), environment)
@@ -68,8 +69,20 @@ def login(host: str, credentials_file: str, environment: Mapping[str, str]) -> L
 
 
 def address(host: str, environment: Mapping[str, str]) -> str:
-    """The server's base URL."""
-    return (host or environment.get("WANDB_BASE_URL") or DEFAULT_HOST).rstrip("/")
+    """The server's base URL: the option's, WANDB_BASE_URL, what `wandb login --host` has kept, or W&B's own."""
+    return (host or environment.get("WANDB_BASE_URL") or _host_kept(environment) or DEFAULT_HOST).rstrip("/")
+
+
+def _host_kept(environment: Mapping[str, str]) -> str:
+    directory = environment.get("WANDB_CONFIG_DIR") or Path(_home(environment), ".config", "wandb")
+    kept = configparser.ConfigParser(interpolation=None)
+    with suppress(configparser.Error, UnicodeDecodeError):  # no settings are kept, or none that can be read
+        kept.read(Path(directory, "settings"))
+    return kept.get("default", "base_url", fallback="")
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    return environment.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
 
 
 def _key_of(path: Path) -> str:
@@ -83,14 +96,15 @@ def _key_of(path: Path) -> str:
 
 
 def _netrc_knows(host: str, environment: Mapping[str, str]) -> bool:
-    files = [Path(environment["NETRC"])] if environment.get("NETRC") else [Path("~/.netrc"), Path("~/_netrc")]
+    home = _home(environment)
+    files = [environment["NETRC"]] if environment.get("NETRC") else [f"{home}/.netrc", f"{home}/_netrc"]
     for path in files:
-        with suppress(OSError, netrc.NetrcParseError, RuntimeError):  # none there, or none that is one
-            return urlparse(host).netloc in netrc.netrc(os.fspath(path.expanduser())).hosts
+        with suppress(OSError, netrc.NetrcParseError):  # none there, or none that is one
+            return urlparse(host).netloc in netrc.netrc(path).hosts
     return False
 
 
-def identity(own_dir: Path, run_id: str, *, uploaded: bool) -> Identity:
+def identity(own_dir: Path, run_id: str) -> Identity:
     """The run's identity as it was kept, or a new one; `run_id` "": any. Raises PermanentError for one that W&B
     does not take.
     """
@@ -103,19 +117,15 @@ def identity(own_dir: Path, run_id: str, *, uploaded: bool) -> Identity:
             return kept
     # No digest of the run's name: two people may have runs of one name in one project.
     made = run_id or "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-    found = Identity(made, directory_name(made, uploaded=uploaded))
+    # As W&B calls them. Uploaded or not: what begins otherwise, `wandb sync` leaves out.
+    found = Identity(made, f"offline-run-{time.strftime('%Y%m%d_%H%M%S')}-{made}")
     replace(path, [msgspec.json.encode(found)], fsync=False)
     return found
 
 
-def directory_name(run_id: str, *, uploaded: bool) -> str:
-    """As W&B calls them; `wandb sync` takes those that begin with `offline-`."""
-    return f"{'' if uploaded else 'offline-'}run-{time.strftime('%Y%m%d_%H%M%S')}-{run_id}"
-
-
 def run_directories(own_dir: Path, run_id: str) -> list[Path]:
     """Those that are there for the run."""
-    ours = re.compile(rf"(offline-)?run-\d+_\d+-{re.escape(run_id)}(\.\d+)?")
+    ours = re.compile(rf"offline-run-\d+_\d+-{re.escape(run_id)}(\.\d+)?")
     return [path for path in own_dir.iterdir() if ours.fullmatch(path.name)]
 
 

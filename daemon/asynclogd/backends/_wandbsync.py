@@ -22,7 +22,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from wandb.cli.cli import cli
 
-    cli(["beta", "sync", "--live", "--no-skip-online", "--no-skip-synced", file])
+    cli(["beta", "sync", "--live", file])
 
 
 def _end_with(parent: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ _SYNCED = ".synced"
 _LONGEST_ERROR = 1000
 _ENDS_WITHIN = 5.0
 _LOOK_EVERY = 1.0
+_LONGEST_LOG = 1 << 20
 
 
 class UploadError(Exception):
@@ -43,11 +45,12 @@ class Upload:
             self._start(file)
 
     def _start(self, file: Path) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._logs, ignore_errors=True)  # what it said before
+        self._logs.mkdir(parents=True)
         self._file = file
         self._synced().unlink(missing_ok=True)
         command = [sys.executable, "-m", "asynclogd.backends._wandbsync", str(os.getpid()), str(file)]
-        with (self._logs / _OUTPUT).open("wb") as output:
+        with (self._logs / _OUTPUT).open("ab") as output:  # one that is cut goes on at its new end
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -62,9 +65,13 @@ class Upload:
         if self._process is None:
             return
         ended = self._process.poll()  # before the output is read, or its last line might be missed
-        if (said := self._error()) or (ended is not None and not self._synced().exists()):
+        lines = (self._logs / _OUTPUT).read_bytes().splitlines()
+        said = next((line for line in lines if line.startswith(_ERROR)), b"").removeprefix(_ERROR)
+        if said or (ended is not None and not self._synced().exists()):
             self.stop()
-            raise UploadError(f"W&B at {self._login.host}: {said or f'its uploader ended with {ended}'}")
+            text = (said or b"".join(lines[-1:])).decode("utf-8", "replace")[:_LONGEST_ERROR]
+            raise UploadError(f"W&B at {self._login.host}: {text or f'its uploader ended with {ended}'}")
+        self._bound_logs()
 
     def finish(self) -> None:
         """Wait until all of the file, whose last record is the run's end, is at W&B. Raises UploadError."""
@@ -90,8 +97,8 @@ class Upload:
         """What W&B's uploader makes when it has sent a file."""
         return self._file.with_name(self._file.name + _SYNCED)
 
-    def _error(self) -> str:
-        for line in (self._logs / _OUTPUT).read_bytes().splitlines():
-            if line.startswith(_ERROR):
-                return line.removeprefix(_ERROR).decode("utf-8", "replace")[:_LONGEST_ERROR]
-        return ""
+    def _bound_logs(self) -> None:
+        """W&B logs a line a second while it waits for more of the file."""
+        for log in self._logs.rglob("*.log"):
+            if log.stat().st_size > _LONGEST_LOG:
+                os.truncate(log, 0)

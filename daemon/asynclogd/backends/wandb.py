@@ -90,7 +90,7 @@ class WandbBackend(Backend):
         PermanentError for a file of credentials that can't be used.
         """
         self.close("")
-        found = _wandbplace.identity(run.own_dir, self.config.id, uploaded=self._online)
+        found = _wandbplace.identity(run.own_dir, self.config.id)
         config = self.config
         whose = {"run_id": found.id, "project": project_name(config.project or run.project), "entity": config.entity}
         self._files = Files(whose, run.read_blob, log_model=config.log_model, fsync=config.fsync)

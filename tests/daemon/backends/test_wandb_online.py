@@ -230,7 +230,7 @@ def test_nothing_is_left_running_by_a_daemon_that_is_killed(
     ) as held:
         assert held.stdout is not None
         assert held.stdout.readline() == "flushed\n"
-        eventually(lambda: len(server.rows) == 3, what="that all is sent")
+        eventually(lambda: server.runs, what="that it is uploading")
         left = psutil.Process(held.pid).children(recursive=True)
         assert len(left) == 2
         os.kill(held.pid, signal.SIGKILL)
@@ -246,17 +246,9 @@ def test_wandb_sync_takes_what_was_written_offline(tmp_path: Path, server: Serve
     backend.flush()
     backend.close("success")
     environment = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_ERROR_REPORTING": "false"}
-    for _ in range(2):  # twice is once
-        command = [
-            sys.executable,
-            "-m",
-            "wandb",
-            "sync",
-            "--include-synced",
-            str(wandbreader.file_of(run.own_dir).parent),
-        ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert "ERROR" not in done.stderr
+    command = [sys.executable, "-m", "wandb", "sync", str(wandbreader.file_of(run.own_dir).parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "ERROR" not in done.stderr
     assert sorted(arrived(server)) == sorted(content(points))
     assert server.exit_code == 0
     assert any(name.endswith(".html") for name in server.files)
@@ -264,11 +256,13 @@ def test_wandb_sync_takes_what_was_written_offline(tmp_path: Path, server: Serve
 
 def test_it_is_online_where_there_are_credentials(tmp_path: Path):
     (tmp_path / "netrc").write_text("machine wandb.mine.org login user password x\n")
-    key, there = {"WANDB_API_KEY": "k"}, {"NETRC": str(tmp_path / "netrc")}
+    (tmp_path / "settings").write_text("[default]\nbase_url = https://wandb.mine.org\n")
+    key, there = {"WANDB_API_KEY": "k"}, {"NETRC": str(tmp_path / "netrc"), "HOME": str(tmp_path / "home")}
     for mode, host, file, environment, expected in (
-        ("", "", "", {}, False),
+        ("", "", "", {"HOME": "/nowhere"}, False),
         ("", "", "", key, True),
         ("", "", "", key | {"WANDB_MODE": "offline"}, False),
+        ("", "", "", key | {"WANDB_MODE": "disabled"}, False),
         ("online", "", "", key | {"WANDB_MODE": "offline"}, True),
         ("offline", "", "", key, False),
         ("", "", "/a/file", {}, True),
@@ -276,9 +270,23 @@ def test_it_is_online_where_there_are_credentials(tmp_path: Path):
         ("", "", "", there, False),
         ("", "https://wandb.mine.org/", "", there, True),
         ("", "", "", there | {"WANDB_BASE_URL": "https://wandb.mine.org"}, True),
+        ("", "", "", there | {"WANDB_CONFIG_DIR": str(tmp_path)}, True),
         ("", "", "", {"NETRC": str(tmp_path / "none")}, False),
+        ("", "", "", {"HOME": str(tmp_path / "home")}, False),
     ):
         assert _wandbplace.online(mode, host, file, environment) is expected, (mode, host, file, environment)
+
+
+def test_what_the_uploader_logs_is_bounded(tmp_path: Path, server: Server, opened: Open):
+    run = info(tmp_path)
+    backend = opened(run)
+    backend.write([table(["a"], range(5))])
+    backend.flush()
+    long = run.own_dir / "upload" / "wandb" / "logs" / "debug.log"
+    long.parent.mkdir(parents=True, exist_ok=True)
+    long.write_bytes(bytes(1 << 21))
+    backend.flush()
+    assert long.stat().st_size == 0
 
 
 def test_a_file_of_credentials_is_its_owners_alone(tmp_path: Path, server: Server, opened: Open):
