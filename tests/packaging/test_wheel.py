@@ -85,6 +85,7 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
         "mlflow": "MlflowBackend",
         "neptune": "NeptuneBackend",
         "tensorboard": "TensorBoardBackend",
+        "wandb": "WandbBackend",
     }
 
 

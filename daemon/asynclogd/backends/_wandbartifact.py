@@ -18,11 +18,12 @@ from asynclogd.backends.base import Media
 _POLICY = "wandb-storage-policy-v1"
 _LAYOUT = "V2"
 _PIECE = 1 << 20
+_MODELS = frozenset({"checkpoint", "model"})
 
 
 def is_model(item: Media) -> bool:
     """Whether an item is a checkpoint."""
-    return item.kind == "file" and item.options.get("type") == "checkpoint"
+    return item.kind == "file" and item.options.get("type") in _MODELS
 
 
 def record(item: Media, file: Path, run: Mapping[str, str]) -> Any:

@@ -12,6 +12,7 @@ from asynclogd.backends._wandbrecords import RunRecords
 from asynclogd.backends.base import Blob, Media, PermanentError
 
 FILES = "files"
+_ARTIFACTS = "artifacts"
 
 
 class Files:
@@ -32,7 +33,7 @@ class Files:
             raise PermanentError("there is no media store to read from")
         found = shown(item, self._read_blob(item.blob), records.counts.rows)
         if found.path:
-            target = self._place(records, found.path)
+            target = self._place(records, item, found.path)
             replace(target, [found.content], fsync=self._fsync)
             self._tell(records, item, found.path, target)
         if found.value:
@@ -44,7 +45,7 @@ class Files:
             raise PermanentError(f"{source} is not there any more")
         path = file_path(item)
         if not self._is_artifact(item):
-            link = self._place(records, path)
+            link = self._place(records, item, path)
             link.unlink(missing_ok=True)
             link.symlink_to(source)
         self._tell(records, item, path, source)
@@ -58,7 +59,9 @@ class Files:
     def _is_artifact(self, item: Media) -> bool:
         return self._log_model and is_model(item)
 
-    def _place(self, records: RunRecords, path: str) -> Path:
-        target = records.log.path.parent / FILES / path
+    def _place(self, records: RunRecords, item: Media, path: str) -> Path:
+        directory = records.log.path.parent
+        # An artifact is named by an absolute path, which has to outlive a rewind.
+        target = (directory.parent / _ARTIFACTS if self._is_artifact(item) else directory / FILES) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target

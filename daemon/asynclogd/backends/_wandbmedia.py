@@ -27,6 +27,7 @@ MOST_BINS = 512
 _PR_CURVE = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
 _DIGEST_SHOWN = 20
 _LONGEST_STEM = 60
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ def _file(item: Media, data: bytes, row: int) -> Shown:
 def file_path(item: Media) -> str:
     """Where a file of the run goes: `media/file/<name>/<step>/<its own name>`."""
     given = PurePosixPath(str(item.options.get("artifact") or item.options.get("path") or "")).name
-    own = re.sub(r"[^\w.\- ]+", "_", given).strip(". ") or f"content{_SUFFIXES.get(item.form, '.bin')}"
+    kept = re.sub(r"[^\w.\- ]+", "_", given).encode()[-_LONGEST_NAME:].decode("utf-8", "ignore").strip(". ")
+    own = kept or f"content{_SUFFIXES.get(item.form, '.bin')}"
     return f"media/file/{stem(item.name)}_{hashlib.sha256(item.name.encode()).hexdigest()[:8]}/{item.step}/{own}"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,6 +222,33 @@ def test_rows_that_wandb_would_leave_out_are_two(tmp_path: Path, monkeypatch: py
     assert len(rows) > 8
     assert sorted(key for row in rows for key in row if key in names) == sorted(names * 2)
     assert [row["_step"] for row in rows] == list(range(len(rows)))
+
+
+def test_the_sdk_changes_nothing_in_this_process(tmp_path: Path):
+    """In a process of its own: the import is done once."""
+    code = """
+import os, signal, sys, threading
+from pathlib import Path
+import psutil
+from asynclogd.backends.base import RunEnd, RunInfo
+from asynclogd.backends.wandb import WandbBackend, WandbConfig
+
+def state():
+    handlers = [signal.getsignal(each) for each in (2, 15)]
+    return sys.excepthook, handlers, sys.stdout, sys.stderr, dict(os.environ), threading.active_count()
+
+own, before = Path(sys.argv[1]), state()
+backend = WandbBackend(WandbConfig(mode="offline"))
+assert "wandb" not in sys.modules
+backend.open(RunInfo("p", "r", own.parent, own), None)
+backend.write([RunEnd("success")]); backend.flush(); backend.close("success")
+assert "wandb" in sys.modules
+assert state() == before
+assert not psutil.Process().children()
+"""
+    command = [sys.executable, "-c", code, str(info(tmp_path).own_dir)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert told.stdout + told.stderr == ""
 
 
 @given(st.text(min_size=1, max_size=12), st.text("series/_tp", min_size=1, max_size=12))

@@ -157,11 +157,13 @@ def test_what_wandb_has_no_object_for_is_a_file_of_the_run(tmp_path: Path):
         run_of(tmp_path, store),
         store.item("emb", "embedding", {}, 1, matrix=RNG.random((4, 8)).astype(np.float32)),
         store.item("data", "file", {"path": "/a/../b/notes?.txt"}, 2, file=b"notes"),
+        store.item("long", "file", {"artifact": "ü" * 120 + ".txt"}, 2, file=b"long"),
         store.item("last", "file", {"path": str(tmp_path / "model.ckpt")}, 3, file=b""),
     )
     found = {path.rpartition("/")[2]: (file.parent / "files" / path).read_bytes() for path in files(file)}
     assert found["notes_.txt"] == b"notes"
     assert found["model.ckpt"] == b"weights"
+    assert found["ü" * 98 + ".txt"] == b"long"
     assert found["content.zip"].startswith(b"PK")
     assert not wandbreader.rows(file)
 
@@ -171,17 +173,22 @@ def test_checkpoints_are_artifacts_when_asked(tmp_path: Path):
     store = Store()
     (tmp_path / "epoch=1.ckpt").write_bytes(b"weights")
     about = {"path": str(tmp_path / "epoch=1.ckpt"), "artifact": "epoch=1.ckpt", "type": "checkpoint"}
+    copied = store.item("copied", "file", {"artifact": "c.ckpt", "type": "checkpoint"}, 7, file=b"copied")
     other = store.item("other", "file", {"path": "/a/b"}, 7, file=b"x")
-    media = [store.item("best", "file", about, 7, file=b""), other]
+    media = [store.item("best", "file", about, 7, file=b""), copied, other]
     first = written(run_of(tmp_path, store), *media, log_model=True, id="abc")
-    (artifact,) = [told for kind, told in wandbreader.told(first) if kind == "artifact"]
+    artifacts = [told for kind, told in wandbreader.told(first) if kind == "artifact"]
+    artifact, of_copied = artifacts
     assert (artifact["name"], artifact["type"], artifact["aliases"]) == ("best-abc", "model", ["latest", "step_7"])
     assert artifact["manifest"]["contents"] == [
         {"digest": DIGEST, "local_path": about["path"], "path": "epoch=1.ckpt", "size": "7"}
     ]
     assert [path.rpartition("/")[2] for path in files(first)] == ["b"]
     again = written(run_of(tmp_path, store), *media, log_model=True, id="abc")
-    assert [told for kind, told in wandbreader.told(again) if kind == "artifact"] == [artifact]
+    assert [told for kind, told in wandbreader.told(again) if kind == "artifact"] == artifacts
+    kept = Path(of_copied["manifest"]["contents"][0]["local_path"])
+    assert kept.read_bytes() == b"copied"
+    assert first.parent not in kept.parents  # a rewind leaves that directory
 
 
 def test_histograms_have_at_most_as_many_bins_as_wandb_shows():
