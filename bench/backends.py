@@ -24,6 +24,7 @@ from harness import Row
 
 NAMES = 10
 STEPS_PER_TABLE = (100, 1)
+DISTRIBUTIONS = ("tensorboard", "torch", "lightning", "mlflow", "wandb", "comet_ml", "neptune-scale")
 
 
 def measured(backend: str, who: str, steps: int, steps_per_table: int) -> Row:
@@ -77,8 +78,8 @@ def cells_of(rows: list[Row]) -> list[list[str]]:
         [
             f"{row['backend']}: {PAIRS[row['backend']].call if row['who'] == 'direct' else 'asynclog'}",
             str(row["steps_per_table"]),
-            f"{row['cpu_us']:.3g}",
-            f"{row['wall_us']:.3g}",
+            harness.short(row["cpu_us"]),
+            harness.short(row["wall_us"]),
             "" if row["who"] == "direct" else f"{row['cpu_gain']:.1f}x",
             "" if row["who"] == "direct" else f"{row['wall_gain']:.1f}x",
         ]
@@ -110,7 +111,7 @@ def main() -> int:
     shown.sort(key=lambda row: (list(PAIRS).index(row["backend"]), row["who"] != "direct", -row["steps_per_table"]))
     header = ["us a point", "steps a table", "CPU", "wall", "CPU, times less", "wall, times less"]
     out = harness.console(options.json)
-    versions = harness.versions_line(("asynclogd", "tensorboard", "torch", "lightning", "mlflow", "wandb"))
+    versions = harness.versions_line(("asynclogd", *DISTRIBUTIONS))
     out.print(harness.table(f"Backends. {harness.machine_line()}", header, cells_of(shown)))
     out.print(versions)
     harness.write_json(options.json, shown)

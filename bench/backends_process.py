@@ -3,9 +3,9 @@
 argv: BACKEND WHO DIRECTORY ANSWER STEPS NAMES STEPS_PER_TABLE
 
 WHO is `asynclog` (our backend, given tables as the daemon's sink gives them) or `direct` (the product's own package,
-called a step at a time as in its documentation). Both log the same values. Measured is from the first value to the
-end, when all is in files; neither the imports nor the start, of W&B's service for one. The answer is JSON: seconds of
-CPU of this process and its children, and of wall time.
+called a step at a time as in its documentation). Both log the same values. Measured is from step 1 to the end, when
+all is in files; neither the imports nor the start, of W&B's service for one, nor step 0, at which more is imported.
+The answer is JSON: seconds of CPU of this process and its children, and of wall time.
 """
 
 from __future__ import annotations
@@ -80,6 +80,32 @@ def wandb(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], obje
     return lambda step, values: run.log(dict(values), step), finish
 
 
+def comet(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    """An archive for `comet upload`. What it collects of the machine and the code is off."""
+    import comet_ml
+
+    del names
+    quiet = dict.fromkeys(("log_code", "log_graph", "log_git_metadata", "log_git_patch", "log_env_details"), False)
+    experiment = comet_ml.OfflineExperiment(
+        offline_directory=str(directory), auto_output_logging=False, parse_args=False, display_summary_level=0, **quiet
+    )
+    return lambda step, values: experiment.log_metrics(dict(values), step=step), experiment.end
+
+
+def neptune(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    import neptune_scale
+
+    del names
+    run = neptune_scale.Run(
+        project="bench/bench",
+        run_id="bench",
+        mode="offline",
+        log_directory=str(directory),
+        enable_console_log_capture=False,
+    )
+    return lambda step, values: run.log_metrics(dict(values), step=step), run.close
+
+
 @dataclass(frozen=True)
 class Pair:
     """A backend and what it is measured beside."""
@@ -104,13 +130,15 @@ PAIRS: Mapping[str, Pair] = {
         "mlflow:MlflowBackend", "mlflow.log_metrics", mlflow, at_least=5.0, direct_steps=300, own_steps=3000
     ),
     "wandb": Pair("wandb:WandbBackend", "run.log, offline", wandb, {"mode": "offline"}),
+    "comet": Pair("comet:CometBackend", "log_metrics, offline", comet, {"online": False}),
+    "neptune": Pair("neptune:NeptuneBackend", "log_metrics, offline", neptune, {"online": False}),
 }
 
 
-def tables(names: Sequence[str], values: NDArray[np.float64], steps_per_table: int) -> list[Points]:
-    """The values as the reducer closes them."""
+def tables(names: Sequence[str], values: NDArray[np.float64], steps_per_table: int, first: int = 0) -> list[Points]:
+    """The values as the reducer closes them, from step `first` on."""
     ones = np.ones(values.shape, np.uint32)
-    steps = np.arange(len(values))
+    steps = np.arange(first, first + len(values))
     times = (1.7e9 + steps * 1e-3).astype(np.float64)
     cuts = [slice(at, at + steps_per_table) for at in range(0, len(values), steps_per_table)]
     return [Points(tuple(names), steps[c], times[c], values[c], ones[c], ones[c], world=1) for c in cuts]
@@ -124,7 +152,9 @@ def asynclog(
     made = getattr(importlib.import_module(f"asynclogd.backends.{module}"), name)
     backend: Backend = made(made.Config(**pair.options))
     backend.open(RunInfo("bench", "run", directory, directory), None)
-    items = tables(names, values, steps_per_table)
+    backend.write(tables(names, values[:1], 1))
+    backend.flush()
+    items = tables(names, values[1:], steps_per_table, first=1)
     together = max(1, VALUES_PER_FLUSH // items[0].values.size)
 
     def run() -> None:
@@ -143,9 +173,10 @@ def direct(pair: Pair, directory: Path, names: Sequence[str], values: NDArray[np
     """The product's package, started; what is returned logs everything and ends it."""
     log, finish = pair.direct(directory, names)
     rows = [dict(zip(names, row, strict=True)) for row in values.tolist()]
+    log(0, rows[0])
 
     def run() -> None:
-        for step, row in enumerate(rows):
+        for step, row in enumerate(rows[1:], 1):
             log(step, row)
         finish()
 
@@ -157,7 +188,7 @@ def main() -> None:
     pair, who, directory, answer = PAIRS[sys.argv[1]], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     steps, many, steps_per_table = map(int, sys.argv[5:8])
     names = [f"train/layer{number}/loss" for number in range(many)]
-    values = np.random.default_rng(0).normal(size=(steps, many))
+    values = np.random.default_rng(0).normal(size=(steps + 1, many))
     if who == "direct":
         run = direct(pair, directory, names, values)
     else:
