@@ -88,6 +88,7 @@ def test_every_backend_that_the_wheel_registers_can_be_found(empty_environment: 
         "swanlab": "SwanlabBackend",
         "tensorboard": "TensorBoardBackend",
         "trackio": "TrackioBackend",
+        "wandb": "WandbBackend",
     }
 
 

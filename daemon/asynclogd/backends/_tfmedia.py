@@ -17,7 +17,7 @@ from asynclogd.backends import _tfevents
 from asynclogd.backends._tfhparams import text
 from asynclogd.backends._tftexts import file_text, table_text
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms
+from asynclogd.media import forms, histograms, meshes
 
 _THRESHOLDS = 127
 _LAYOUT_TAG = "custom_scalars__config__"
@@ -87,7 +87,7 @@ def _mesh(item: Media, data: bytes) -> list[bytes]:
     from tensorboard.plugins.mesh import metadata
     from tensorboard.plugins.mesh.plugin_data_pb2 import MeshPluginData
 
-    parts = _parts(item.options["sections"], data)
+    parts = meshes.decode(data, item.options["sections"])
     kinds = {"vertices": MeshPluginData.VERTEX, "faces": MeshPluginData.FACE, "colors": MeshPluginData.COLOR}
     found = [(parts[role], kind) for role, kind in kinds.items() if role in parts]
     components = metadata.get_components_bitmask([kind for _, kind in found])
@@ -99,21 +99,6 @@ def _mesh(item: Media, data: bytes) -> list[bytes]:
         tag = metadata.get_instance_name(name, kind)
         values.append(summary_pb2.Summary.Value(tag=tag, tensor=_floats(part), metadata=about))
     return [_tfevents.message(5, summary_pb2.Summary(value=values).SerializeToString())]
-
-
-def _parts(sections: list[str], data: bytes) -> dict[str, Any]:
-    """The arrays of a MESH blob by their roles."""
-    parts, at = {}, 0
-    for section in sections:
-        role, dtype, sizes = section.split(":")
-        part = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), int(np.prod(shape := _sizes(sizes))), at)
-        parts[role] = part.reshape(shape)
-        at += part.nbytes
-    return parts
-
-
-def _sizes(text_of: str) -> tuple[int, ...]:
-    return tuple(map(int, text_of.split(",")))
 
 
 def _graph(item: Media, data: bytes) -> list[bytes]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,18 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     if options.get("config") is not None:
         about["config"] = _config(options["config"])
     return Encoded(MESH, b"".join(part.tobytes() for part in found.values()), about)
+
+
+def decode(data: bytes, sections: Sequence[str]) -> dict[str, Array]:
+    """The arrays of such a blob by their roles: vertices, colors, faces. Raises ValueError."""
+    parts, at = {}, 0
+    for section in sections:
+        role, dtype, sizes = section.split(":")
+        shape = tuple(map(int, sizes.split(",")))
+        part = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), math.prod(shape), at)
+        parts[role] = part.reshape(shape)
+        at += part.nbytes
+    return parts
 
 
 def _threes(body: Body, role: str) -> Array:

@@ -1,0 +1,168 @@
+"""Weights & Biases: series as history, hyperparameters as config, final values as summary, media as its own objects.
+
+What is written is a `.wandb` file, W&B's own format for offline runs, so that opening it at a position undoes what came
+after: no point is missing and none is there twice. `wandb sync` uploads it; with mode online W&B's uploader does that
+while the file grows (_wandbupload.py). wandb-core never has anything that is not in the file.
+
+    <own_dir>/offline-run-<time>-<id>/run-<id>.wandb    the run
+    <own_dir>/offline-run-<time>-<id>/files/media/...   what its media objects name
+    <own_dir>/asynclog-run.json                         its id
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from asynclogd.backends import _wandbplace
+from asynclogd.backends._join import joined
+from asynclogd.backends._wandbfiles import Files
+from asynclogd.backends._wandbnames import project_name
+from asynclogd.backends._wandbrun import RunFile
+from asynclogd.backends._wandbupload import Upload
+from asynclogd.backends.base import (
+    Backend,
+    BackendConfig,
+    Item,
+    Media,
+    Params,
+    Points,
+    Position,
+    Rewind,
+    RunEnd,
+    RunInfo,
+    Summary,
+)
+
+__all__ = ["WandbBackend", "WandbConfig"]
+
+log = logging.getLogger(__name__)
+
+# What W&B makes of them: finished, failed, killed.
+_EXIT_CODES = {"success": 0, "failed": 1, "killed": 255}
+
+
+class WandbConfig(BackendConfig, frozen=True):
+    """`mode`: "online" or "offline"; by default what WANDB_MODE says, else online when there are credentials for
+    `host`. `credentials_file`: one with the API key, instead of WANDB_API_KEY or netrc. `project` is asynclog's by
+    default, `id` one of its own. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
+    """
+
+    mode: Literal["", "online", "offline"] = ""
+    host: str = ""
+    credentials_file: str = ""
+    project: str = ""
+    entity: str = ""
+    name: str = ""
+    id: str = ""
+    group: str = ""
+    job_type: str = ""
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    log_model: bool = False
+    fsync: bool = False
+
+
+class WandbBackend(Backend):
+    """NaN and infinities are kept. A rewind removes superseded points from the file; W&B keeps those that it has got.
+    No `default_rate_limit`: W&B limits requests, and its uploader makes few and slows down by itself.
+    """
+
+    kinds = frozenset({"points", "media", "params", "summary", "rewind", "end"})
+    requires = ("wandb", "wandb")
+    Config = WandbConfig
+    config: WandbConfig
+
+    def __init__(self, config: WandbConfig) -> None:
+        super().__init__(config)
+        self._online = _wandbplace.online(config.mode, config.host, config.credentials_file, os.environ)
+        self.local = not self._online  # type: ignore[misc] # by its options
+        self._file: RunFile | None = None
+        self._files: Files
+        self._upload: Upload | None = None
+        self._sent = False
+        """whether all of a run that has ended is at W&B"""
+
+    def open(self, run: RunInfo, position: Position | None) -> None:
+        """Cut the file to the position, or begin one. Raises StartOverError when it is not there any more, and
+        PermanentError for a file of credentials that can't be used.
+        """
+        self.close("")
+        found = _wandbplace.identity(run.own_dir, self.config.id)
+        config = self.config
+        whose = {"run_id": found.id, "project": project_name(config.project or run.project), "entity": config.entity}
+        self._files = Files(whose, run.read_blob, log_model=config.log_model, fsync=config.fsync)
+        self._upload = self._uploader(run)
+        fields = {
+            "display_name": config.name or run.name,
+            "run_group": config.group,
+            "job_type": config.job_type,
+            "notes": config.notes,
+            "tags": config.tags,
+        }
+        file = RunFile(run.own_dir, {**whose, **fields}, fsync=config.fsync)
+        if position is None:
+            file.begin(found.directory)
+            where = f"online, at {config.host or 'W&B'}" if self._online else "offline: `wandb sync` uploads it"
+            log.info("%s is W&B run %s, %s; %s", run.name, found.id, where, file.path)
+        else:
+            file.go_on(position)
+        self._file = file
+        self._sent = file.ended  # its position was given when it was
+        if self._upload is not None and file.begun and not file.ended:
+            self._upload.ensure(file.path)
+
+    def write(self, batch: Sequence[Item]) -> None:
+        """Take items. Raises PermanentError for media that are not of their form, OSError for files."""
+        file = self._open_file()
+        for item in joined(batch):
+            records = file.records(item)
+            self._sent = False
+            if isinstance(item, Points):
+                records.points(item)
+            elif isinstance(item, Media):
+                self._files.show(records, item)
+            elif isinstance(item, Params):
+                records.config(item.values)
+            elif isinstance(item, Summary):
+                records.summary(item.values)
+            elif isinstance(item, Rewind):
+                file.rewind(item.step)
+            elif isinstance(item, RunEnd):
+                file.end(_EXIT_CODES.get(item.status, 1))
+
+    def flush(self) -> Position:
+        """Append to the file; after the run's end, wait until W&B has all of it. Raises OSError, UploadError."""
+        file = self._open_file()
+        position = file.flush()
+        if self._upload is not None and file.begun and not self._sent:
+            self._upload.ensure(file.path)
+            self._upload.check()
+            if file.ended:
+                self._upload.finish()
+                self._sent = True
+        return position
+
+    def close(self, status: str) -> None:
+        """Let go of the file, and end an upload that is under way."""
+        if self._upload is not None:
+            self._upload.stop()
+            self._upload = None
+        if self._file is not None:
+            self._file.close()
+            if status:  # the run's end was committed, so the file's name was
+                self._file.remove_others()
+            self._file = None
+
+    def _uploader(self, run: RunInfo) -> Upload | None:
+        if not self._online:
+            return None
+        login = _wandbplace.login(self.config.host, self.config.credentials_file, os.environ)
+        return Upload(login, run.own_dir / "upload")
+
+    def _open_file(self) -> RunFile:
+        if self._file is None:
+            raise RuntimeError("the backend is not open")
+        return self._file
