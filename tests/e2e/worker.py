@@ -1,7 +1,7 @@
 """A training process for the tests: logs value(rank, step), tells after each log() that it returned.
 
 worker.py OUT --steps N [--rank R --world W] [--name NAME] [--period SECONDS] [--also NAME] [--die-at STEP]
-    [--until FILE]
+    [--until FILE] [--backends NAME,NAME]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--die-at", type=int, default=-1)
     parser.add_argument("--until", type=Path, help="go on living after the last step until this file is there")
     parser.add_argument("--mode", default="auto")
+    parser.add_argument("--backends", type=lambda text: text.split(","), help="by default those of the daemon")
     parser.add_argument("--first", type=int, default=0, help="the first step")
     parser.add_argument("--offset", type=float, default=0.0, help="added to each value")
     arguments = parser.parse_args()
@@ -44,6 +45,7 @@ def main() -> None:
         rank=arguments.rank,
         world_size=arguments.world,
         mode=arguments.mode,
+        backends=arguments.backends,
     )
     told = os.open(arguments.out / f"returned-{arguments.name}-{run.rank}", os.O_WRONLY | os.O_CREAT, 0o600)
     for step in range(arguments.first, arguments.first + arguments.steps):
