@@ -64,11 +64,15 @@ _TOO_MANY = re.compile(r"too many (429|503) error responses")
 
 class MlflowConfig(BackendConfig, frozen=True):
     """`tracking_uri`: an MLflow server, database or directory (default: an SQLite file in the run's directory);
-    `experiment`: default the project; `tags`: set on the run.
+    `experiment`: default the project; `run_name`: default the run's; `run_id`: a run that is there already and is
+    written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
     """
 
     tracking_uri: str = ""
     experiment: str = ""
+    run_name: str = ""
+    run_id: str = ""
+    parent_run_id: str = ""
     tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -135,6 +139,8 @@ class MlflowBackend(Backend):
         self._client = None
 
     def _find_or_create(self, run: RunInfo) -> str:
+        if self.config.run_id:
+            return self._taken_up(self.config.run_id)
         token_file = run.own_dir / "token"
         if token_file.is_file():
             token = token_file.read_text()
@@ -146,8 +152,27 @@ class MlflowBackend(Backend):
         if found:
             return str(found[0].info.run_id)
         tags = {"asynclog.token": token, "asynclog.project": run.project, "asynclog.world_size": str(run.world)}
-        created = self._client.create_run(experiment, run_name=run.name, tags={**tags, **self.config.tags})
+        if self.config.parent_run_id:
+            tags["mlflow.parentRunId"] = self.config.parent_run_id
+        name = self.config.run_name or run.name
+        created = self._client.create_run(experiment, run_name=name, tags={**tags, **self.config.tags})
         return str(created.info.run_id)
+
+    def _taken_up(self, run_id: str) -> str:
+        """A run that someone else has made. Raises PermanentError when there is none of that id."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise PermanentError(f"option 'run_id': {error}") from error
+            raise
+        self._run_id = run_id
+        self._set_tags(self.config.tags)
+        if self.config.run_name:
+            self._client.update_run(run_id, name=self.config.run_name)
+        return run_id
 
     def _experiment(self, run: RunInfo) -> str:
         name = self.config.experiment or run.project

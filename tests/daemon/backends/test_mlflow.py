@@ -88,6 +88,21 @@ def test_sending_again_changes_nothing(tmp_path: Path, database: str):
 
 
 @pytest.mark.mlflow
+def test_a_run_may_be_named_nested_or_one_that_is_there(tmp_path: Path, database: str):
+    parent = opened(info(tmp_path / "parent"), tracking_uri=database, run_name="the sweep").flush()["run"]
+    child = opened(info(tmp_path / "child"), tracking_uri=database, parent_run_id=parent).flush()["run"]
+    assert found(database, parent).info.run_name == "the sweep"
+    assert found(database, child).data.tags["mlflow.parentRunId"] == parent
+    again = opened(info(tmp_path / "again"), tracking_uri=database, run_id=child, run_name="new", tags={"team": "blue"})
+    again.write([table(["a"], [3])])
+    assert again.flush() == {"run": child}
+    assert (found(database, child).info.run_name, found(database, child).data.tags["team"]) == ("new", "blue")
+    assert "a" in found(database, child).data.metrics
+    with pytest.raises(PermanentError, match=r"run_id.*0123"):
+        opened(info(tmp_path / "none"), tracking_uri=database, run_id="0123" * 8)
+
+
+@pytest.mark.mlflow
 def test_params_tags_status_and_resume(tmp_path: Path, database: str):
     run = info(tmp_path)
     backend = opened(run, tracking_uri=database, experiment="mine", tags={"team": "blue"})
