@@ -19,6 +19,8 @@ SHARE_OF_FREE = 4
 
 LEAST_OUTBOX = 1 << 20
 
+NO_ROOM = "media have no room, for the daemon is behind or away"
+
 
 def nowhere() -> Bodies:
     """Of a run that has neither outbox nor spool: small bodies are taken, in their records."""
@@ -35,11 +37,17 @@ class Bodies:
     What does not fit goes to the spool. `put` and `take_back` are for the only writer, the rest for the sender.
     """
 
-    def __init__(self, path: Path | None, capacity: int, spool: MediaSpool, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path | None, capacity: int, spool: MediaSpool, tell: Callable[[str], None], *, far: bool = False
+    ) -> None:
+        """`far`: the daemon is on another machine, and has nothing but the records."""
         self.spool = spool
         self.capacity = capacity
         self._path = path if capacity else None
         self._tell = tell
+        self._far = far
+        self.no_room = f"over TCP media larger than {INLINE_BYTES} bytes do not travel" if far else NO_ROOM
+        """why a body is not taken, for a person"""
         self.outbox: Outbox | None = None
         """once a body has been put there"""
 
@@ -48,6 +56,8 @@ class Bodies:
         size = form.size
         if size <= INLINE_BYTES:
             return b"".join(map(flat, form.parts))
+        if self._far:
+            return None
         if self._path is not None and size <= self.capacity:
             outbox = self._opened(self._path)
             place = None if outbox is None else outbox.put(form.parts, size)

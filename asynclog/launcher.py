@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from asynclog.keys import ClientKeys
+from asynclog_proto import places
+
 RETRY_S, MOST_RETRY_S = 2.0, 30.0
 PROBE_S, BUSY_PROBE_S = 0.1, 1.0
 PATIENCE_S = 5.0
@@ -55,8 +58,18 @@ class Launcher:
     `last_sign` is when somebody was last seen to be there or to be coming, in monotonic seconds.
     """
 
-    def __init__(self, endpoint: str, runtime: Path, *, spawns: bool, tell: Callable[[object, str], None]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        runtime: Path,
+        *,
+        spawns: bool,
+        tell: Callable[[object, str], None],
+        keys: ClientKeys | None = None,
+    ) -> None:
+        """`keys` are for an endpoint on another machine."""
         self.endpoint = endpoint
+        self.keys = keys
         self.last_sign = 0.0
         self._runtime = runtime
         self._spawns = spawns
@@ -96,7 +109,7 @@ class Launcher:
         if now < self._ask_at:
             return
         self._ask_at = now + PROBE_S
-        if answers(self.endpoint):
+        if not places.is_remote(self.endpoint) and answers(self.endpoint):
             self.last_sign = now
             self._ask_at = now + BUSY_PROBE_S  # it is there and will answer us: each question is a connection
         elif self._spawns:
@@ -104,7 +117,7 @@ class Launcher:
         elif now - self._since > PATIENCE_S:
             self._tell(
                 "endpoint",
-                f"nothing answers at {self.endpoint}: records wait in the ring and then in the spool; "
+                f"nothing answers at {self.endpoint}{self._maybe}: records wait in the ring and then in the spool; "
                 "training goes on, and they are sent when a daemon comes",
             )
 
@@ -113,6 +126,11 @@ class Launcher:
         self._unlock()
         if self._process is not None and self._process.poll() is None:
             self._process.returncode = 0  # Popen would warn that a child is left, which is what we want
+
+    @property
+    def _maybe(self) -> str:
+        """What else may be: whoever has no key is not told so."""
+        return " (or our key is not allowed there, or its key is another than we trust)" if self.keys else ""
 
     def _start(self, now: float) -> None:
         if self._process is not None and self._watch(now):

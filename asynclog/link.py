@@ -9,6 +9,7 @@ import select
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from asynclog.keys import ClientKeys
 from asynclog_proto import frames
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.limits import MAX_REPORT_BYTES
@@ -59,7 +60,8 @@ class Link:
     and a daemon that comes back after an hour finds one greeting in its queue, not thousands.
     """
 
-    def __init__(self, endpoint: str, bell: Bell) -> None:
+    def __init__(self, endpoint: str, bell: Bell, keys: ClientKeys | None = None) -> None:
+        """`keys` are for a daemon on another machine."""
         import zmq
 
         self._again: type[Exception] = zmq.Again
@@ -78,6 +80,12 @@ class Link:
             (zmq.RECONNECT_IVL_MAX, 500),
         ):
             self._socket.setsockopt(option, value)
+        if keys is not None:
+            from zmq.utils import z85
+
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, zmq.curve_public(z85.encode(keys.secret)))
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         self._socket.connect(endpoint)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, launch, ranks, resuming, ringplace, settings
+from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
 from asynclog.backends import check_backends
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
+from asynclog.keys import ClientKeys
 from asynclog.launcher import Launcher
 from asynclog.mediaspool import MediaSpool
 from asynclog.notices import Notices
@@ -31,13 +32,16 @@ from asynclog_proto.ringfile import HEADER, MAX_HELLO
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given."""
+    """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given, and
+    `keys` unless it is on another machine.
+    """
 
     hello: Hello
     settings: Settings
     mode: str
     endpoint: str | None
     run_dir: Path
+    keys: ClientKeys | None = None
 
 
 def open_run(
@@ -129,10 +133,10 @@ def _plan(
         client=f"asynclog {__version__} (Python)",
     )
     address = endpoint or chosen.endpoint
-    if address is not None:
-        places.endpoint(places.runtime_of(address))
+    mode = chosen.mode if mode == "auto" else mode
+    remote = address is not None and places.is_remote(places.check_endpoint(address))
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
-    return Plan(hello, chosen, chosen.mode if mode == "auto" else mode, address, run_dir)
+    return Plan(hello, chosen, mode, address, run_dir, keys.read(environ) if remote and mode == "auto" else None)
 
 
 def _greeting(hello: Hello) -> bytes:
@@ -165,12 +169,13 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     launcher = None
     if plan.mode == "auto":
         address = plan.endpoint or places.endpoint(runtime)
-        launcher = Launcher(address, runtime, spawns=plan.endpoint is None, tell=notices.add)
+        launcher = Launcher(address, runtime, spawns=plan.endpoint is None, tell=notices.add, keys=plan.keys)
     media = Bodies(
         Path(hello.outbox) if hello.outbox else None,
         plan.settings.media_bytes,
         MediaSpool(Path(hello.spool), plan.settings.media_spool_bytes, tell),
         tell,
+        far=plan.keys is not None,
     )
     rows = Rows(Ring(file.mapping), notices, media, strict=strict)
     sender = Sender(rows, file, spool, hello, launcher, notices, plan.settings.flush_s)
@@ -186,7 +191,7 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
 
 def _placed(plan: Plan, ring: str) -> Hello:
     """The greeting of a stream whose ring is at `ring`, its outbox beside it; none offline, where nobody frees it."""
-    has_outbox = ring and plan.mode == "auto" and plan.settings.media_bytes
+    has_outbox = ring and plan.mode == "auto" and plan.settings.media_bytes and plan.keys is None
     return replace(plan.hello, ring=ring, outbox=str(Path(ring).with_suffix(".outbox")) if has_outbox else "")
 
 
@@ -209,7 +214,7 @@ def _begin(plan: Plan, notices: Notices, rows: Rows, sender: Sender | None, *, s
 
 def _runtime(plan: Plan) -> Path:
     """Where the rings go: beside the daemon's socket, when that directory is there, else the default one."""
-    if plan.endpoint is not None:
+    if plan.endpoint is not None and not places.is_remote(plan.endpoint):
         beside = places.runtime_of(plan.endpoint)
         try:
             places.check_private(beside, os.lstat(beside), os.getuid())

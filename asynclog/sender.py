@@ -114,7 +114,7 @@ class Sender(threading.Thread):
         """The thread: until the end, or a defect of ours, which leaves the ring to the daemon."""
         try:
             if self._launcher is not None:
-                self._link = Link(self._launcher.endpoint, self.bell)
+                self._link = Link(self._launcher.endpoint, self.bell, self._launcher.keys)
             while not self._tick(time.monotonic()):
                 self._wait(max(0.0, self._collect_at - time.monotonic()))
             self._leave()

@@ -78,8 +78,7 @@ class MediaWriter:
     def _append(self, name: str, form: Form, step: int, now: float, *, wait: bool) -> None:
         body = self.bodies.put(form)
         if body is None:
-            text = "media have no room, for the daemon is behind or away: they are dropped and counted"
-            self._tell([Problem("media_full", "", text)])
+            self._tell([Problem("media_full", "", f"{self.bodies.no_room}: they are dropped and counted")])
             return
         sections = tuple([part.section for part in form.parts])
         record = encode_media(Media(name, step, now, form.kind, sections, form.options, body))

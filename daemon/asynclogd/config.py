@@ -65,6 +65,12 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """... and one that takes more memory"""
     max_runs: Count = 1000
     max_streams: Count = 4096
+    max_connections: Count = 8192
+    """connections to each endpoint at once; less where the system allows fewer file descriptors"""
+    bind: str = ""
+    """tcp://HOST:PORT to listen on a network too; needs keys, see docs/security.md"""
+    remote_dir: str = ""
+    """runs of ranks that come in there must lie under it; "" is where the daemon was started"""
 
 
 class HostMetrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

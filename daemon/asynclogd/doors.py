@@ -43,9 +43,18 @@ class DaemonLock:
         os.close(self._fd)
 
 
-def raise_file_limit() -> None:
-    """As many file descriptors as the system lets us have: libzmq aborts when they run out."""
+def raise_file_limit() -> int:
+    """As many file descriptors as the system lets us have: libzmq aborts when they run out. How many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else 1 << 16
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return soft
+
+
+def connections_within(limit: int, wanted: int, doors: int) -> int:
+    """How many connections each of some doors may have: what is wanted, or half of the file descriptors together. The
+    other half is for runs and backends, and for who comes in before we have counted.
+    """
+    return max(1, min(wanted, limit // 2 // doors))

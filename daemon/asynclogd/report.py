@@ -22,7 +22,8 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
         "daemon": {
             "version": __version__,
             "pid": os.getpid(),
-            "endpoint": ingest.address,
+            "endpoint": ingest.addresses[0],
+            "endpoints": ingest.addresses,
             "uptime_s": round(time.monotonic() - started, 1),
             "rss_bytes": process.memory_info().rss,
             "cpu_s": round(sum(process.cpu_times()[:2]), 2),
@@ -30,6 +31,7 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
             "received_bytes": ingest.counts.bytes,
             "malformed": ingest.counts.malformed,
             "unroutable": ingest.counts.unroutable,
+            **ingest.connections(),
         },
         "busy": hub.busy,
         "runs": [run_report(run) for run in hub.runs.values()],

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from asynclog_proto import places, records
-from asynclog_proto.errors import AsynclogError
+from asynclog_proto import records
+from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
+from asynclogd import keys, listening, remote
 from asynclogd.config import Config
-from asynclogd.doors import DaemonLock, prepare_runtime, raise_file_limit
+from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
 from asynclogd.hostmetrics import HostSampler
 from asynclogd.hub import Hub
-from asynclogd.ingest import Ingest
+from asynclogd.ingest import Ingest, Remote
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
 
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 IDLE_CHECK_SECONDS = 0.5
 FIRST_SAMPLE_SECONDS = 1.0
+WATCH_SECONDS = 0.25
+CROWDED = 0.75
+"""Nobody else is let in while so much of all file descriptors is in use."""
 
 
 class Server:
@@ -43,30 +47,47 @@ class Server:
         self._started = time.monotonic()
         self._runtime = runtime
         self._tasks: set[asyncio.Task[None]] = set()
-        self.ingest = Ingest(places.endpoint(runtime), self._deliver)
+        self._remote_dir = Path(config.daemon.remote_dir).absolute()
+        self.ingest = Ingest(self._deliver)
         self.hub = Hub(runtime, config, self.ingest.send)
         self.scrape = Scrape(config.prometheus, self._picture)
 
     async def serve(self) -> None:
-        """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError before anything runs."""
+        """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError, ConfigError before anything
+        runs.
+        """
         prepare_runtime(self._runtime)
         lock = DaemonLock(self._runtime)
         try:
-            raise_file_limit()
+            self._descriptors = raise_file_limit()
             self._catch_signals()
             # Consumers first, producers last; and the other way round at the end.
-            self.ingest.open()
+            self._open_doors()
             await self.hub.open()
             self.ingest.start()
             await self.scrape.open()
-            log.info("serving %s, pid %d", self.ingest.address, os.getpid())
+            log.info("serving %s, pid %d", " and ".join(self.ingest.addresses), os.getpid())
             await self._work()
             await self._stop()
         finally:
             lock.release()
 
+    def _open_doors(self) -> None:
+        bind, who = self.config.daemon.bind, None
+        if bind:  # who may come in is known before anybody can
+            directory = keys.keys_dir()
+            who = Remote(keys.daemon_pair(directory), keys.AllowList(directory).names)
+            if not keys.allowed(directory):
+                raise ConfigError(f"{bind}: no key is allowed in {directory}: `asynclog keys allow`")
+        where = [listening.on_port(bind)] if bind else []
+        where.insert(0, listening.on_path(self._runtime / "daemon.sock"))
+        most = connections_within(self._descriptors, self.config.daemon.max_connections, len(where))
+        self.ingest.open(where, most, who)
+
     async def _work(self) -> None:
-        tasks = [asyncio.create_task(self._sample_host())] if self.config.host_metrics.enabled else []
+        tasks = [asyncio.create_task(self._watch_doors())]
+        if self.config.host_metrics.enabled:
+            tasks.append(asyncio.create_task(self._sample_host()))
         if self._auto:
             tasks.append(asyncio.create_task(self._stop_when_idle()))
         await self._stopping.wait()
@@ -96,6 +117,13 @@ class Server:
         self._stopping.set()
 
     def _deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
+        if self.ingest.is_remote(peer):
+            try:
+                message = remote.restrict(message, self._remote_dir, self.config.backends)
+            except remote.NotFromAfarError as error:
+                log.warning("refused to a peer on another machine: %s", error)
+                self.ingest.send(peer, Refused(str(error)))
+                return
         if isinstance(message, Query):
             self._report(peer)
             if message.what == "stop":
@@ -135,6 +163,13 @@ class Server:
             if idle > settings.idle_timeout and (not self.hub.busy or idle > settings.linger_timeout):
                 log.info("idle for %.0f s: ending", idle)
                 self._stopping.set()
+
+    async def _watch_doors(self) -> None:
+        process = psutil.Process()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            crowded = process.num_fds() > CROWDED * self._descriptors
+            self.ingest.watch(process.memory_info().rss, crowded=crowded)
 
     async def _sample_host(self) -> None:
         sampler = await asyncio.to_thread(HostSampler, self._runtime)

@@ -6,8 +6,9 @@ from typing import Any
 
 import zmq
 
-from asynclog_proto import frames
+from asynclog_proto import frames, places
 from asynclog_proto.errors import AsynclogError, ProtocolError
+from asynclogd import keys
 
 MAX_REPORT_BYTES = 64 << 20
 
@@ -29,6 +30,8 @@ def request(endpoint: str, message: frames.Query | frames.AddBackend, timeout: f
     """The report that answers a message. Raises NoDaemonError after `timeout` seconds, RefusedError."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
+        if places.is_remote(endpoint):
+            _show_key(socket)
         socket.connect(endpoint)
         socket.send_multipart(frames.encode(message))
         if not socket.poll(int(timeout * 1000)):
@@ -39,3 +42,11 @@ def request(endpoint: str, message: frames.Query | frames.AddBackend, timeout: f
     if not isinstance(answer, frames.Report):
         raise ProtocolError(f"a report was expected, not {answer}")
     return dict(answer.report)
+
+
+def _show_key(socket: zmq.Socket[bytes]) -> None:
+    directory = keys.keys_dir()
+    pair = keys.client_pair(directory)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server_key(directory))
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, pair.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)

@@ -2,6 +2,7 @@
 
 <runtime>/daemon.sock  daemon.lock  daemon.log  spawn.lock  rings/<digest>-<rank>-<incarnation>.ring
 <dir>/<project>/<name>/journal.sqlite  spool/<rank>-<incarnation>/  tensorboard/  csv/  ...
+<keys>/client.secret  daemon.secret  server.public  allowed/<name>.public
 """
 
 from __future__ import annotations
@@ -61,6 +62,42 @@ def runtime_of(address: str) -> Path:
     return Path(path).parent
 
 
+def is_remote(address: str) -> bool:
+    """Whether an endpoint is on a network, where a peer needs a key."""
+    return address.startswith("tcp://")
+
+
+def check_endpoint(address: str) -> str:
+    """An endpoint: ipc:// with an absolute path, or tcp://HOST:PORT. Raises ConfigError for anything else."""
+    if is_remote(address):
+        host_and_port(address)
+    else:
+        runtime_of(address)
+    return address
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of tcp://HOST:PORT, an IPv6 address in brackets. Raises ConfigError."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else -1
+    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    well_formed = bare and bare.isascii() and bare.isprintable() and not set(bare) & set("/@;?# []")
+    if not is_remote(address) or not well_formed or (":" in host and bare == host) or not 0 <= number < 1 << 16:
+        raise ConfigError(f"endpoint {address!r}: expected tcp://HOST:PORT")
+    return bare, number
+
+
+def keys_dir(environ: Mapping[str, str]) -> Path:
+    """The private directory of this user's keys for TCP. Raises ConfigError when the environment names no home."""
+    if explicit := environ.get("ASYNCLOG_KEYS"):
+        return Path(explicit).absolute()
+    if config := environ.get("XDG_CONFIG_HOME"):
+        return Path(config, "asynclog", "keys").absolute()
+    if home := environ.get("HOME"):
+        return Path(home, ".config", "asynclog", "keys").absolute()
+    raise ConfigError("there is no place for keys: set ASYNCLOG_KEYS, or HOME")
+
+
 def check_private(path: Path, status: os.stat_result, uid: int) -> None:
     """Raise UnsafePathError unless `status` (of os.lstat) is a directory of ours that nobody else may enter."""
     mode, owner = status.st_mode, status.st_uid
@@ -70,6 +107,32 @@ def check_private(path: Path, status: os.stat_result, uid: int) -> None:
         raise UnsafePathError(f"{path} belongs to user {owner}, not to you ({uid}): set ASYNCLOG_RUNTIME_DIR")
     if mode & 0o077:
         raise UnsafePathError(f"{path} is open to others (mode {mode & 0o777:o}): chmod 700 {path}")
+
+
+def check_secret(path: Path, status: os.stat_result, uid: int) -> None:
+    """Raise UnsafePathError unless `status` (of an open file) is a file of ours that nobody else may read."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafePathError(f"{path} is not a file of its own: remove it")
+    if status.st_uid != uid:
+        raise UnsafePathError(f"{path} belongs to user {status.st_uid}, not to you ({uid})")
+    if status.st_mode & 0o077:
+        raise UnsafePathError(f"{path} is open to others (mode {status.st_mode & 0o777:o}): chmod 600 {path}")
+
+
+def check_socket(path: Path, status: os.stat_result, uid: int) -> None:
+    """Raise UnsafePathError unless `status` (of os.lstat) is a socket of ours."""
+    if not stat.S_ISSOCK(status.st_mode):
+        raise UnsafePathError(f"{path} is there and is no socket (a link?): remove it, we don't know whose it is")
+    if status.st_uid != uid:
+        raise UnsafePathError(f"{path} belongs to user {status.st_uid}, not to you ({uid}): set ASYNCLOG_RUNTIME_DIR")
+
+
+def parse_key(text: str, where: object) -> bytes:
+    """The 32 bytes of a key that is written as 64 hexadecimal digits. Raises ConfigError, which does not show it."""
+    digits = text.strip()
+    if len(digits) != 64 or not all(digit in "0123456789abcdef" for digit in digits):
+        raise ConfigError(f"{where}: a key is 64 hexadecimal digits, as `asynclog keys new` and `keys list` print them")
+    return bytes.fromhex(digits)
 
 
 def check_component(what: str, value: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asynclog_proto.errors import UnsafePathError
-from asynclogd.doors import DaemonLock, DaemonRunningError, prepare_runtime
+from asynclogd.doors import DaemonLock, DaemonRunningError, connections_within, prepare_runtime
 
 
 def test_it_is_made_for_this_user_alone(tmp_path: Path) -> None:
@@ -57,3 +57,11 @@ def test_a_second_daemon_is_told_the_pid_of_the_first_and_may_follow_its_death(t
     holder.kill()
     holder.communicate()
     DaemonLock(tmp_path).release()
+
+
+@pytest.mark.parametrize(
+    ("limit", "wanted", "doors", "most"),
+    [(20_000, 8192, 1, 8192), (4096, 8192, 2, 1024), (64, 8192, 1, 32), (1, 1, 2, 1)],
+)
+def test_connections_take_at_most_half_of_the_file_descriptors(limit: int, wanted: int, doors: int, most: int) -> None:
+    assert connections_within(limit, wanted, doors) == most

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,69 @@ def test_rings_and_spools_of_streams_do_not_meet():
     assert len(found) == 8
     assert {path.parent for path in found} == {rings}
     assert places.spool_dir(runs[0], 3, "x") == Path("/d/p/a/spool/3-x")
+
+
+def test_an_endpoint_is_ipc_or_tcp():
+    assert places.check_endpoint("ipc:///run/mine/daemon.sock") == "ipc:///run/mine/daemon.sock"
+    assert places.check_endpoint("tcp://node0:5757") == "tcp://node0:5757"
+    assert places.is_remote("tcp://node0:5757")
+    assert not places.is_remote("ipc:///run/mine/daemon.sock")
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [("tcp://node0:5757", "node0", 5757), ("tcp://*:0", "*", 0), ("tcp://[::1]:65535", "::1", 65535)],
+)
+def test_a_tcp_endpoint_has_a_host_and_a_port(address, host, port):
+    assert places.host_and_port(address) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("tcp://", "tcp://h", "tcp://:1", "tcp://h:", "tcp://h:65536", "tcp://h:+1", "tcp://h:٣", "tcp://::1:7"),
+        *("tcp://u:p@h:1", "tcp://a/b:1", "tcp://a b:1", "tcp://h\n:1", "ipc:///run/d.sock", "h:1"),
+    ],
+)
+def test_anything_else_is_no_tcp_endpoint(address):
+    with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
+        places.host_and_port(address)
+
+
+def test_keys_are_where_the_environment_says():
+    environ = {"ASYNCLOG_KEYS": "/k", "XDG_CONFIG_HOME": "/c", "HOME": "/h"}
+    assert places.keys_dir(environ) == Path("/k")
+    assert places.keys_dir({"XDG_CONFIG_HOME": "/c", "HOME": "/h"}) == Path("/c/asynclog/keys")
+    assert places.keys_dir({"HOME": "/h"}) == Path("/h/.config/asynclog/keys")
+    with pytest.raises(ConfigError, match="ASYNCLOG_KEYS"):
+        places.keys_dir({})
+
+
+def test_a_secret_of_another_user_or_open_to_others_is_unsafe(tmp_path):
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    places.check_secret(file, file.stat(), os.getuid())
+    with pytest.raises(UnsafePathError, match="belongs to user"):
+        places.check_secret(file, file.stat(), os.getuid() + 1)
+    with pytest.raises(UnsafePathError, match="not a file"):
+        places.check_secret(tmp_path, tmp_path.stat(), os.getuid())
+    file.chmod(0o604)
+    with pytest.raises(UnsafePathError, match="chmod 600"):
+        places.check_secret(file, file.stat(), os.getuid())
+
+
+def test_a_socket_of_another_user_is_unsafe(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        status = (tmp_path / "s").lstat()
+    places.check_socket(tmp_path / "s", status, os.getuid())
+    with pytest.raises(UnsafePathError, match="belongs to user"):
+        places.check_socket(tmp_path / "s", status, os.getuid() + 1)
+
+
+def test_a_key_is_64_hexadecimal_digits_and_an_error_does_not_show_it():
+    assert places.parse_key(" " + "0f" * 32 + "\n", "KEY") == b"\x0f" * 32
+    for text in ("", "0f" * 31, "0F" * 32, "xyz", "0f" * 33):
+        with pytest.raises(ConfigError, match="64 hexadecimal") as caught:
+            places.parse_key(text, "KEY")
+        assert not text or text not in str(caught.value)

@@ -13,6 +13,7 @@ from asynclogd.cli.daemon import daemon
 from asynclogd.cli.export import export_command
 from asynclogd.cli.gc import gc
 from asynclogd.cli.replay import replay
+from asynclogd.cli.keys import keys
 from asynclogd.cli.run import run
 from asynclogd.cli.runs import runs
 from asynclogd.cli.show import show
@@ -44,7 +45,7 @@ def cli() -> None:
     """
 
 
-for command in (daemon, export_command, gc, replay, run, runs, show, status, sync):
+for command in (daemon, export_command, gc, keys, replay, run, runs, show, status, sync):
     cli.add_command(command)
 
 

@@ -14,6 +14,7 @@ from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, se
 @click.command()
 @runtime_option
 @daemon_options
+@click.option("--bind", metavar="tcp://HOST:PORT", help="Listen on a network too; see `asynclog keys`.")
 @click.option("--auto", is_flag=True, help="End when idle; end at once, without an error, when another daemon serves.")
 @click.option("--owner", type=int, help="With --auto: do not end while the process with this pid lives.")
 def daemon(
@@ -22,6 +23,7 @@ def daemon(
     backends: tuple[str, ...],
     durability: str | None,
     no_host_metrics: bool,
+    bind: str | None,
     auto: bool,
     owner: int | None,
 ) -> None:
@@ -38,7 +40,7 @@ def daemon(
     from asynclogd.doors import DaemonRunningError
     from asynclogd.server import Server
 
-    merged = settings(config, backends, durability, no_host_metrics)
+    merged = settings(config, backends, durability, no_host_metrics, bind)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
     )

@@ -19,13 +19,17 @@ def runtimes(runtime_dir: Path | None) -> list[Path]:
     `asynclog run` in it.
     """
     runtime = runtime_of(runtime_dir)
-    if runtime_dir is None and "ASYNCLOG_ENDPOINT" in os.environ:
-        runtime = places.runtime_of(os.environ["ASYNCLOG_ENDPOINT"])
+    endpoint = os.environ.get("ASYNCLOG_ENDPOINT", "")
+    if runtime_dir is None and endpoint and not places.is_remote(endpoint):
+        runtime = places.runtime_of(endpoint)
     return [runtime, *sorted(runtime.glob("run-*"))]
 
 
 def reports(runtime_dir: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Endpoint and report of each daemon that answers; one that does not is told of."""
+    afar = os.environ.get("ASYNCLOG_ENDPOINT", "")
+    if runtime_dir is None and places.is_remote(afar):
+        yield afar, talk.ask(afar)
     for directory in runtimes(runtime_dir):
         if (directory / "daemon.sock").exists():
             endpoint = places.endpoint(directory)

@@ -35,10 +35,16 @@ def daemon_options(command: F) -> F:
     return command
 
 
-def settings(config: Path | None, backends: tuple[str, ...], durability: str | None, no_host_metrics: bool) -> Config:
+def settings(
+    config: Path | None,
+    backends: tuple[str, ...],
+    durability: str | None,
+    no_host_metrics: bool,
+    bind: str | None = None,
+) -> Config:
     """File, environment and flags, merged and checked, backends included."""
     flags: dict[str, dict[str, Any]] = {
-        "daemon": {"durability": durability},
+        "daemon": {"durability": durability, "bind": bind},
         "host_metrics": {"enabled": False if no_host_metrics else None},
     }
     merged = load(config, os.environ, flags)

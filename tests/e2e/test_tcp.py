@@ -1,0 +1,171 @@
+"""A daemon that listens on a network: who has a key that is allowed logs to it, and nobody else says a word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from zmq.utils import z85
+
+from asynclog_proto import frames, places
+from asynclogd import keys
+from tests.daemon.peers import asked, dealer
+from tests.e2e.conftest import Start
+
+Eventually = Callable[..., None]
+
+RANK = """
+import sys, asynclog, numpy
+with asynclog.init(project="p", name="r", dir=sys.argv[1], rank=int(sys.argv[2]), world_size=2) as run:
+    for step in range(200):
+        run.log({"loss": float(step)}, step)
+    run.log_text("note", "a small body travels in its record")
+    run.log_image("large", numpy.zeros((64, 64, 3), numpy.uint8))
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ASYNCLOG_KEYS", str(tmp_path / "keys"))
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def endpoint(start: Start, home: Path, tmp_path: Path, eventually: Eventually) -> str:
+    """The TCP endpoint of a daemon."""
+    keys.make(home)
+    start(sys.executable, "-m", "asynclogd", "daemon", "--bind", "tcp://127.0.0.1:0", "--no-host-metrics")
+    log = tmp_path / "process-0.log"
+    eventually(lambda: "serving" in log.read_text(), what="the daemon")
+    return next(word.rstrip(",") for word in log.read_text().split() if word.startswith("tcp://"))
+
+
+def pair() -> tuple[bytes, bytes]:
+    public, secret = (z85.decode(key) for key in zmq.curve_keypair())
+    return public, secret
+
+
+def ours(home: Path) -> tuple[bytes, bytes, bytes]:
+    mine = keys.client_pair(home)
+    return keys.server_key(home), mine.public, mine.secret
+
+
+def of_daemon(status: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    (report,) = status()
+    daemon: dict[str, Any] = report["daemon"]
+    return daemon
+
+
+def test_ranks_of_two_machines_make_one_run(
+    start: Start, endpoint: str, tmp_path: Path, output: Callable[[], str]
+) -> None:
+    """The other machine is a runtime directory of its own: nothing but the network and the keys is shared."""
+    (tmp_path / "there").mkdir(mode=0o700)
+    afar = {"ASYNCLOG_ENDPOINT": endpoint, "ASYNCLOG_RUNTIME_DIR": str(tmp_path / "there")}
+    ranks = [start(sys.executable, "-c", RANK, tmp_path, "0"), start(sys.executable, "-c", RANK, tmp_path, "1", **afar)]
+    assert [rank.wait(60) for rank in ranks] == [0, 0], output()
+    rows = (tmp_path / "p" / "r" / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 201
+    assert rows[-1] == "199.0,199"
+    assert "over TCP media larger than 4096 bytes do not travel" in output()
+    assert not list((tmp_path / "there" / "rings").iterdir())
+
+
+@pytest.mark.parametrize("key", ["none", "random"])
+def test_no_byte_of_a_stranger_reaches_a_decoder(
+    key: str, endpoint: str, home: Path, status: Callable[[], list[dict[str, Any]]], eventually: Eventually
+) -> None:
+    stranger = (keys.server_key(home), *pair()) if key == "random" else None
+    refused = "connections_refused" if key == "random" else "connections_failed"
+    with dealer(endpoint, stranger) as peer:
+        peer.send_multipart([b"\xc1 nothing that a decoder would take"])
+        peer.send_multipart(frames.encode(frames.Query("stop")))
+        eventually(lambda: of_daemon(status)[refused] >= 1, what="the refusal")
+        assert not peer.poll(200)
+    daemon = of_daemon(status)
+    assert daemon["malformed"] == 0
+    with dealer(endpoint, ours(home)) as peer:
+        assert isinstance(asked(peer, frames.Query()), frames.Report)
+    # Since then: the status that we had, and the two of now.
+    assert of_daemon(status)["messages"] == daemon["messages"] + 2
+
+
+def test_a_key_is_let_in_when_it_is_allowed_and_out_when_it_is_revoked_without_a_restart(
+    endpoint: str, home: Path, status: Callable[[], list[dict[str, Any]]], eventually: Eventually
+) -> None:
+    public, secret = pair()
+    with dealer(endpoint, (keys.server_key(home), public, secret)) as peer:
+        assert asked(peer, frames.Query(), 0.3) is None
+        command(["allow", "node1", public.hex()])
+        assert isinstance(asked(peer, frames.Query()), frames.Report)
+        assert public.hex() in command(["list"])
+        command(["revoke", "node1"])
+        before = of_daemon(status)["connections_cut"]
+        eventually(lambda: asked(peer, frames.Query(), 0.1) is None, what="the end of its connection")
+        eventually(lambda: of_daemon(status)["connections_cut"] > before, what="the count of it")
+    assert public.hex() not in command(["list"])
+
+
+def test_who_has_a_key_may_log_and_not_command(endpoint: str, home: Path, tmp_path: Path) -> None:
+    with dealer(endpoint, ours(home)) as peer:
+        refused = [
+            asked(peer, frames.Query("stop")),
+            asked(peer, frames.AddBackend("p", "r", str(tmp_path), "csv", {})),
+            asked(peer, frames.Hello("p", "r", "/etc", 0, 1, "a", "l", 0, 1, "afar")),
+            asked(
+                peer, frames.Hello("p", "r", str(tmp_path), 0, 1, "a", "l", 0, 1, "", backends={"x": {"class": "y"}})
+            ),
+        ]
+        assert [type(answer) for answer in refused] == [frames.Refused] * 4
+        assert isinstance(asked(peer, frames.Query()), frames.Report)
+
+
+def test_a_client_that_trusts_another_daemon_s_key_tells_it_nothing(endpoint: str, home: Path) -> None:
+    other, _ = pair()
+    with dealer(endpoint, (other, *ours(home)[1:])) as peer:
+        assert asked(peer, frames.Query(), 1.0) is None
+
+
+@pytest.mark.parametrize(("made", "why"), [(False, "keys new"), (True, "keys allow")])
+def test_a_network_is_refused_without_keys_and_without_anybody_allowed(
+    made: bool, why: str, home: Path, runtime_dir: Path
+) -> None:
+    if made:
+        keys.make(home)
+        keys.revoke(home, "self")
+    done = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "daemon", "--bind", "tcp://127.0.0.1:0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert not (runtime_dir / "daemon.sock").exists()
+
+
+def test_init_without_keys_says_how_to_make_them(home: Path, tmp_path: Path) -> None:
+    script = "import asynclog; asynclog.init(project='p', name='r', dir='x', endpoint='tcp://127.0.0.1:9')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "asynclog keys new" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_asks_over_tcp_too(endpoint: str, home: Path, tmp_path: Path) -> None:
+    environ = {**os.environ, "ASYNCLOG_ENDPOINT": endpoint}
+    done = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "status"], capture_output=True, text=True, check=True, env=environ
+    )
+    assert places.endpoint(Path(os.environ["ASYNCLOG_RUNTIME_DIR"])) in done.stdout
+
+
+def command(arguments: list[str]) -> str:
+    """`asynclog keys`, and what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "keys", *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
