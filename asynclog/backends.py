@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asynclog_proto.places import check_component
+from asynclog_proto.secrets import check_options
 
 BUILT_IN = ("tensorboard", "csv", "jsonl", "mlflow")
 GROUP = "asynclog.backends"
@@ -42,6 +43,7 @@ def _checked(name: Any, value: Any) -> dict[str, Any]:
     elif value is not None and not isinstance(value, Mapping):
         raise TypeError(f"backends[{name!r}]: options are a mapping, not {value!r}")
     options = dict(value or {})
+    check_options(name, options)
     if CLASS in options:
         options[CLASS] = _place(name, options[CLASS])
         _check_own_name(name)

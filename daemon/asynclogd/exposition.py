@@ -20,6 +20,7 @@ Samples = Iterable[tuple[Labels, float]]
 _DAEMON = (
     ("uptime_seconds", "since the daemon started", "uptime_s"),
     ("resident_memory_bytes", "of the daemon's process", "rss_bytes"),
+    ("connections", "of clients and tools, now", "connections"),
 )
 _DAEMON_TOTALS = (
     ("cpu_seconds", "of the daemon's process", "cpu_s"),
@@ -27,6 +28,11 @@ _DAEMON_TOTALS = (
     ("received_bytes", "of messages", "received_bytes"),
     ("malformed_messages", "that were refused", "malformed"),
     ("unroutable_messages", "whose receiver had gone", "unroutable"),
+    ("connections_accepted", "of clients and tools, welcome or not", "connections_accepted"),
+    ("connections_refused", "of other users, and of keys that are not allowed", "connections_refused"),
+    ("connections_failed", "that ended before their handshake was done", "connections_failed"),
+    ("connections_cut", "that took memory or a place and said nothing, or whose key was revoked", "connections_cut"),
+    ("connections_sent_away", "for which there was no room", "connections_sent_away"),
 )
 _BACKENDS = (
     ("lag_items", "items of the run that the backend lacks", "behind_items"),

@@ -29,6 +29,7 @@ from asynclogd.backends.base import (
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item
+from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class RefusedError(Exception):
     def __init__(self, offset: int, part: int, reason: str) -> None:
         super().__init__(reason)
         self.key = (offset, part)
-        self.reason = reason[:LONGEST_REASON]
+        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):

@@ -5,20 +5,24 @@
 
 A backend that is not installed has the option `class`, which says where its class is (see loading.py).
 
-Options are checked before anything is opened; each error names the backend, the key and what is allowed.
+Options are checked before anything is opened; each error names the backend, the key and what is allowed. One that is a
+secret says where it is, `env:NAME` or `file:PATH`: the secret itself is only in what `configure` returns.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from asynclog_proto.errors import ConfigError
+from asynclog_proto.secrets import check_options, is_secret, reference
 from asynclogd.backends.base import Backend, BackendConfig
 from asynclogd.loading import GROUP, load
 
@@ -50,6 +54,7 @@ def find(name: str, where: Any = None) -> type[Backend]:
 def build(name: str, options: Mapping[str, Any] | None = None) -> Backend:
     """A backend, not opened, with its options. Raises ConfigError."""
     own = dict(options or {})
+    check_options(name, own)
     backend = find(name, own.pop(CLASS, None))
     return backend(configure(name, backend.Config, own))
 
@@ -67,12 +72,12 @@ def configure(name: str, config: type[BackendConfig], options: Mapping[str, Any]
     if missing:
         raise ConfigError(f"backend {name!r}: option {missing[0]!r} is required")
     try:
-        return msgspec.convert(dict(options), config, strict=False)
+        return msgspec.convert(_found(name, options), config, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         what, _, place = str(error).partition(" - at ")
         key = re.split(r"[.\[]", place.strip("`").removeprefix("$").lstrip("."))[0]
         at = f"option {key!r}: " if key else ""
-        got = f"; got {options[key]!r}" if key in options and not _secret(key) else ""
+        got = f"; got {options[key]!r}" if key in options and not is_secret(key) else ""
         raise ConfigError(f"backend {name!r}: {at}{_plain(what)}{got}") from error
 
 
@@ -81,8 +86,20 @@ def _plain(what: str) -> str:
     return (what[:1].lower() + what[1:]).replace("`", "")
 
 
-def _secret(key: str) -> bool:
-    return any(word in key.lower() for word in ("token", "secret", "password", "api_key"))
+def _found(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the secrets that they refer to. Raises ConfigError when one can't be had."""
+    found = dict(options)
+    for key, value in options.items():
+        referred = reference(value) if isinstance(value, str) and is_secret(key) else None
+        if referred is None:
+            continue
+        kind, where = referred
+        try:
+            found[key] = os.environ[where] if kind == "env" else Path(where).read_text().strip()
+        except (KeyError, OSError, ValueError) as error:
+            why = "there is none" if isinstance(error, KeyError) else getattr(error, "strerror", "") or "no text"
+            raise ConfigError(f"backend {name!r}: option {key!r}: {value}: {why}, where the daemon runs") from error
+    return found
 
 
 def _instead(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from asynclogd.delivery import SinkStatus
 from asynclogd.hub import Hub
 from asynclogd.ingest import Ingest
 from asynclogd.pipeline import Pipeline
+from asynclogd.redact import Redactor
 
 
 def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
@@ -36,20 +37,21 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
         "busy": hub.busy,
         "runs": [run_report(run) for run in hub.runs.values()],
         "closed_runs": hub.closed_runs,
-        "untaken_runs": hub.untaken,
+        "untaken_runs": Redactor().tree(hub.untaken),
     }
 
 
 def run_report(run: Pipeline) -> dict[str, Any]:
     """One run: its ranks, backends and ledger. `lag_steps` is how far a rank is behind the one that leads."""
     sessions = sorted(run.sessions.values(), key=lambda session: (session.stream.rank, session.stream.id))
+    redact = Redactor()
     leading = max((session.step for session in sessions), default=-1)
     return {
         "project": run.project,
         "name": run.name,
         "dir": str(run.run_dir),
         "complete": run.complete,
-        "journal_error": run.journal_error,
+        "journal_error": redact.text(run.journal_error),
         "late": run.outcome.late,
         "closed_early": run.outcome.closed_early,
         "items": run.last_offset,
@@ -59,7 +61,7 @@ def run_report(run: Pipeline) -> dict[str, Any]:
                 "world_size": session.stream.world_size,
                 "incarnation": session.stream.incarnation,
                 "state": "refused" if session.refused else session.stream.state,
-                "reason": session.refused or "",
+                "reason": redact.text(session.refused or ""),
                 "host": session.stream.host,
                 "pid": session.stream.pid,
                 "step": session.step,
@@ -71,8 +73,8 @@ def run_report(run: Pipeline) -> dict[str, Any]:
             }
             for session in sessions
         ],
-        "backends": {name: _backend_report(run, status) for name, status in run.fanout.statuses().items()},
-        "media": _media_report(run),
+        "backends": redact.tree({name: _backend_report(run, each) for name, each in run.fanout.statuses().items()}),
+        "media": redact.tree(_media_report(run)),
         "ledger": run.ledger(),
     }
 

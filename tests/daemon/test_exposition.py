@@ -24,6 +24,12 @@ DAEMON = {
     "received_bytes": 900,
     "malformed": 0,
     "unroutable": 1,
+    "connections": 1,
+    "connections_accepted": 2,
+    "connections_refused": 0,
+    "connections_failed": 0,
+    "connections_cut": 0,
+    "connections_sent_away": 0,
 }
 
 

@@ -16,6 +16,12 @@ REPORT = {
     "daemon": {
         "version": "1", "uptime_s": 1, "rss_bytes": 1, "cpu_s": 1, "messages": 1, "received_bytes": 1, "malformed": 0,
         "unroutable": 0,
+        "connections": 1,
+        "connections_accepted": 2,
+        "connections_refused": 0,
+        "connections_failed": 0,
+        "connections_cut": 0,
+        "connections_sent_away": 0,
     },
     "runs": [],
 }  # fmt: skip

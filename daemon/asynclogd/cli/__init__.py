@@ -12,8 +12,8 @@ from asynclog_proto.errors import AsynclogError
 from asynclogd.cli.daemon import daemon
 from asynclogd.cli.export import export_command
 from asynclogd.cli.gc import gc
-from asynclogd.cli.replay import replay
 from asynclogd.cli.keys import keys
+from asynclogd.cli.replay import replay
 from asynclogd.cli.run import run
 from asynclogd.cli.runs import runs
 from asynclogd.cli.show import show

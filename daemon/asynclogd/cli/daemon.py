@@ -38,12 +38,13 @@ def daemon(
     import uvloop
 
     from asynclogd.doors import DaemonRunningError
+    from asynclogd.redact import RedactingFormatter
     from asynclogd.server import Server
 
     merged = settings(config, backends, durability, no_host_metrics, bind)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
-    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
 
     async def serve() -> None:
         await Server(runtime_of(runtime_dir), merged, auto=auto, owner=owner).serve()
