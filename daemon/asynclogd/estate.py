@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from itertools import chain
@@ -24,8 +25,12 @@ OpenRun = Callable[[Hello], Awaitable[Pipeline]]
 class Estate:
     """Buries streams whose processes are dead: what they left is journaled, then removed. Each is done once."""
 
-    def __init__(self, open_run: OpenRun) -> None:
+    def __init__(self, open_run: OpenRun, *, has_remote: bool = False) -> None:
+        """`has_remote`: ranks on other machines log to this daemon, and spool on a shared disk while it is away. So
+        a spool of another machine may be a live rank's: it is left alone.
+        """
         self._open_run = open_run
+        self._has_remote = has_remote
         self._burials: dict[str, asyncio.Task[None]] = {}
         self.given_up: set[Path] = set()
         """rings that could not be taken up; they stay where they are, for `asynclog sync` or a later daemon"""
@@ -37,7 +42,9 @@ class Estate:
             (p.run_dir, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))
         ]:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
-            if hello is None:
+            if hello is not None and self._has_remote and hello.host not in ("", os.uname().nodename):
+                log.info("%s is of a rank on %s: left to it, or to `asynclog sync`", directory, hello.host)
+            elif hello is None:
                 if not recovery.media_files(directory):  # they wait to be encoded, their records are journaled
                     self.given_up.add(directory)
             else:

@@ -64,7 +64,7 @@ class Hub:
         self._opening: dict[Path, asyncio.Task[Pipeline]] = {}
         self._closing: dict[Path, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._estate = Estate(self._pipeline)
+        self._estate = Estate(self._pipeline, has_remote=bool(daemon.bind))
         self._complete_since: dict[Path, float] = {}
 
     async def open(self) -> None:

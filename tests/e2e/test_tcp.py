@@ -13,7 +13,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from asynclog_proto import frames, places
+from asynclog_proto import frames, places, spoolfile
 from asynclogd import keys
 from tests.daemon.peers import asked, dealer
 from tests.e2e.conftest import Start
@@ -161,6 +161,31 @@ def test_status_asks_over_tcp_too(endpoint: str, home: Path, tmp_path: Path) -> 
         [sys.executable, "-m", "asynclogd", "status"], capture_output=True, text=True, check=True, env=environ
     )
     assert places.endpoint(Path(os.environ["ASYNCLOG_RUNTIME_DIR"])) in done.stdout
+
+
+def test_the_spool_of_a_rank_elsewhere_is_left_to_it_until_somebody_says_that_it_is_dead(
+    start: Start, home: Path, tmp_path: Path, runtime_dir: Path, eventually: Eventually
+) -> None:
+    """It may live, and go on spooling into files that would be gone."""
+    start(sys.executable, "-c", RANK, tmp_path, "0", ASYNCLOG_MODE="offline").wait(60)
+    (segment,) = tmp_path.glob("p/r/spool/*/*.spool")
+    elsewhere = "x" * len(os.uname().nodename)
+    told = spoolfile.read_hello(memoryview(segment.read_bytes()))
+    moved = told.replace(os.uname().nodename.encode(), elsewhere.encode())
+    rest = segment.read_bytes()[len(spoolfile.start(told)) :]
+    segment.write_bytes(spoolfile.start(moved) + rest)
+    (runtime_dir / "runs").mkdir(mode=0o700, exist_ok=True)
+    (runtime_dir / "runs" / "left").write_text(f"{tmp_path / 'p' / 'r'}\n")
+    keys.make(home)
+    daemon = start(sys.executable, "-m", "asynclogd", "daemon", "--bind", "tcp://127.0.0.1:0", "--no-host-metrics")
+    eventually(lambda: f"is of a rank on {elsewhere}" in (tmp_path / "process-1.log").read_text(), what="the notice")
+    assert segment.exists()
+    daemon.terminate()
+    daemon.wait(60)
+    synced = [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)]
+    assert subprocess.run(synced, capture_output=True, text=True, check=False).returncode == 0
+    assert not segment.exists()
+    assert (tmp_path / "p" / "r" / "csv" / "metrics.csv").read_text().splitlines()[-1] == "199.0,199"
 
 
 def command(arguments: list[str]) -> str:

@@ -42,7 +42,7 @@ def sync(
     Reads spools, the rings of dead processes and unfinished journals; safe to call again. A run that a daemon has
     open is left to it. Exit code 1 when something could not be delivered.
     """
-    merged = settings(config, backends, durability, no_host_metrics)
+    merged = settings(config, backends, durability, no_host_metrics, bind="")  # whoever says so takes up everything
     runtime = runtime_of(runtime_dir)
     prepare_runtime(runtime)
     directory = directory.absolute()
