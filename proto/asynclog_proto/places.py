@@ -56,7 +56,7 @@ def _check_socket(path: str) -> None:
 def runtime_of(address: str) -> Path:
     """The runtime directory that an ipc address lies in. Raises ConfigError for any other transport."""
     if not address.startswith("ipc:///"):
-        raise ConfigError(f"endpoint {address!r}: only ipc:// with an absolute path is allowed (TCP needs keys)")
+        raise ConfigError(f"endpoint {address!r}: only ipc:// with an absolute path, or tcp://HOST:PORT")
     path = address[len("ipc://") :]
     _check_socket(path)
     return Path(path).parent

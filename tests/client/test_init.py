@@ -40,7 +40,7 @@ Eventually = Callable[..., None]
         ({"backends": {"csv": {"x": object()}}}, ConfigError, "options are None, bool"),
         ({"backends": {"csv": {"x": "a" * 20_000}}}, ConfigError, "mappings of these, in all"),
         ({"rank": 2, "world_size": 2}, ValueError, "rank=2 does not fit world_size=2"),
-        ({"endpoint": "tcp://1.2.3.4:5"}, ConfigError, "only ipc://"),
+        ({"endpoint": "udp://127.0.0.1:5555"}, ConfigError, "only ipc://"),
         ({"endpoint": "ipc:///" + "x" * 200 + "/y"}, ConfigError, "longer than the 107 bytes"),
         ({"config": 3}, TypeError, "a mapping, a dataclass"),
     ],
