@@ -104,7 +104,7 @@ def test_all_of_a_run_is_at_wandb_when_its_end_is_flushed(tmp_path: Path, server
     assert not backend.local
     backend.write([Params({"lr": 0.1}), points[0], store.item("note", "text", {}, 7, text="hello")])
     backend.flush()
-    (process,) = [each for each in uploaders() if "_wandbsync" in " ".join(each.cmdline())]
+    (process,) = [each for each in running(uploaders()) if "_wandbsync" in " ".join(each.cmdline())]
     assert KEY not in " ".join(process.cmdline())
     backend.write([points[1], Summary({"best": 0.5}), RunEnd("failed")])
     backend.flush()
