@@ -8,35 +8,17 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import struct
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-import numpy as np
 
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms
+from asynclogd.media import curves, forms, histograms
 
 LONGEST_PART = 120
 """Characters of one part of a path, escapes included."""
-
-SUFFIXES: Mapping[str, str] = {
-    forms.PNG: ".png",
-    forms.GIF: ".gif",
-    forms.WAV: ".wav",
-    forms.MARKDOWN: ".md",
-    forms.HTML: ".html",
-    forms.JSON: ".json",
-    forms.HISTOGRAM: ".json",
-    forms.PR_CURVE: ".json",
-    forms.MESH: ".mesh",
-    forms.EMBEDDING: ".zip",
-    forms.GRAPH: ".pb",
-}
-
-_CURVE = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
 
 
 def artifact_path(item: Media) -> str:
@@ -45,7 +27,7 @@ def artifact_path(item: Media) -> str:
     given = item.options.get("artifact") or item.options.get("path")
     if item.kind == "file" and isinstance(given, str) and PurePosixPath(given).name:
         return posixpath.join(*parts, f"step_{item.step}", _part(PurePosixPath(given).name))
-    return posixpath.join(*parts, f"step_{item.step}{SUFFIXES.get(item.form, '.bin')}")
+    return posixpath.join(*parts, f"step_{item.step}{forms.SUFFIXES.get(item.form, '.bin')}")
 
 
 def content(item: Media, data: bytes) -> bytes:
@@ -54,8 +36,7 @@ def content(item: Media, data: bytes) -> bytes:
         if item.form == forms.HISTOGRAM:
             return msgspec.json.encode(_histogram(data, int(item.options["n"])))
         if item.form == forms.PR_CURVE:
-            rows = np.frombuffer(data, "<f4").reshape(len(_CURVE), -1)
-            return msgspec.json.encode(dict(zip(_CURVE, rows.tolist(), strict=True)))
+            return msgspec.json.encode(dict(zip(curves.ROWS, curves.decode(data).tolist(), strict=True)))
         if is_table(item):
             table = msgspec.json.decode(data)
             return msgspec.json.encode({"columns": table["columns"], "data": table["rows"]})

@@ -22,23 +22,13 @@ import msgspec
 import numpy as np
 
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms
+from asynclogd.media import curves, forms, histograms
 
 TEXT_FILE_NAME = "auto-generated-in-the-backend"
 """What log_text sends: Comet shows a text by its step and metadata."""
 
 START, STOP, FACTOR = 1e-12, 1e20, 1.1
 """Of Comet's bins: start * factor^k up to stop, on both sides of zero."""
-
-_SUFFIXES: Mapping[str, str] = {
-    forms.PNG: ".png",
-    forms.GIF: ".gif",
-    forms.WAV: ".wav",
-    forms.HTML: ".html",
-    forms.JSON: ".json",
-    forms.MESH: ".mesh",
-    forms.EMBEDDING: ".zip",
-}
 
 _KINDS: Mapping[str, str] = {forms.GIF: "video", forms.WAV: "audio"}
 
@@ -115,11 +105,11 @@ def _converted(item: Media, name: str, data: bytes) -> tuple[str, str, str, byte
     if item.form == forms.HISTOGRAM:
         return "histogram3d", name, ".json", msgspec.json.encode(_histogram(data, int(item.options["n"])))
     if item.form == forms.PR_CURVE:
-        *_, precision, recall = np.frombuffer(data, "<f4").reshape(6, -1).tolist()
+        *_, precision, recall = curves.decode(data).tolist()
         return "curve", name, ".json", msgspec.json.encode({"x": recall, "y": precision, "name": name})
     if item.form == forms.JSON and item.kind == "table":
         return "asset", f"{name}.csv", ".csv", _table(json.loads(data))
-    suffix = _SUFFIXES.get(item.form, ".bin")
+    suffix = forms.SUFFIXES.get(item.form, ".bin")
     return _KINDS.get(item.form, "asset"), name + suffix, suffix, data
 
 

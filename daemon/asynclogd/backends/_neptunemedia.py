@@ -10,7 +10,7 @@ import json
 import mimetypes
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from asynclogd.backends._neptunenames import spelt
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms
+from asynclogd.media import curves, forms, histograms
 from asynclogd.media.bins import thinned
 from asynclogd.media.body import Array
 
@@ -27,21 +27,6 @@ LONGEST_TEXT = 1 << 20
 
 MOST_BINS = 512
 """parameters.py, MAX_HISTOGRAM_BIN_EDGES less one."""
-
-SUFFIXES: Mapping[str, str] = {
-    forms.PNG: ".png",
-    forms.GIF: ".gif",
-    forms.WAV: ".wav",
-    forms.MARKDOWN: ".md",
-    forms.HTML: ".html",
-    forms.JSON: ".json",
-    forms.PR_CURVE: ".json",
-    forms.MESH: ".mesh",
-    forms.EMBEDDING: ".zip",
-    forms.GRAPH: ".pb",
-}
-
-_CURVE = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +63,14 @@ def shown(item: Media, data: bytes) -> Text | Bins | File:
         if item.form == forms.HISTOGRAM:
             return _bins(data, int(item.options["n"]))
         if item.form == forms.PR_CURVE:
-            rows = np.frombuffer(data, "<f4").reshape(len(_CURVE), -1).tolist()
-            return File("curve.json", json.dumps(dict(zip(_CURVE, rows, strict=True))).encode())
+            rows = curves.decode(data).tolist()
+            return File("curve.json", json.dumps(dict(zip(curves.ROWS, rows, strict=True))).encode())
         if item.form == forms.MARKDOWN and len(data) <= LONGEST_TEXT:
             return Text(data.decode())
     except (KeyError, ValueError, TypeError, struct.error) as error:
         raise PermanentError(f"{item.kind} {item.name!r} is not of its form {item.form}: {error!r}") from error
     given = str(item.options.get("artifact") or item.options.get("path") or "") if item.kind == "file" else ""
-    return File(PurePosixPath(given).name or f"{item.kind}{SUFFIXES.get(item.form, '.bin')}", data)
+    return File(PurePosixPath(given).name or f"{item.kind}{forms.SUFFIXES.get(item.form, '.bin')}", data)
 
 
 def files(source: Path) -> Iterator[tuple[str, File]]:

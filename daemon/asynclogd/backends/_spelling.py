@@ -24,7 +24,7 @@ class Spelling:
 
     def spelt(self, name: str) -> str:
         """The name in the product."""
-        key = self.foreign.sub(_hex, re.sub("_(?=0x)", _hex, name))
+        key = self.foreign.sub(hexed, re.sub("_(?=0x)", hexed, name))
         if self.measure(key) <= self.limit:
             return key
         tail = "_0x_" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
@@ -43,5 +43,6 @@ def utf8(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _hex(found: re.Match[str]) -> str:
+def hexed(found: re.Match[str]) -> str:
+    """How one character is spelt."""
     return f"_0x{ord(found[0]):x}_"

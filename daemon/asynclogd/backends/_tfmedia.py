@@ -17,7 +17,7 @@ from asynclogd.backends import _tfevents
 from asynclogd.backends._tfhparams import text
 from asynclogd.backends._tftexts import file_text, table_text
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms, meshes
+from asynclogd.media import curves, forms, histograms, meshes
 
 _THRESHOLDS = 127
 _LAYOUT_TAG = "custom_scalars__config__"
@@ -76,7 +76,7 @@ def _histogram(item: Media, data: bytes) -> list[bytes]:
 def _pr_curve(item: Media, data: bytes) -> list[bytes]:
     from tensorboard.plugins.pr_curve import plugin_data_pb2
 
-    rows = np.frombuffer(data, "<f4").reshape(6, item.options["n"])
+    rows = curves.decode(data, item.options["n"])
     thresholds = min(_THRESHOLDS, item.options.get("num_thresholds", _THRESHOLDS))
     about = plugin_data_pb2.PrCurvePluginData(version=0, num_thresholds=thresholds)
     return [_value(item, tensor=_floats(rows), metadata=_plugin("pr_curves", about))]

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from asynclogd.backends.base import Media, PermanentError
-from asynclogd.media import forms, histograms, meshes
+from asynclogd.media import curves, forms, histograms, meshes
 
 MOST_BINS = 512
 """wandb.Histogram.MAX_LENGTH."""
 
-_PR_CURVE = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
 _DIGEST_SHOWN = 20
 _LONGEST_STEM = 60
 _LONGEST_NAME = 200
@@ -93,8 +92,7 @@ def _json(item: Media, data: bytes, row: int) -> Shown:
 
 
 def _pr_curve(item: Media, data: bytes, row: int) -> Shown:
-    rates = np.frombuffer(data, "<f4").reshape(len(_PR_CURVE), -1)
-    return _table(item, _PR_CURVE, rates.T.tolist(), row)
+    return _table(item, curves.ROWS, curves.decode(data).T.tolist(), row)
 
 
 def _table(item: Media, columns: Any, rows: Any, row: int) -> Shown:
@@ -128,11 +126,9 @@ def file_path(item: Media) -> str:
     """Where a file of the run goes: `media/file/<name>/<step>/<its own name>`."""
     given = PurePosixPath(str(item.options.get("artifact") or item.options.get("path") or "")).name
     kept = re.sub(r"[^\w.\- ]+", "_", given).encode()[-_LONGEST_NAME:].decode("utf-8", "ignore").strip(". ")
-    own = kept or f"content{_SUFFIXES.get(item.form, '.bin')}"
+    own = kept or f"content{forms.SUFFIXES.get(item.form, '.bin')}"
     return f"media/file/{stem(item.name)}_{hashlib.sha256(item.name.encode()).hexdigest()[:8]}/{item.step}/{own}"
 
-
-_SUFFIXES: Mapping[str, str] = {forms.EMBEDDING: ".zip", forms.GRAPH: ".pb", forms.JSON: ".json"}
 
 _WRITERS: Mapping[str, Callable[[Media, bytes, int], Shown]] = MappingProxyType({
     forms.PNG: _image,

@@ -15,7 +15,8 @@ _THRESHOLDS = 127
 """And at most: TensorBoard shows no more."""
 
 _MINIMUM_COUNT = 1e-7
-_ROWS = 6
+
+ROWS = ("true_positives", "false_positives", "true_negatives", "false_negatives", "precision", "recall")
 
 
 def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
@@ -23,7 +24,7 @@ def encode(body: Body, options: Mapping[str, Any]) -> Encoded:
     thresholds = min(_THRESHOLDS, wishes.whole(options, "num_thresholds", _THRESHOLDS, 2, 1 << 31))
     if "curve" in body:
         rows = body.array("curve", dims=2, axes="(6, n)")
-        if len(rows) != _ROWS or not rows.shape[1]:
+        if len(rows) != len(ROWS) or not rows.shape[1]:
             raise UnfitError(f"a curve of {shown(rows)}; (6, n) is accepted: TP, FP, TN, FN, precision, recall")
         return _encoded(rows, thresholds, nonfinite(rows))
     labels, predictions = body.array("labels").reshape(-1), body.array("predictions").reshape(-1)
@@ -60,6 +61,11 @@ def _curve(labels: Array, predictions: Array, weights: Array, thresholds: int) -
     precision = tp / np.maximum(_MINIMUM_COUNT, tp + fp)
     recall = tp / np.maximum(_MINIMUM_COUNT, tp + fn)
     return np.stack((tp, fp, tn, fn, precision, recall))
+
+
+def decode(data: bytes, n: int = -1) -> Array:
+    """The rows of a stored curve, float32 (6, n) in the order of ROWS. Raises ValueError for other bytes."""
+    return np.frombuffer(data, "<f4").reshape(len(ROWS), n)
 
 
 def _encoded(rows: Array, thresholds: int, lost: int) -> Encoded:

@@ -43,6 +43,21 @@ GRAPH = "application/x-graphdef"
 
 BYTES = "application/octet-stream"
 
+SUFFIXES: Mapping[str, str] = {
+    PNG: ".png",
+    GIF: ".gif",
+    WAV: ".wav",
+    MARKDOWN: ".md",
+    HTML: ".html",
+    JSON: ".json",
+    HISTOGRAM: ".json",
+    PR_CURVE: ".json",
+    MESH: ".mesh",
+    EMBEDDING: ".zip",
+    GRAPH: ".pb",
+}
+"""What a file's name ends with where a product has no kind for a form; numbers are written as JSON there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

@@ -19,7 +19,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asynclogd import backends, registry
-from asynclogd.backends._mlflownames import meant
+from asynclogd.backends._spelling import meant
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.contractbase import MediaContent
 from asynclogd.testing import BackendContract, Content

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclogd.backends._artifacts import artifact_path
-from asynclogd.backends._mlflownames import LIMIT, meant, spelt
+from asynclogd.backends._mlflownames import LIMIT, spelt
+from asynclogd.backends._spelling import meant
 from asynclogd.backends.base import Blob, Media, Params, PermanentError, RunEnd, RunInfo, Summary
 from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig
 from asynclogd.media import forms
