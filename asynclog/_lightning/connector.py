@@ -22,7 +22,7 @@ from asynclog._lightning.call import Call
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
 from asynclog._lightning.readback import read_back
-from asynclog._lightning.reductions import rows, track
+from asynclog._lightning.reductions import Rows, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
@@ -33,9 +33,9 @@ _OURS = frozenset({_READINGS, _REDUCED, _PLACE})
 class _Place(NamedTuple):
     """What is several properties deep in a Trainer, looked up once: `results` are those of training."""
 
-    rank: int
     alone: bool
     results: Any
+    rows: Rows
 
 
 def install(trainer: Any) -> bool:
@@ -56,7 +56,8 @@ def install(trainer: Any) -> bool:
 
 
 def _track(trainer: Any) -> None:
-    place = _Place(trainer.global_rank, trainer.world_size == 1, trainer.fit_loop.epoch_loop._results)  # noqa: SLF001
+    results = trainer.fit_loop.epoch_loop._results  # noqa: SLF001 - as above
+    place = _Place(trainer.world_size == 1, results, Rows(trainer.global_rank))
     setattr(trainer._logger_connector, _PLACE, place)  # noqa: SLF001 - as above
     if not place.alone:
         loops = (trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_loop.val_loop)
@@ -104,7 +105,8 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
 
         def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
             trainer = self.trainer
-            if not trainer.loggers or not metrics:
+            loggers = trainer.loggers
+            if not loggers or not metrics:
                 return
             self._logged_metrics.update(metrics)
             read = _read(metrics)
@@ -114,9 +116,10 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
             on_step = self._first_loop_iter is not None
             step = _take_step(trainer, read, step)
             floats: dict[str, Any] | None = None
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_calls"):
-                    logger.log_calls(_calls(self, read, step, on_step=on_step))
+            for logger in loggers:
+                log_calls = getattr(logger, "log_calls", None)
+                if log_calls is not None:
+                    log_calls(_calls(self, read, step, on_step=on_step))
                 elif trainer.global_rank == 0 or not package_of(logger):  # Lightning's own loggers are rank 0's alone
                     floats = to_floats(read) if floats is None else floats
                     logger.log_metrics(metrics=floats, step=step)
@@ -180,12 +183,13 @@ def _take_step(trainer: Any, metrics: dict[str, Any], step: int | None) -> int:
 
 def _calls(connector: Any, metrics: dict[str, Any], step: int, *, on_step: bool) -> Iterable[Call]:
     """One call's metrics by their reductions: with one rank there is none, and one call stays one row."""
-    trainer, place = connector.trainer, getattr(connector, _PLACE)
-    call = Call(metrics, step, lane=lanes.of_call(trainer, on_step=on_step))
+    trainer = connector.trainer
+    place: _Place = getattr(connector, _PLACE)
+    lane = lanes.of_call(trainer, on_step=on_step)
     if place.alone:
-        return (call,)
-    results = place.results if call.lane is lanes.STEP else trainer._results  # noqa: SLF001 - as above
-    return rows(results, call, place.rank, on_step=on_step)
+        return (Call(metrics, step, lane=lane),)
+    results = place.results if lane is lanes.STEP else trainer._results  # noqa: SLF001 - as above
+    return place.rows.of(results, metrics, step, lane, on_step=on_step)
 
 
 def _metrics(results: Any, *, on_step: bool) -> dict[str, dict[str, Any]]:

@@ -5,44 +5,53 @@ The reading of Lightning's _ResultCollection is here, and in no other file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from asynclog._lightning.call import Call, Plan
 from asynclog._lightning.frameworks import blank
+from asynclog._lightning.lanes import Lane
 
-_SEEN, _PLANS = "_asynclog_seen", "_asynclog_plans"
+_SEEN = "_asynclog_seen"
 
-
-def rows(results: Any, call: Call, rank: int, *, on_step: bool) -> list[Call]:
-    """One call as a call for each row, which is one where all means have one weight. Names that no `self.log` made
-    (epoch, say) are means.
-
-    `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
-    """
-    if results is None:
-        return [call]
-    if not on_step:
-        return _sorted(_by_name(results, on_step=False), call, rank, on_step=False)
-    # A step's values have no weight: which are a row, and how each is reduced, is the same at each step.
-    metrics = call.metrics
-    plans = results.__dict__.setdefault(_PLANS, {})
-    key = len(results), *metrics
-    made = plans.get(key)
-    if made is None:
-        parts = _sorted(_by_name(results, on_step=True), call, rank, on_step=True)
-        made = plans[key] = [Plan(tuple(part.metrics), part.reduce) for part in parts]
-    if len(made) == 1 and len(made[0].names) == len(metrics):
-        return [Call(metrics, call.step, None, made[0].reduce, call.lane, made[0])]
-    return [
-        Call({name: metrics[name] for name in plan.names}, call.step, None, plan.reduce, call.lane, plan)
-        for plan in made
-    ]
+MOST_PLANS = 1000
 
 
-def _sorted(known: Mapping[str, Any], call: Call, rank: int, *, on_step: bool) -> list[Call]:
-    metrics = call.metrics
+class Rows:
+    """Makes calls of one rank into a call for each row, which is one where all means have one weight."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._plans: dict[tuple[Any, ...], list[Plan]] = {}
+
+    def of(self, results: Any, metrics: Mapping[str, Any], step: int, lane: Lane, *, on_step: bool) -> Sequence[Call]:
+        """The rows of one call. Names that no `self.log` made (epoch, say) are means.
+
+        `results` is Lightning's _ResultCollection, or None. What is rank 0's alone is left out on other ranks.
+        """
+        if results is None or not on_step:
+            call = Call(metrics, step, lane=lane)
+            return (call,) if results is None else _sorted(results, call, self._rank, on_step=False)
+        # A step's values have no weight: which are a row, and how each is reduced, is the same at each step.
+        key = (lane, len(results), *metrics)
+        plans = self._plans.get(key) or self._planned(key, results, metrics)
+        if len(plans) == 1 and len(plans[0].names) == len(metrics):
+            return (Call(metrics, step, None, plans[0].reduce, lane, plans[0]),)
+        return [
+            Call({name: metrics[name] for name in plan.names}, step, None, plan.reduce, lane, plan) for plan in plans
+        ]
+
+    def _planned(self, key: tuple[Any, ...], results: Any, metrics: Mapping[str, Any]) -> list[Plan]:
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        parts = _sorted(results, Call(metrics, None), self._rank, on_step=True)
+        made = self._plans[key] = [Plan(tuple(part.metrics), part.reduce) for part in parts]
+        return made
+
+
+def _sorted(results: Any, call: Call, rank: int, *, on_step: bool) -> list[Call]:
+    known, metrics = _by_name(results, on_step=on_step), call.metrics
     rows: dict[float | None, dict[str, str]] = {}
     free: dict[str, str] = {}
     for name in metrics:
@@ -107,7 +116,6 @@ def _tracking(base: Any) -> Any:
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Pickled and copied as Lightning's own, which a class made here could not be.
-            state = {name: value for name, value in self.__dict__.items() if name != _PLANS}
-            return blank, (base,), state, None, iter(self.items())
+            return blank, (base,), dict(self.__dict__), None, iter(self.items())
 
     return TrackingResults
