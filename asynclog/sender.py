@@ -149,7 +149,9 @@ class Sender(threading.Thread):
         # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
         hurries = placed or self._ending is not None
         if now >= self._collect_at or hurries or self._ring.used > self._ring.capacity // 4:
-            self._collect_at = now + self._flush_s
+            # All ranks of a machine at the same moments: what delays one rank of a step delays them all, and the daemon
+            # commits their batches together.
+            self._collect_at = (now // self._flush_s + 1) * self._flush_s
             self._backlog.collect()
             self._ring.tell_issued()
         if self._launcher is None or self._link is None:

@@ -1,7 +1,8 @@
 """A run's commits: gathers what comes in, commits it in the store's thread, hands on what came of it.
 
-While one commit runs the next one gathers, so that many ranks share a transaction and nobody waits for that on
-purpose. A disk that refuses is tried again each second: nothing is acked meanwhile, so the clients keep their data.
+What comes in waits an interval for what other ranks send, unless someone waits for it: where training keeps all cores
+busy, a step pays for each commit. A disk that refuses is tried again each second: nothing is acked meanwhile, so the
+clients keep their data.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Committer:
         self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
         self._committing = False
         self._round = asyncio.Event()
         """set, and replaced, when the work that was there has been seen to"""
@@ -71,6 +73,7 @@ class Committer:
     async def close(self) -> None:
         """Stop committing, and close the store. What was not committed is not acked."""
         self._task.cancel()
+        self._stop_gathering()
         await asyncio.gather(self._task, return_exceptions=True)
         try:
             await self.in_thread(self._store.close)
@@ -83,11 +86,21 @@ class Committer:
         self.work.inputs.append(entry)
         if session is not None:
             self.work.streams[session.stream.id] = session.row()
-        self.wake()
+        self.gather(self._interval)
 
     def wake(self) -> None:
-        """There is work, or someone waits for what an outcome tells."""
+        """Commit now: someone waits for what an outcome tells, or all there is has been gathered."""
         self._wake.set()
+
+    def gather(self, seconds: float) -> None:
+        """There is work, which can wait so long for more."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._gathering is not None:
+            if self._gathering.when() <= at:
+                return
+            self._gathering.cancel()
+        self._gathering = loop.call_at(at, self.wake)
 
     @property
     def settled(self) -> bool:
@@ -119,14 +132,15 @@ class Committer:
             while True:
                 await self._wait_for_work()
                 self._wake.clear()
+                self._stop_gathering()
                 if self._due():
                     self.work.inputs.append(Input(Cause.TICK))
                 if self.work or self._interest():
                     await self._commit(self._take())
-                # Whoever settles goes on during the sleep, before the next commit begins.
+                # Whoever settles goes on before the next commit begins.
                 done, self._round = self._round, asyncio.Event()
                 done.set()
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(0)
         except Exception as error:  # a defect of ours: the clients keep their data, and are told
             log.exception("run %s: its commits have failed", self._name)
             self.error = f"{type(error).__name__}: {error}"
@@ -138,6 +152,11 @@ class Committer:
             await asyncio.wait_for(self._wake.wait(), timeout)
         except asyncio.TimeoutError:
             return
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _due(self) -> bool:
         return self.next_deadline is not None and self._clock() >= self.next_deadline

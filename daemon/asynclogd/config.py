@@ -51,8 +51,8 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """ranks of the world that have not said hello are waited for so long"""
     step_deadline: Positive = 30.0
     """an open step closes after so long, with the ranks that it has"""
-    commit_interval: Seconds = 0.01
-    """commits of the journal are at least so far apart"""
+    commit_interval: Seconds = 0.02
+    """rows wait so long for those of other ranks, to share a commit of the journal"""
     flush_interval: Positive = 0.05
     """local backends are flushed so often"""
     credit_mb: Count = 256

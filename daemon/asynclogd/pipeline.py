@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[bytes, Message], None]
 
+LOCAL_CURSOR_SECONDS = 0.25
+"""Cursors of local backends wait so long for a commit that is made anyway."""
+
 JOURNALED_WITHIN = 60.0
 """s: a sink whose backend starts over waits so long for the journal, and then says it again."""
 
@@ -374,7 +377,8 @@ class Pipeline:
         self._commits.work.cursors[name] = cursor
         self.fanout.moved(name, cursor)
         self._commits.work.dead_letters.extend(dead_letters)
-        self._commits.wake()
+        # After a crash a local file is cut to the cursor that is journaled; others would get again what is after it.
+        self._commits.gather(LOCAL_CURSOR_SECONDS if self.fanout.sinks[name].local else 0.0)
         self._advance_waits({})
 
     @property
