@@ -82,13 +82,19 @@ class Stopwatch(Callback):
         """The loggers are finalized."""
         trainer.loggers = self._loggers
 
-    def step_us(self, *, logs: bool) -> float:
-        """The median over the blocks of a step's mean (microseconds): rare, long flushes count as they are."""
+    @property
+    def blocks_us(self) -> tuple[list[float], list[float]]:
+        """A step's mean (microseconds) in each block with the loggers, and in the two blocks without them around it.
+
+        Means, because rare and long flushes count as they are; on both sides, because machines get warm.
+        """
         blocks: dict[int, list[int]] = {}
         for step, (begin, end) in enumerate(pairwise(self.times)):
-            if step >= WARM_UP_STEPS and _logs(step) == logs:
-                blocks.setdefault(step // BLOCK, []).append(end - begin)
-        return statistics.median(statistics.fmean(block) for block in blocks.values()) / 1e3
+            blocks.setdefault(step // BLOCK, []).append(end - begin)
+        means = [statistics.fmean(block) / 1e3 for block in blocks.values()][WARM_UP_STEPS // BLOCK + 1 :]
+        means = means[: len(means) - 1 + len(means) % 2]
+        before, with_loggers, after = means[:-2:2], means[1:-1:2], means[2::2]
+        return with_loggers, [statistics.fmean(around) for around in zip(before, after, strict=True)]
 
     @property
     def call_us(self) -> float:
@@ -148,9 +154,9 @@ def main() -> None:
     for repeat, key in harness.interleaved(keys, repeats):
         contender, sync_dist = contenders[keys.index(key)]
         watch = fit(contender, directory / f"{repeat}-{key}", steps, sync_dist=sync_dist)
-        without_us, step_us = watch.step_us(logs=False), watch.step_us(logs=True)
+        step_us, without_us = watch.blocks_us
         row = {"repeat": repeat, "ranks": world(), "contender": contender, "sync_dist": sync_dist}
-        row |= {"step_us": step_us, "without_us": without_us, "call_us": watch.call_us}
+        row |= {"step_us": step_us, "without_us": without_us, "call_us": [watch.call_us]}
         rows.append(row)
     if os.environ.get("RANK", "0") == "0":
         answer.write_text(json.dumps(rows))

@@ -56,7 +56,9 @@ def measure(ranks: int, repeats: int, steps: int, folder: Path) -> list[Row]:
 
 
 def summarized(rows: Sequence[Row]) -> list[Row]:
-    """One row a contender: medians over the repeats of a step's time, and of what it adds to a step without."""
+    """One row a contender: medians over the blocks of all repeats of a step's time, and of what it adds to those of
+    the blocks around.
+    """
     made = []
     for ranks in dict.fromkeys(row["ranks"] for row in rows):
         some = [row for row in rows if row["ranks"] == ranks]
@@ -65,7 +67,8 @@ def summarized(rows: Sequence[Row]) -> list[Row]:
         made.append(_row(ranks, "none", without, 0.0, 0.0))
         for contender in dict.fromkeys(row["contender"] for row in plain):
             own = [row for row in plain if row["contender"] == contender]
-            added_us = statistics.median(row["step_us"] - row["without_us"] for row in own)
+            pairs = zip(_all(own, "step_us"), _all(own, "without_us"), strict=True)
+            added_us = statistics.median(step - before for step, before in pairs)
             made.append(_row(ranks, contender, _median(own, "step_us"), added_us, _median(own, "call_us")))
         synced = [row for row in some if row["sync_dist"]]
         if synced:  # in every step of its trainings: compared with those of the others
@@ -75,7 +78,11 @@ def summarized(rows: Sequence[Row]) -> list[Row]:
 
 
 def _median(rows: Sequence[Row], key: str) -> float:
-    return float(statistics.median(row[key] for row in rows))
+    return statistics.median(_all(rows, key))
+
+
+def _all(rows: Sequence[Row], key: str) -> list[float]:
+    return [value for row in rows for value in row[key]]
 
 
 def _row(ranks: int, contender: str, step_us: float, added_us: float, call_us: float, *, sync: bool = False) -> Row:
