@@ -38,14 +38,6 @@ is_negated(PyObject *tensor, PyObject *is_neg)
     return negated;
 }
 
-/* torch.Tensor itself, borrowed, where torch is loaded: a subclass can do anything when it is read. */
-static inline PyObject *
-tensor_type(void)
-{
-    PyObject *torch = PyDict_GetItemString(PyImport_GetModuleDict(), "torch");
-    return torch == NULL || !PyModule_Check(torch) ? NULL : PyDict_GetItemString(PyModule_GetDict(torch), "Tensor");
-}
-
 /* Whether what went wrong, if anything, may be forgotten: an error, but not what is to end the program. */
 static inline int
 forget_error(void)
@@ -57,6 +49,14 @@ forget_error(void)
     return 1;
 }
 
+/* torch.Tensor, borrowed, where torch is loaded. */
+static inline PyObject *
+tensor_type(void)
+{
+    PyObject *torch = PyDict_GetItemString(PyImport_GetModuleDict(), "torch");
+    return torch == NULL || !PyModule_Check(torch) ? NULL : PyDict_GetItemString(PyModule_GetDict(torch), "Tensor");
+}
+
 static inline const ExchangeAPI *
 exchange_api(PyObject *type)
 {
@@ -64,4 +64,49 @@ exchange_api(PyObject *type)
     const ExchangeAPI *api = capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
     Py_XDECREF(capsule); /* the type keeps it */
     return api == NULL || api->major != 1 ? NULL : api;
+}
+
+/* What is asked of torch for each tensor, found once and kept in a module's state: with cold caches, as between two calls
+   of a training, looking it up costs as much as a copy of 50 kB. `tensor` is NULL until torch is loaded; a subclass of
+   it, but for Parameter, can do anything when it is read. `api` is NULL where torch is too old for the table, or has
+   another one. */
+typedef struct {
+    PyObject *tensor, *parameter, *is_neg;
+    const ExchangeAPI *api;
+} Torch;
+
+static const Torch *
+torch_of(PyObject *module)
+{
+    Torch *const torch = PyModule_GetState(module);
+    PyObject *const type = torch->tensor == NULL ? tensor_type() : NULL;
+    PyObject *const nn = type == NULL ? NULL : PyDict_GetItemString(PyImport_GetModuleDict(), "torch.nn.parameter");
+    if (nn != NULL) {
+        Py_XSETREF(torch->parameter, PyObject_GetAttrString(nn, "Parameter"));
+        Py_XSETREF(torch->is_neg, PyObject_GetAttrString(type, "is_neg"));
+        torch->api = exchange_api(type);
+        torch->tensor = torch->parameter == NULL || torch->is_neg == NULL ? NULL : Py_NewRef(type);
+        PyErr_Clear(); /* what torch lacks is not asked for */
+    }
+    return torch;
+}
+
+static int
+traverse_torch(PyObject *module, visitproc visit, void *arg)
+{
+    const Torch *const torch = PyModule_GetState(module);
+    Py_VISIT(torch->tensor);
+    Py_VISIT(torch->parameter);
+    Py_VISIT(torch->is_neg);
+    return 0;
+}
+
+static int
+clear_torch(PyObject *module)
+{
+    Torch *const torch = PyModule_GetState(module);
+    Py_CLEAR(torch->tensor);
+    Py_CLEAR(torch->parameter);
+    Py_CLEAR(torch->is_neg);
+    return 0;
 }

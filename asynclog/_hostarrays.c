@@ -10,13 +10,6 @@ enum {
     FREE_LOCK_FROM = 1 << 20 /* bytes: a smaller copy takes less than it may take to get the interpreter's lock back */
 };
 
-/* What is asked of torch for each tensor, found once: with cold caches, as between two calls of a training, looking it
-   up costs as much as a copy of 50 kB. `tensor` is NULL until torch is loaded. */
-typedef struct {
-    PyObject *tensor, *parameter, *is_neg;
-    const ExchangeAPI *api;
-} Torch;
-
 typedef struct {
     DLTensor view;
     Py_buffer held; /* NumPy's, with the memory that `view` shows */
@@ -74,22 +67,6 @@ bytes_of(const DLTensor *view)
 }
 
 /* ---- where it lies ---------------------------------------------------------------------------------------------- */
-
-static const Torch *
-torch_of(PyObject *module)
-{
-    Torch *const torch = PyModule_GetState(module);
-    PyObject *const type = torch->tensor == NULL ? tensor_type() : NULL;
-    PyObject *const nn = type == NULL ? NULL : PyDict_GetItemString(PyImport_GetModuleDict(), "torch.nn.parameter");
-    if (nn != NULL) {
-        Py_XSETREF(torch->parameter, PyObject_GetAttrString(nn, "Parameter"));
-        Py_XSETREF(torch->is_neg, PyObject_GetAttrString(type, "is_neg"));
-        torch->api = exchange_api(type);
-        torch->tensor = torch->parameter == NULL || torch->is_neg == NULL ? NULL : Py_NewRef(type);
-        PyErr_Clear(); /* what torch lacks is not asked for */
-    }
-    return torch;
-}
 
 static int
 is_tensor(const Torch *torch, PyObject *value)
@@ -237,26 +214,6 @@ copy(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 /* ---- the module ------------------------------------------------------------------------------------------------- */
 
-static int
-traverse_module(PyObject *module, visitproc visit, void *arg)
-{
-    const Torch *const torch = PyModule_GetState(module);
-    Py_VISIT(torch->tensor);
-    Py_VISIT(torch->parameter);
-    Py_VISIT(torch->is_neg);
-    return 0;
-}
-
-static int
-clear_module(PyObject *module)
-{
-    Torch *const torch = PyModule_GetState(module);
-    Py_CLEAR(torch->tensor);
-    Py_CLEAR(torch->parameter);
-    Py_CLEAR(torch->is_neg);
-    return 0;
-}
-
 static PyMethodDef methods[] = {
     {"look", look, METH_O, look_doc},
     {"copy", (PyCFunction)(void (*)(void))copy, METH_FASTCALL, copy_doc},
@@ -273,7 +230,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, .m_name = "asynclog._hostarrays", .m_size = sizeof(Torch), .m_methods = methods,
-    .m_slots = slots, .m_traverse = traverse_module, .m_clear = clear_module,
+    .m_slots = slots, .m_traverse = traverse_torch, .m_clear = clear_torch,
 };
 
 PyMODINIT_FUNC

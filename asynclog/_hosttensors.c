@@ -71,11 +71,11 @@ element(const void *place, uint8_t code, uint8_t bits)
 }
 
 static PyObject *
-read_one(PyObject *tensor, PyObject *is_neg, const ExchangeAPI *api)
+read_one(const Torch *torch, PyObject *tensor)
 {
     DLTensor view;
     /* The view is taken last: the question before it may run anything, where torch's calls are overridden. */
-    if (is_negated(tensor, is_neg) || api->view(tensor, &view) < 0) {
+    if (is_negated(tensor, torch->is_neg) || torch->api->view(tensor, &view) < 0) {
         return NULL;
     }
     if (view.device_type != CPU || view.data == NULL || view.lanes != 1) {
@@ -104,36 +104,31 @@ read_in_python(PyObject *metrics)
 PyDoc_STRVAR(read_doc, "read($module, metrics, /)\n--\n\nhosttensors.read says all of it.");
 
 static PyObject *
-read_metrics(PyObject *Py_UNUSED(module), PyObject *metrics)
+read_metrics(PyObject *module, PyObject *metrics)
 {
     if (!PyDict_Check(metrics)) {
         PyErr_SetString(PyExc_TypeError, "metrics is a dict");
         return NULL;
     }
-    PyObject *const type = tensor_type(), *name, *value;
-    const ExchangeAPI *const api = exchange_api(type);
-    if (type != NULL && api == NULL) {
-        return forget_error() ? read_in_python(metrics) : NULL;
+    const Torch *const torch = torch_of(module);
+    PyObject *const type = torch->tensor, *name, *value;
+    if (type != NULL && torch->api == NULL) {
+        return read_in_python(metrics);
     }
-    PyObject *const is_neg = type == NULL ? NULL : PyObject_GetAttrString(type, "is_neg");
     PyObject *made = PyDict_Copy(metrics);
     Py_ssize_t at = 0;
     /* The copy is walked, which nobody else has; its names stay, so the walk stays good while values change. */
-    while (made != NULL && is_neg != NULL && PyDict_Next(made, &at, &name, &value)) {
+    while (made != NULL && type != NULL && PyDict_Next(made, &at, &name, &value)) {
         if ((PyObject *)Py_TYPE(value) == type) {
-            PyObject *number = read_one(value, is_neg, api);
+            PyObject *number = read_one(torch, value);
             if (number != NULL) {
                 PyDict_SetItem(made, name, number);
                 Py_DECREF(number);
             }
             if (!forget_error()) {
-                break;
+                Py_CLEAR(made);
             }
         }
-    }
-    Py_XDECREF(is_neg);
-    if (PyErr_Occurred()) {
-        Py_CLEAR(made);
     }
     return made;
 }
@@ -152,7 +147,8 @@ exec_module(PyObject *module)
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "asynclog._hosttensors", .m_methods = methods, .m_slots = slots,
+    PyModuleDef_HEAD_INIT, .m_name = "asynclog._hosttensors", .m_size = sizeof(Torch), .m_methods = methods,
+    .m_slots = slots, .m_traverse = traverse_torch, .m_clear = clear_torch,
 };
 
 PyMODINIT_FUNC
