@@ -85,9 +85,15 @@ def test_views_and_parameters_are_read_where_they_are(value: Any, arrays: Any) -
     assert copied(arrays, value, 24) == np.arange(6, dtype=np.float32).tobytes()
 
 
-def test_a_large_copy(arrays: Any) -> None:
-    values = torch.rand(1 << 19)
-    assert copied(arrays, values, 2 << 20) == values.numpy().tobytes()
+@pytest.mark.parametrize(("at", "start", "more"), [(0, 0, 0), (1, 0, 63), (16, 3, 64), (63, 1, 1), (5, 2, 130)])
+def test_a_large_copy_is_exact_wherever_it_begins_and_ends(at: int, start: int, more: int, arrays: Any) -> None:
+    size = (1 << 20) + more
+    values = torch.randint(0, 256, (start + size,), dtype=torch.uint8)[start:]
+    memory = np.full(at + size + 64, 7, np.uint8)
+    assert arrays.copy(values, memory, at, size)
+    assert (memory[at : at + size] == values.numpy()).all()
+    assert (memory[:at] == 7).all()
+    assert (memory[at + size :] == 7).all()
 
 
 @pytest.mark.parametrize(
