@@ -11,6 +11,7 @@
 
 enum {
     VERSION = 1,             /* compiled.py's: one more with each change that the Python around it relies on */
+    PAST_FROM = 1 << 15,     /* bytes: what is smaller fits beside the training's data */
     FREE_LOCK_FROM = 1 << 20 /* bytes: a smaller copy takes less than it may take to get the interpreter's lock back */
 };
 
@@ -200,13 +201,15 @@ static void
 copy_bytes(char *to, const DLTensor *view, size_t size)
 {
     const char *const from = (const char *)view->data + view->byte_offset;
-    if (size < FREE_LOCK_FROM) {
+    if (size < PAST_FROM) {
         memcpy(to, from, size);
-        return;
+    } else if (size < FREE_LOCK_FROM) {
+        copy_past(to, from, size);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        copy_past(to, from, size);
+        Py_END_ALLOW_THREADS
     }
-    Py_BEGIN_ALLOW_THREADS
-    copy_past(to, from, size);
-    Py_END_ALLOW_THREADS
 }
 
 static PyObject *

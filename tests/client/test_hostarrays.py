@@ -85,9 +85,12 @@ def test_views_and_parameters_are_read_where_they_are(value: Any, arrays: Any) -
     assert copied(arrays, value, 24) == np.arange(6, dtype=np.float32).tobytes()
 
 
+@pytest.mark.parametrize("large", [1 << 15, 1 << 20])
 @pytest.mark.parametrize(("at", "start", "more"), [(0, 0, 0), (1, 0, 63), (16, 3, 64), (63, 1, 1), (5, 2, 130)])
-def test_a_large_copy_is_exact_wherever_it_begins_and_ends(at: int, start: int, more: int, arrays: Any) -> None:
-    size = (1 << 20) + more
+def test_a_large_copy_is_exact_wherever_it_begins_and_ends(
+    at: int, start: int, more: int, large: int, arrays: Any
+) -> None:
+    size = large + more
     values = torch.randint(0, 256, (start + size,), dtype=torch.uint8)[start:]
     memory = np.full(at + size + 64, 7, np.uint8)
     assert arrays.copy(values, memory, at, size)
