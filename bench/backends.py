@@ -24,7 +24,10 @@ from harness import Row
 
 NAMES = 10
 STEPS_PER_TABLE = (100, 1)
-DISTRIBUTIONS = ("tensorboard", "torch", "lightning", "mlflow", "wandb", "comet_ml", "neptune-scale")
+DISTRIBUTIONS = (
+    "tensorboard", "torch", "lightning", "mlflow", "wandb", "comet_ml", "neptune-scale", "trackio", "swanlab",
+    "pyarrow",
+)  # fmt: skip
 
 
 def measured(backend: str, who: str, steps: int, steps_per_table: int) -> Row:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from cpu import ProcessTree
 
 VALUES_PER_FLUSH = 2**17
 """A megabyte, as the daemon's sink has it."""
+
+ROWS_PER_GROUP = 500
 
 Log = Callable[[int, Mapping[str, float]], None]
 Direct = Callable[[Path, Sequence[str]], tuple[Log, Callable[[], object]]]
@@ -106,6 +109,51 @@ def neptune(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], ob
     return lambda step, values: run.log_metrics(dict(values), step=step), run.close
 
 
+def trackio(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    import trackio
+
+    del directory, names  # main() has told it where to write
+    run = trackio.init(project="bench", name="bench", embed=False)
+    return lambda step, values: run.log(dict(values), step=step), run.finish
+
+
+def swanlab(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    import swanlab
+
+    del names
+    run = swanlab.init(project="bench", mode="offline", log_dir=str(directory))
+    return lambda step, values: run.log(dict(values), step=step), run.finish
+
+
+def parquet(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    """pyarrow's writer, which has no call for a step: a row group each 500."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    columns = ("step", *names)
+    writer = pq.ParquetWriter(
+        directory / "metrics.parquet",
+        pa.schema([("step", pa.int64()), *((name, pa.float64()) for name in names)]),
+    )
+    rows: list[dict[str, float]] = []
+
+    def flush() -> None:
+        writer.write_table(pa.table({name: [row[name] for row in rows] for name in columns}, schema=writer.schema))
+        rows.clear()
+
+    def log(step: int, values: Mapping[str, float]) -> None:
+        rows.append({"step": step, **values})
+        if len(rows) == ROWS_PER_GROUP:
+            flush()
+
+    def finish() -> None:
+        if rows:
+            flush()
+        writer.close()
+
+    return log, finish
+
+
 @dataclass(frozen=True)
 class Pair:
     """A backend and what it is measured beside."""
@@ -132,6 +180,9 @@ PAIRS: Mapping[str, Pair] = {
     "wandb": Pair("wandb:WandbBackend", "run.log, offline", wandb, {"mode": "offline"}),
     "comet": Pair("comet:CometBackend", "log_metrics, offline", comet, {"online": False}),
     "neptune": Pair("neptune:NeptuneBackend", "log_metrics, offline", neptune, {"online": False}),
+    "trackio": Pair("trackio:TrackioBackend", "run.log", trackio),
+    "swanlab": Pair("swanlab:SwanlabBackend", "run.log, offline", swanlab),
+    "parquet": Pair("parquet:ParquetBackend", "pyarrow's ParquetWriter, 500 steps a table", parquet, own_steps=100_000),
 }
 
 
@@ -187,6 +238,7 @@ def main() -> None:
     """See the module's docstring."""
     pair, who, directory, answer = PAIRS[sys.argv[1]], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     steps, many, steps_per_table = map(int, sys.argv[5:8])
+    os.environ["TRACKIO_DIR"] = str(directory / "trackio")  # read when it is imported
     names = [f"train/layer{number}/loss" for number in range(many)]
     values = np.random.default_rng(0).normal(size=(steps + 1, many))
     if who == "direct":
