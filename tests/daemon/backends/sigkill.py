@@ -13,7 +13,7 @@ from typing import ClassVar
 from asynclogd import registry
 from asynclogd.backends.base import Backend, Position
 from asynclogd.samples import batch
-from asynclogd.testing import BackendContract
+from tests.daemon.backends.fulldisk import FullDiskContract
 
 CHILD = """
 import json, sys
@@ -30,7 +30,7 @@ for at in range(first, 10_000):
 """
 
 
-class SigkillContract(BackendContract):
+class SigkillContract(FullDiskContract):
     where: ClassVar[str]
     """package.module:Class"""
 

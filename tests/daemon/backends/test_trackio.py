@@ -28,13 +28,14 @@ from asynclogd.backends.base import (
 from asynclogd.backends.trackio import TrackioBackend, TrackioConfig
 from asynclogd.contractbase import MediaContent
 from asynclogd.samples import content, table
-from asynclogd.testing import BackendContract, Content
+from asynclogd.testing import Content
+from tests.daemon.backends.fulldisk import FullDiskContract
 from tests.daemon.backends.trackioruns import info, logs, rows, run_id, written
 
 pytestmark = pytest.mark.sdk
 
 
-class TestTrackio(BackendContract):
+class TestTrackio(FullDiskContract):
     def make(self) -> Backend:
         return TrackioBackend()
 

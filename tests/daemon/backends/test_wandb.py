@@ -29,14 +29,15 @@ from asynclogd.backends.base import (
 )
 from asynclogd.backends.wandb import WandbBackend, WandbConfig
 from asynclogd.contractbase import MediaContent
-from asynclogd.testing import BackendContract, Content, table
+from asynclogd.testing import Content, table
 from tests.daemon.backends import wandbreader
+from tests.daemon.backends.fulldisk import FullDiskContract
 from tests.daemon.backends.mediastore import Store
 
 pytestmark = pytest.mark.sdk
 
 
-class TestWandb(BackendContract):
+class TestWandb(FullDiskContract):
     def make(self) -> WandbBackend:
         return WandbBackend(WandbConfig(mode="offline"))
 
