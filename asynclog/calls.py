@@ -4,12 +4,11 @@ that log no row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asynclog import hosttensors
 from asynclog._media.form import draw_ahead
-from asynclog._media.templates import Found
 from asynclog.notices import Notices
 from asynclog.rows import Rows
 from asynclog.values import Problem
@@ -29,9 +28,7 @@ class Calls:
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
         writer = self._writer
-        known = self._rows.media.templates.find(metrics)
-        if not known and self._rows.closed is None:
-            draw_ahead(metrics)
+        has_media = self._rows.closed is None and draw_ahead(metrics)
         with writer.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.
@@ -43,7 +40,7 @@ class Calls:
                 writer.busy = True
                 if self._held:
                     self._take_held()
-                self._take(metrics, step, reduce, weight, now, known)
+                self._take(metrics, step, reduce, weight, now, has_media=has_media)
             finally:
                 writer.busy = False
         self.notices.say()
@@ -84,14 +81,14 @@ class Calls:
         self._writer.held = False
 
     def _take(
-        self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, known: Sequence[Found] = ()
+        self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, *, has_media: bool = False
     ) -> None:
         rows, writer = self._rows, self._writer
         wanted = writer.wanted
         # Of all calls that are not taken at once, these are the common ones: media, no room at hand, a CPU's tensors.
         plain = reduce is None and now is None
         try:
-            if known and plain and weight is None and rows.closed is None and rows.media.log_known(known, step):
+            if has_media and plain and weight is None and rows.closed is None and rows.media.log_known(metrics, step):
                 return
             if type(metrics) is dict and not wanted:
                 metrics = hosttensors.read(metrics)

@@ -95,12 +95,16 @@ class Drawn(Media):
         raise NotImplementedError
 
 
-def draw_ahead(metrics: Any) -> None:
-    """Draw those values of a call that take long."""
+def draw_ahead(metrics: Any) -> bool:
+    """Draw those values of a call that take long. Whether there are media among them."""
+    found = False
     if type(metrics) is dict:
         for value in tuple(metrics.values()):
-            if isinstance(value, Drawn):
-                value.draw()
+            if isinstance(value, Media):
+                found = True
+                if isinstance(value, Drawn):
+                    value.draw()
+    return found
 
 
 def formed(media: Media) -> Form:

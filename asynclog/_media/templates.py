@@ -59,14 +59,12 @@ class Templates:
         self._known: dict[Any, Template] = {}
         self._most_bytes = most_bytes
 
-    def find(self, metrics: Any) -> Sequence[Found]:
-        """The templates of a call's items; nothing unless it is a dict of nothing else, and each has one."""
-        if type(metrics) is not dict:
-            return ()
+    def find(self, metrics: Mapping[Any, Any]) -> Sequence[Found]:
+        """The templates of a call's items; nothing unless each has one."""
         found = []
-        for name, item in tuple(metrics.items()):  # no lock is held, and another thread may change it
+        for name, item in metrics.items():
             kind = type(item)
-            if kind not in ALIKE or type(name) is not str:
+            if kind not in ALIKE:
                 return ()
             array, *options = item.__dict__.values()
             if not _SIMPLE.issuperset(map(type, options)):

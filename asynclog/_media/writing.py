@@ -9,7 +9,7 @@ from typing import Any
 from asynclog import hostarrays, steps
 from asynclog._media.copies import Copier, DeviceMedia
 from asynclog._media.form import Form, formed
-from asynclog._media.templates import TAG, Found, Template, Templates
+from asynclog._media.templates import TAG, Template, Templates
 from asynclog.bodies import Bodies
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
@@ -44,13 +44,16 @@ class MediaWriter:
             else:
                 self._append(name, form, step, now, wait=True)
 
-    def log_known(self, found: Sequence[Found], step: Any) -> bool:
-        """Write a whole call of nothing but media whose like was written before, as `templates.find` found them; False,
-        and nothing done, at a step that wants a closer look.
+    def log_known(self, metrics: Mapping[Any, Any], step: Any) -> bool:
+        """Write a whole call of nothing but media whose like was written before; False, and nothing done, for any
+        other.
         """
         writer, now = self._ring.writer, time.time()
         step = writer.step + 1 if step is None else step
         if type(step) is not int or not max(writer.highest, 0) <= step <= steps.MOST:
+            return False
+        found = self.templates.find(metrics)
+        if not found:
             return False
         writer.issued += len(found)
         writer.step = writer.highest = step

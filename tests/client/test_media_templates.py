@@ -269,7 +269,7 @@ def test_a_full_ring_counts_what_it_has_no_room_for(shape: tuple[int, ...], runt
     written, used = 1, 0
     while not lost:
         used = outbox_and_none.used
-        assert writer.log_known(writer.templates.find(metrics), written)
+        assert writer.log_known(metrics, written)
         written += not lost
     assert [problem.cause for problem in lost] == ["ring_full"]
     assert outbox_and_none.used == used
