@@ -35,7 +35,9 @@ class Rows:
             return (call,) if results is None else _sorted(results, call, self._rank, on_step=False)
         # A step's values have no weight: which are a row, and how each is reduced, is the same at each step.
         key = (lane, len(results), *metrics)
-        plans = self._plans.get(key) or self._planned(key, results, metrics)
+        plans = self._plans.get(key)
+        if plans is None:
+            plans = self._planned(key, results, metrics)
         if len(plans) == 1 and len(plans[0].names) == len(metrics):
             return (Call(metrics, step, None, plans[0].reduce, lane, plans[0]),)
         return [
