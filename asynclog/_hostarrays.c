@@ -179,13 +179,13 @@ look(PyObject *module, PyObject *value)
 
 PyDoc_STRVAR(copy_doc, "copy($module, value, memory, at, size, /)\n--\n\nhostarrays.copy says all of it.");
 
-/* Past the caches, where the computer can: the daemon reads it, this process does not, and the training's data stay where
-   they are. A store that is not read first also makes two transfers of three. */
+/* PAST_FROM bytes or more, past the caches where the computer can: the daemon reads them, this process does not, and the
+   training's data stay where they are. A store that is not read first also makes two transfers of three. */
 static void
 copy_past(char *to, const char *from, size_t size)
 {
 #ifdef __SSE2__
-    const size_t ahead = (size_t)(-(intptr_t)to & 63) < size ? (size_t)(-(intptr_t)to & 63) : size;
+    const size_t ahead = -(uintptr_t)to & 63; /* until `to` is aligned */
     memcpy(to, from, ahead);
     for (to += ahead, from += ahead, size -= ahead; size >= 64; to += 64, from += 64, size -= 64) {
         for (int i = 0; i < 4; i++) {

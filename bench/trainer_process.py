@@ -92,9 +92,8 @@ class Stopwatch(Callback):
         for step, (begin, end) in enumerate(pairwise(self.times)):
             blocks.setdefault(step // BLOCK, []).append(end - begin)
         means = [statistics.fmean(block) / 1e3 for block in blocks.values()][WARM_UP_STEPS // BLOCK + 1 :]
-        means = means[: len(means) - 1 + len(means) % 2]
-        before, with_loggers, after = means[:-2:2], means[1:-1:2], means[2::2]
-        return with_loggers, [statistics.fmean(around) for around in zip(before, after, strict=True)]
+        around = list(zip(means[::2], means[1::2], means[2::2], strict=False))  # the last may lack one after it
+        return [block for _, block, _ in around], [(before + after) / 2 for before, _, after in around]
 
     @property
     def call_us(self) -> float:
