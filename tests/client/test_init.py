@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import textwrap
@@ -18,6 +17,7 @@ import asynclog
 from asynclog import AsynclogWarning
 from asynclog_proto.errors import AsynclogError, ConfigError, UnsafePathError
 from tests.client.scripted import ScriptedDaemon
+from tests.filesize import files_of_at_most
 
 Begin = Callable[..., asynclog.Run]
 Eventually = Callable[..., None]
@@ -142,13 +142,8 @@ def test_without_any_place_for_a_ring_plain_memory_serves(
     daemon: ScriptedDaemon, begin: Begin, runtime_dir: Path
 ) -> None:
     """A real refusal of the kernel, in both places: the limit on a file's size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.warns(AsynclogWarning) as told:
-            run = begin()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_of_at_most(4096), pytest.warns(AsynclogWarning) as told:
+        run = begin()
     texts = [str(one.message) for one in told]
     assert [text.split(":")[1].split(" in ")[0] for text in texts[:2]] == [" no ring of 8192 KiB"] * 2
     assert "do not survive a SIGKILL" in texts[2]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from asynclog.spool import Spool, SpoolRange
 from asynclog_proto import spoolfile
+from tests.filesize import files_of_at_most
 
 
 def spool_in(path: Path, cap: int = 1 << 20, said: list[str] | None = None) -> Spool:
@@ -75,12 +75,8 @@ def test_half_an_entry_that_the_disk_took_is_cut_off(tmp_path: Path) -> None:
     said: list[str] = []
     spool = spool_in(tmp_path, said=said)
     assert spool.append(0, 1, memoryview(b"first")) is not None
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (spool.size + 50, hard))
-    try:
+    with files_of_at_most(spool.size + 50):
         assert spool.append(1, 1, memoryview(bytes(1000))) is None
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "File too large" in said[0]
     assert spool.append(1, 1, memoryview(b"second")) is not None
     assert on_disk(spool) == [(0, 1, b"first"), (1, 1, b"second")]

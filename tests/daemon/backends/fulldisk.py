@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 from asynclogd.samples import batch
 from asynclogd.testing import BackendContract
+from tests.filesize import files_of_at_most
 
 MOST_BATCHES = 3000
 
@@ -21,7 +20,8 @@ class FullDiskContract(BackendContract):
         backend = self.make()
         self._open(backend, run, position)
         told, refused = None, 0
-        with no_room(run.own_dir):
+        largest = max(path.stat().st_size for path in run.own_dir.rglob("*") if path.is_file())
+        with files_of_at_most(largest):
             while told is None and refused < MOST_BATCHES:
                 refused += 1
                 try:
@@ -39,15 +39,3 @@ class FullDiskContract(BackendContract):
         backend.flush()
         backend.close("success")
         self._check(run, [item for at in range(refused + 1) for item in batch(at)])
-
-
-@contextlib.contextmanager
-def no_room(directory: Path) -> Iterator[None]:
-    """No file grows beyond the largest one there."""
-    largest = max(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

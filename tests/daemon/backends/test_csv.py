@@ -11,6 +11,7 @@ import yaml
 from asynclogd.backends.base import Params, Rewind, RunInfo, Summary
 from asynclogd.backends.csv import CsvBackend, CsvConfig
 from asynclogd.testing import filled, table
+from tests.filesize import files_of_at_most
 
 pandas = pytest.importorskip("pandas")
 
@@ -197,19 +198,12 @@ def test_params_and_summary_merge_over_restarts(tmp_path: Path):
 
 
 def test_a_full_disk_is_retried_without_loss(tmp_path: Path):
-    import resource
-
     run, backend = info(tmp_path), opened(info(tmp_path))
     backend.write([table(["a"], range(10))])
     backend.flush()
     backend.write([Rewind(5, 1), table(["a", "b"], range(5, 200))])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            backend.flush()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
+        backend.flush()
     backend.flush()
     backend.close("")
     assert [line.split(",")[-1] for line in text(run).splitlines()[1:]] == [str(step) for step in range(200)]

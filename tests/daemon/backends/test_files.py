@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 import pytest
 
 from asynclogd.backends._files import AppendFile, replace, set_aside
+from tests.filesize import files_of_at_most
 
 
 def test_a_failed_flush_keeps_the_bytes_and_tears_nothing(tmp_path: Path):
@@ -13,13 +13,8 @@ def test_a_failed_flush_keeps_the_bytes_and_tears_nothing(tmp_path: Path):
     file.append(b"whole")
     assert file.flush() == 5
     file.append(b"x" * 4096)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            file.flush()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
+        file.flush()
     assert file.flush() == 4101
     assert (tmp_path / "f").read_bytes() == b"whole" + b"x" * 4096
     file.close()
