@@ -12,12 +12,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asynclog import ringplace
 from asynclog._media.form import Part
 from asynclog._media.laying import lay, write_at
-from asynclog.hostarrays import copy
 from asynclog_proto.media import Place
 from asynclog_proto.outboxfile import HEADER, fit, header
 
@@ -56,8 +54,8 @@ class Outbox:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        self._data = memoryview(self._mapping)
-        self._data[:HEADER] = header(capacity)
+        self.data = memoryview(self._mapping)
+        self.data[:HEADER] = header(capacity)
 
     @property
     def used(self) -> int:
@@ -70,25 +68,25 @@ class Outbox:
 
     def put(self, parts: Sequence[Part], size: int) -> Place | None:
         """Copy a body of `size` bytes in; None when there is no room now."""
-        offset = self._room(size)
+        offset = self.room(size)
         if offset is None:
             return None
-        at = HEADER + offset % self.capacity
-        with self._data[at : at + size] as view:
+        at = self.at(offset)
+        with self.data[at : at + size] as view:
             lay(view, parts)
-        self._head = offset + size
+        self.take(offset + size)
         return Place(0, offset, size)
 
-    def put_array(self, array: Any, size: int) -> int | None:
-        """Copy an array in as hostarrays.copy does; its offset, or None when there is no room now or it is another."""
-        offset = self._room(size)
-        if offset is None or not copy(array, self._data, HEADER + offset % self.capacity, size):
-            return None
-        self._head = offset + size
-        return offset
+    def at(self, position: int) -> int:
+        """Where in `data` a position is."""
+        return HEADER + position % self.capacity
 
-    def _room(self, size: int) -> int | None:
-        """Where a body of `size` bytes may be written; None when there is no room now."""
+    def take(self, position: int) -> None:
+        """Everything before `position`, within what `room` gave, is in use."""
+        self._head = position
+
+    def room(self, size: int) -> int | None:
+        """The position where `size` bytes may be written, of one body or more; None when there is no room now."""
         tail = self._tail
         if tail == self._head:
             self._rewind()
@@ -155,7 +153,7 @@ class Outbox:
         try:
             os.ftruncate(descriptor, HEADER + self.capacity)
             for start, end in [(0, HEADER), *self._in_use()]:
-                with self._data[start:end] as view:
+                with self.data[start:end] as view:
                     write_at(descriptor, view, start)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -181,7 +179,7 @@ class Outbox:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-            self._data.release()
+            self.data.release()
             self._mapping.close()
 
 

@@ -75,10 +75,10 @@ class Ring:
         self.publish(place + size)
         return True
 
-    def publish(self, place: int) -> None:
-        """The record that ends at `place` is whole."""
+    def publish(self, place: int, count: int = 1) -> None:
+        """The next `count` records are whole; the last ends at `place`."""
         writer = self.writer
-        writer.place, writer.seq = place, writer.seq + 1  # one line: a tracer may let the taker in between two
+        writer.place, writer.seq = place, writer.seq + count  # one line: a tracer may let the taker in between two
         self.words[HEAD_WORD] = writer.base + place
 
     def reserve(self, size: int, *, wait: bool = True) -> bool:

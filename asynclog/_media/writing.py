@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from asynclog import hostarrays, steps
+from asynclog import knownmedia, steps
 from asynclog._media.copies import Copier, DeviceMedia
 from asynclog._media.form import Form, formed
-from asynclog._media.templates import TAG, Template, Templates
+from asynclog._media.templates import Templates
 from asynclog.bodies import Bodies
+from asynclog.knownmedia import Known
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
 from asynclog.values import Problem
@@ -52,14 +53,14 @@ class MediaWriter:
         step = writer.step + 1 if step is None else step
         if type(step) is not int or not max(writer.highest, 0) <= step <= steps.MOST:
             return False
-        found = self.templates.find(metrics)
-        if not found:
+        known = self.templates.find(metrics)
+        if known is None:
             return False
-        writer.issued += len(found)
+        writer.issued += len(known[0])
         writer.step = writer.highest = step
-        for template, name, item, array in found:
-            if not self._fill(template, array, step, now):
-                self._ring.tell_issued()  # before any of them is counted as lost
+        if not self._lay(known, step, now):
+            self._ring.tell_issued()  # before any of them is counted as lost
+            for _, name, item, _ in known[0]:
                 self._append(name, formed(item), step, now, wait=True)
         return True
 
@@ -87,25 +88,23 @@ class MediaWriter:
             text = "the ring is full, for the daemon and the spool are behind: media are dropped and counted"
             self._tell([Problem("ring_full", "media", text)])
 
-    def _fill(self, template: Template, array: Any, step: int, now: float) -> bool:
-        """False when there is no room at hand."""
-        pack_into, head, middle, end, length, size, is_inline = template
+    def _lay(self, known: Known, step: int, now: float) -> bool:
+        """Write a call's items one behind the other; False, and nothing done, when there is no room at hand for all."""
+        items, length, laid = known
         ring = self._ring
         writer, data = ring.writer, ring.data
         if writer.place + length > writer.limit and not ring.reserve(length, wait=False):
             return False
+        room = self.bodies.room(laid) if laid else (data, 0, 0)
+        if room is None:
+            return False
+        memory, at, position = room
         place = writer.place
-        if is_inline:
-            if not hostarrays.copy(array, data, place + length - size, size):
-                return False
-            pack_into(data, place, head, step, TAG, now, middle)
-        else:
-            outbox = self.bodies.outbox
-            offset = None if outbox is None else outbox.put_array(array, size)
-            if offset is None:
-                return False
-            pack_into(data, place, head, step, TAG, now, middle, offset, end)
-        ring.publish(place + length)
+        if not knownmedia.lay(known, step, now, data, place, memory, at, position):
+            return False
+        if laid:
+            self.bodies.take(position + laid)
+        ring.publish(place + length, len(items))
         return True
 
     def _fetch(self, name: str, form: Form, step: int, now: float, devices: DeviceQueue) -> None:

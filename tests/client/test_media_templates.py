@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import asynclog
-from asynclog import AsynclogWarning, hostarrays, outbox, rows, sorting
+from asynclog import AsynclogWarning, hostarrays, knownmedia, rows, sorting
 from asynclog._media import templates
 from asynclog._media.form import Form
 from asynclog._media.laying import flat
@@ -34,11 +34,12 @@ SMALL, BIG = (3, 4, 5), (3, 40, 50)
 
 @pytest.fixture(params=["compiled", "twin"])
 def _each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test runs twice: arrays are looked at and copied by C, and by Python."""
+    """The test runs twice: items are found and laid by C, and by Python."""
     if request.param == "twin":
         monkeypatch.setattr(hostarrays, "look", hostarrays.look_in_python)
-        monkeypatch.setattr(outbox, "copy", hostarrays.copy_in_python)
         monkeypatch.setattr(hostarrays, "copy", hostarrays.copy_in_python)
+        monkeypatch.setattr(knownmedia, "find", knownmedia.find_in_python)
+        monkeypatch.setattr(knownmedia, "lay", knownmedia.lay_in_python)
 
 
 @pytest.fixture
