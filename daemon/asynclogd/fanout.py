@@ -125,6 +125,13 @@ class Fanout:
         settings = delivery.settings(interval)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
 
+    def exchange(self, name: str, options: Mapping[str, Any], world: int) -> None:
+        """Go on under other options where a sink has ended. Raises ConfigError, and nothing has changed."""
+        choose(name, options, self._build)
+        cursor = self.cursors()[name]
+        del self.sinks[name]
+        self.add(name, options, world, cursor)
+
     def attach(self, sink: Sink) -> None:
         """Own a sink, and start it."""
         self.sinks[sink.name] = sink

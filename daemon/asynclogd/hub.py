@@ -7,7 +7,7 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ WATCH_SECONDS = 0.5
 
 CLOSED_RUNS = 100
 """Closed runs whose last ledger is kept, for `asynclog run` and `status --json`."""
+
+EXCHANGE_SECONDS = 0.02
+"""How often a sink that is to let go is looked at."""
 
 REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
@@ -113,7 +116,7 @@ class Hub:
         try:
             pipeline = await self._pipeline(hello)
             await self._bury_launches_before(pipeline, hello.launch)
-            session = pipeline.hello(hello, peer)
+            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello))
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
@@ -153,7 +156,7 @@ class Hub:
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
-        if any(session.stream.launch == launch and session.live for session in pipeline.sessions.values()):
+        if _goes_on(pipeline, launch):
             return
         await self._estate.recover(self._orphans(), [])
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
@@ -174,10 +177,32 @@ class Hub:
         return pipeline
 
     def _want(self, pipeline: Pipeline, hello: Hello) -> None:
-        asked = self._config.backends if self._own_backends else hello.backends
+        asked = self._asked(hello)
         if asked is None and not wanted.of(pipeline):  # a run that goes on keeps those that it has
             asked = self._config.backends
         wanted.add(pipeline, asked or {}, hello.world_size)
+
+    def _asked(self, hello: Hello) -> Mapping[str, Any] | None:
+        return self._config.backends if self._own_backends else hello.backends
+
+    def _reshape(self, pipeline: Pipeline, hello: Hello) -> str:
+        """Backends that the run had are shown what this launch says. A notice of what it says in vain."""
+        asked = self._asked(hello) or {}
+        if not _goes_on(pipeline, hello.launch):  # ranks that differ would otherwise have it changed to and fro
+            for name in wanted.reshape(pipeline, asked):
+                self._spawn(self._exchange(pipeline, name), "exchange")
+        return wanted.ignored(pipeline, asked)
+
+    async def _exchange(self, pipeline: Pipeline, name: str) -> None:
+        """Have a sink let go, however long that takes, and another one go on from its cursor."""
+        sink = pipeline.fanout.sinks.get(name)
+        if sink is None:
+            return  # it can't be had now
+        sink.ask_stop("now")
+        while not sink.ended:  # noqa: ASYNC110 - a thread's end sets no event
+            await asyncio.sleep(EXCHANGE_SECONDS)
+        if self.runs.get(pipeline.run_dir) is pipeline and pipeline.fanout.sinks[name] is sink:
+            wanted.exchange(pipeline, name)
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -304,3 +329,8 @@ class Hub:
     def busy(self) -> bool:
         """Whether a rank is live, a dead one has left something, or a backend has something to get."""
         return bool(self._opening or self._orphans()) or any(not run.complete for run in self.runs.values())
+
+
+def _goes_on(pipeline: Pipeline, launch: str) -> bool:
+    """Whether a rank of this launch is live already."""
+    return any(session.stream.launch == launch and session.live for session in pipeline.sessions.values())

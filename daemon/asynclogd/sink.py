@@ -94,6 +94,11 @@ class Sink:
         """
         self._bell.ask(how)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and touches backend and journal no more."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended, at most `timeout` seconds; then it is abandoned. Whether it has ended."""
         if self._thread.ident is not None:
