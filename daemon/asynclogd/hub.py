@@ -14,7 +14,7 @@ from typing import Any
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
-from asynclogd import recovery, wanted
+from asynclogd import claim, recovery, wanted
 from asynclogd.catalog import JOURNAL, is_run
 from asynclogd.config import Config
 from asynclogd.estate import Estate
@@ -34,6 +34,9 @@ CLOSED_RUNS = 100
 
 EXCHANGE_SECONDS = 0.02
 """How often a sink that is to let go is looked at."""
+
+BUSY_SECONDS = 3.0
+"""Ranks whose run another process has open are told so after so long."""
 
 REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
@@ -57,6 +60,7 @@ class Hub:
         self.closed_runs: dict[str, dict[str, Any]] = {}
         self.untaken: dict[str, str] = {}
         """runs that ranks asked for in vain: directory and why"""
+        self._untaken_since: dict[str, float] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -120,9 +124,12 @@ class Hub:
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
-            self._note_untaken(hello, error)
+            waits = self._note_untaken(hello, error)
+            busy = isinstance(error, JournalBusyError)
+            if busy:
+                claim.lay(places.run_dir(hello.dir, hello.project, hello.name))
             # Another daemon, one that ends, say, leaves the run soon: nobody needs to hear of it.
-            lasts = not isinstance(error, JournalBusyError)
+            lasts = not busy or waits > BUSY_SECONDS
             notice = f"the daemon can't take this run now, and is asked again: {error}" if lasts else ""
             self._send(peer, Reset(str(error), notice))
             return
@@ -149,10 +156,15 @@ class Hub:
         await pipeline.journaled()
         self.last_active = time.monotonic()
 
-    def _note_untaken(self, hello: Hello, error: Exception) -> None:
-        self.untaken[str(places.run_dir(hello.dir, hello.project, hello.name))] = str(error)
+    def _note_untaken(self, hello: Hello, error: Exception) -> float:
+        """For how many seconds the run has been asked for in vain."""
+        run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
+        since = self._untaken_since.get(run_dir, now) if run_dir in self.untaken else now
+        self.untaken[run_dir], self._untaken_since[run_dir] = str(error), since
         if len(self.untaken) > CLOSED_RUNS:
-            del self.untaken[next(iter(self.untaken))]
+            oldest = next(iter(self.untaken))
+            del self.untaken[oldest], self._untaken_since[oldest]
+        return now - since
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
@@ -231,6 +243,7 @@ class Hub:
             why = error.strerror or error
             raise RunDirError(f"the directory {run_dir} can't be made: {why}. Give init() another dir") from error
         await pipeline.open()
+        claim.lift(run_dir)
         wanted.resume(pipeline)
         self.runs[run_dir] = pipeline
         self._marker(run_dir).write_text(f"{run_dir}\n")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,14 @@ def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wide")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ASYNCLOG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        run = asynclog.init("p", "wide", dir=str(root), backends={}, mode="offline")
-        for step in range(1200):
-            run.log({f"n{number}": step + number / 1000 for number in range(WIDE)}, step=step)
-        run.finish()
-        assert asynclog_command("sync", root).returncode == 0
+        for steps in (range(1000), range(1000, 1200)):  # journaled apart: no table has some of both
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it exists
+                run = asynclog.init("p", "wide", dir=str(root), backends={}, mode="offline")
+            for step in steps:
+                run.log({f"n{number}": step + number / 1000 for number in range(WIDE)}, step=step)
+            run.finish()
+            assert asynclog_command("sync", root).returncode == 0
     return root / "p" / "wide"
 
 
@@ -202,6 +206,24 @@ def test_a_run_that_goes_on_is_left_to_its_daemon(tmp_path: Path, puppets) -> No
     assert jsonl_points(run_dir / "jsonl" / "points.jsonl") == wanted
     for series in (csv_series, tensorboard_series):
         assert series(run_dir, "loss") == {step: [step / 8] for step in range(60)}
+
+
+def test_a_run_that_is_resumed_meanwhile_is_given_to_its_daemon_which_delivers_the_rest(
+    wide: Path, tmp_path: Path, start, output, eventually
+) -> None:
+    (wide / "mine" / "down").touch()
+    process = start(*replay(wide, *TO_STUBBORN))
+    eventually(lambda: "the service is down" in output(), 60, "it has begun")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with asynclog.init("p", resume="wide", dir=str(tmp_path)) as run:  # the replay would be at it for minutes
+            (wide / "mine" / "down").unlink()
+            run.log({"n0": 1200.0})
+            run.flush()
+            assert process.wait(60) == 0, output()
+    assert "its daemon delivers to mine from here on" in output()
+    eventually(lambda: ("n0", 1200, 1200.0) in lines(wide), 60, "what was logged since")
+    assert len([name for name, _, _ in lines(wide) if name.startswith("n")]) == 1200 * WIDE + 1  # not the host's
 
 
 def test_one_that_another_process_has_open_is_told(tmp_path: Path, finished) -> None:
