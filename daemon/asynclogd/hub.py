@@ -262,7 +262,8 @@ class Hub:
     async def _close_pipeline(self, pipeline: Pipeline, timeout: float) -> None:
         await pipeline.close(timeout)
         complete = pipeline.complete
-        self.closed_runs[str(pipeline.run_dir)] = {"ledger": pipeline.ledger(), "complete": complete}
+        last = {"ledger": pipeline.ledger(), "complete": complete, "looks": pipeline.fanout.looks()}
+        self.closed_runs[str(pipeline.run_dir)] = last
         if len(self.closed_runs) > CLOSED_RUNS:
             del self.closed_runs[next(iter(self.closed_runs))]
         if complete:

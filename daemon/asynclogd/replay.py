@@ -52,6 +52,11 @@ class Replay:
         return self._fanout.statuses()[self._name]
 
     @property
+    def looks(self) -> dict[str, str]:
+        """How a person looks at what the backend has."""
+        return self._fanout.looks()
+
+    @property
     def done(self) -> bool:
         """Whether the backend has everything."""
         return self.status.cursor.offset >= self.total

@@ -23,6 +23,7 @@ from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import Pace
+from asynclogd.redact import Redactor
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -79,6 +80,10 @@ class Sink:
             retry_in=max(0.0, self._retry_at - time.monotonic()),
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
+
+    def look(self) -> str:
+        """How a person looks at what the backend has."""
+        return look(self._backend, self._run)
 
     def wake(self) -> None:
         """There are new items."""
@@ -249,6 +254,14 @@ class Sink:
         self._retry_at = time.monotonic() + delay
         self._bell.wait(delay)
         self._retry_at = 0.0
+
+
+def look(backend: Backend, run: RunInfo) -> str:
+    """How a person looks at what a backend has, whatever its own answer is."""
+    try:
+        return Redactor().text(backend.look(run))
+    except Exception:
+        return str(run.own_dir)
 
 
 class _AgainError(Exception):

@@ -69,6 +69,7 @@ def test_a_run_that_is_over_is_sent_whole_and_only_once(tmp_path: Path, finished
     first = asynclog_command("replay", run_dir, "--to", "jsonl")
     assert first.returncode == 0, first.stderr
     assert "jsonl has of p/run: 110 values as 110 points" in first.stdout
+    assert f"  less {run_dir}/jsonl/points.jsonl\n" in first.stdout
     before = (run_dir / "jsonl" / "points.jsonl").read_bytes()
     points = jsonl_points(run_dir / "jsonl" / "points.jsonl")
     assert len(points) == 110

@@ -134,6 +134,10 @@ class CsvBackend(Backend):
         self._let_go()
         self._media.close()
 
+    def look(self, run: RunInfo) -> str:
+        """The table, in a terminal."""
+        return f"column -s, -t {run.own_dir}/metrics.csv | less -S"
+
     def _let_go(self) -> None:
         if self._file is not None:
             self._file.close()

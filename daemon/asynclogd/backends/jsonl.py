@@ -95,6 +95,10 @@ class JsonlBackend(Backend):
             self._file.close()
             self._file = None
 
+    def look(self, run: RunInfo) -> str:
+        """The lines."""
+        return f"less {run.own_dir}/points.jsonl"
+
     def _open_file(self) -> AppendFile:
         if self._file is None:
             raise RuntimeError("the backend is not open")

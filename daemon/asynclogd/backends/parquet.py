@@ -107,6 +107,10 @@ class ParquetBackend(Backend):
         del status
         self._points = self._media = None
 
+    def look(self, run: RunInfo) -> str:
+        """The points as pandas has them."""
+        return f"python -c \"import pandas; print(pandas.read_parquet('{run.own_dir}/points'))\""
+
     def _tables(self) -> tuple[Parts, Parts]:
         if self._points is None or self._media is None:
             raise RuntimeError("the backend is not open")

@@ -118,6 +118,11 @@ class TrackioBackend(Backend):
         del status
         self._rows = None
 
+    def look(self, run: RunInfo) -> str:
+        """Trackio's pages, of the project."""
+        directory, project = self.config.dir or os.environ.get("TRACKIO_DIR"), self.config.project or run.project
+        return f"{f'TRACKIO_DIR={directory} ' if directory else ''}trackio show --project {project}"
+
     def _opened(self) -> Rows:
         if self._rows is None:
             raise RuntimeError("the backend is not open")

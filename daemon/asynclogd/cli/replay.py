@@ -164,4 +164,4 @@ def _tell(run_dir: Path, name: str, replay: Replay) -> None:
     console.print(f"{escape(name)} has of {escape(title(run_dir))}: {values}{part}", soft_wrap=True)
     if unsupported:
         console.print(f"  {count(unsupported)} items are of kinds that it does not show", soft_wrap=True)
-    render.where_to_look(str(run_dir), {name: {}})
+    render.where_to_look(str(run_dir), replay.looks)
