@@ -79,6 +79,7 @@ def test_a_run_that_goes_on_is_not_touched(tmp_path: Path, puppets) -> None:
     done = asynclog_command("gc", tmp_path, "--keep-size", "0", "--force", "--all")
     assert done.returncode == 0
     assert "a process has it open" in " ".join(done.stdout.split())
+    assert "must stay, and does not count for --keep-size" in done.stdout
     rank("log", {"loss": 2.0}, 1)
     assert "0 pending" in rank("finish")
     assert csv_series(tmp_path / "p" / "run", "loss") == {0: [1.0], 1: [2.0]}

@@ -16,13 +16,15 @@ from asynclogd.cli.quantities import ago, bytes_text, duration, size
 from asynclogd.cli.render import console, count
 from asynclogd.overview import Overview, look
 from asynclogd.removal import remove
-from asynclogd.retention import Verdict, judge
+from asynclogd.retention import Verdict, bound, judge
 
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--older-than", type=duration, metavar="AGE", help="Runs that were active last so long ago: 30d, 12h.")
-@click.option("--keep-size", type=size, metavar="SIZE", help="The oldest runs, until all take at most so much: 50G.")
+@click.option(
+    "--keep-size", type=size, metavar="SIZE", help="The oldest runs, until the rest take at most so much: 50G."
+)
 @click.option("--all", "everything", is_flag=True, help="The directories of their backends too: event files, CSV.")
 @click.option("--force", is_flag=True, help="Runs of which something is not delivered too; it says what is lost.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -42,8 +44,8 @@ def gc(
 
     Event files, CSV and what else backends wrote stay, but without its journal a run can't be shown, replayed or
     exported, and what refers to media (csv, jsonl) refers to nothing. A run that is going on is never touched, and one
-    of which a backend lacks something only with --force. SIZE counts journals, media and spools. What a training put
-    beside them, checkpoints say, always stays.
+    of which a backend lacks something only with --force. SIZE counts journals, media and spools of those that
+    may go. What a training put beside them, checkpoints say, always stays.
 
     Exit code 1 when something could not be removed.
     """
@@ -60,6 +62,8 @@ def gc(
         f"{count(len(gone))} of {count(len(runs))} runs {'would be' if dry_run else 'are'} removed, "
         f"{bytes_text(sum(run.kept for run in gone))}; what stays keeps {bytes_text(left)}"
     )
+    if keep_size is not None and (stuck := bound(runs, force=force)):
+        console.print(f"{bytes_text(stuck)} of it must stay, and does not count for --keep-size")
     raise SystemExit(1 if failed else 0)
 
 
