@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import asynclog
 from asynclogd.journal import Journal
 from tests.e2e.oracle import csv_series, tensorboard_series
 from tests.e2e.stored import asynclog_command, jsonl_points, logged_points, told
+from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -155,6 +157,22 @@ def test_one_that_stays_down_is_given_up_after_a_while(wide: Path) -> None:
     done = asynclog_command("replay", wide, *TO_STUBBORN, "--patience", "0.5")
     assert done.returncode == 1
     assert "no progress for 0.5 s: ConnectionError: the service is down" in done.stdout
+
+
+def test_a_terminal_shows_how_far_it_is_and_what_keeps_it_and_is_left_clean(wide: Path, eventually) -> None:
+    with Journal.open(wide / "journal.sqlite") as journal:
+        total = journal.last_offset
+    (wide / "mine" / "down").touch()
+    with Terminal(replay(wide, *TO_STUBBORN)) as terminal:
+        bar = rf"mine ━+.* [1-9]\d*/{total} \d:\d\d:\d\d \S+ ConnectionError: the service is down"
+        eventually(lambda: re.search(bar, terminal.drawn), 60, "a bar")
+        (wide / "mine" / "down").unlink()
+        assert terminal.wait(60) == 0, terminal.drawn
+    done = [int(number) for number in re.findall(rf"(\d+)/{total} ", terminal.drawn)]
+    assert done == sorted(done)
+    assert done[0] < done[-1]
+    assert "mine has of p/wide: 240,000 values as 240,000 points" in terminal.drawn
+    assert asynclog_command("replay", wide, "--to", "mine").stdout == "mine has all of p/wide already: 240,000 points\n"
 
 
 @pytest.mark.parametrize(
