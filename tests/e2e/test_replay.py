@@ -105,6 +105,28 @@ def test_names_and_since_choose_and_are_remembered(tmp_path: Path, finished) -> 
         assert "jsonl has been given --names 'val/*' --since 50 of this run, not" in refused.stderr
 
 
+def test_everything_is_sent_again_to_a_backend_that_had_it(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    for chosen in ([], ["--again"], ["--again", "--names", "val/*"]):
+        done = asynclog_command("replay", run_dir, "--to", "jsonl", *chosen)
+        assert done.returncode == 0, done.stdout
+    points = jsonl_points(run_dir / "jsonl" / "points.jsonl")
+    assert sorted(points) == sorted(point for point in logged_points(100) if point[0] == "val/acc")
+    ledger = told("show", run_dir)["ledger"]["backends"]["jsonl"]
+    assert (ledger["delivered"], ledger["limited"]) == (10, 100)
+    wrong = asynclog_command("replay", run_dir, "--to", "jsonl", "--again", "--option", "fsyn=1")
+    assert (wrong.returncode, told("show", run_dir)["ledger"]["backends"]["jsonl"]) == (2, ledger)
+
+
+def test_nothing_is_sent_again_while_a_daemon_has_the_run(tmp_path: Path, puppets) -> None:
+    (rank,) = puppets(1)
+    assert rank("flush")
+    done = asynclog_command("replay", tmp_path / "p" / "run", "--to", "csv", "--again")
+    assert done.returncode == 2
+    assert "--again needs it to itself" in done.stderr
+    rank("finish")
+
+
 def test_a_backend_goes_on_when_the_run_is_resumed(tmp_path: Path, finished) -> None:
     run_dir = finished(tmp_path)
     assert asynclog_command("replay", run_dir, "--to", "jsonl", "--names", "loss").returncode == 0

@@ -39,6 +39,7 @@ STOP_SECONDS = 30.0
               help="An option of the backend; JSON where it is a list or a table. May be given again.")  # fmt: skip
 @click.option("--since", type=int, metavar="STEP", help="Only points of this step and later.")
 @click.option("--names", multiple=True, metavar="PATTERN", help="Only series like 'train/*'; may be given again.")
+@click.option("--again", is_flag=True, help="Everything anew, to a backend that has lost what it had.")
 @click.option("--patience", type=float, default=300.0, show_default=True,
               help="Seconds without progress after which to stop, when the backend fails.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Settings as TOML, for the backend's options.")
@@ -50,6 +51,7 @@ def replay(
     options: tuple[str, ...],
     since: int | None,
     names: tuple[str, ...],
+    again: bool,
     patience: float,
     config: Path | None,
     runtime_dir: Path | None,
@@ -61,7 +63,8 @@ def replay(
     asynclog replay run-7 --to mlflow --option tracking_uri=http://mlflow:5000 --names 'val/*' --since 1000
 
     RUN is as for `asynclog show`. The backend becomes one of the run's: how far it has come is journaled, so the same
-    command goes on where it stopped (Ctrl-C, a failure), and does nothing when all is there. A run that is going on, or
+    command goes on where it stopped (Ctrl-C, a failure), and does nothing when all is there; --again is for a backend
+    whose data somebody has removed, and sends all of it once more. A run that is going on, or
     is resumed meanwhile, is left to its daemon, which then delivers to the backend as well. Credentials are for the
     environment, as the backend's SDK names them.
 
@@ -76,12 +79,15 @@ def replay(
     try:
         journal = Journal.open(run_dir / JOURNAL)
     except JournalBusyError:
+        if again:
+            text = f"{title(run_dir)} is open, and --again needs it to itself: when the run is over"
+            raise ConfigError(f"{text}, or after an asynclog daemon has let go of it") from None
         raise SystemExit(added(run_dir, name, given, patience, runtime_dir)) from None
     if spool_of(run_dir) or any(stream.state == "live" for stream in journal.streams()):
         text = f"[yellow]what its ranks left is not taken up yet, and not sent; first:[/] asynclog sync {run_dir}"
         console.print(text, soft_wrap=True)
     claim.lift(run_dir)  # an old one: who lays it now lays it again
-    code, agreed = _replay(run_dir, journal, name, given, patience)
+    code, agreed = _replay(run_dir, journal, name, given, patience, again=again)
     if code == HANDED_OVER:
         code = handed_over(run_dir, name, agreed, patience, runtime_dir)
     raise SystemExit(code)
@@ -101,13 +107,13 @@ def option(text: str) -> tuple[str, Any]:
 
 
 def _replay(
-    run_dir: Path, journal: Journal, name: str, given: Mapping[str, Any], patience: float
+    run_dir: Path, journal: Journal, name: str, given: Mapping[str, Any], patience: float, *, again: bool
 ) -> tuple[int, Mapping[str, Any]]:
     """The exit code, and the options that the backend has."""
     with ExitStack() as stack:
         stack.callback(journal.close)
-        replay, begun = Replay(run_dir, journal, name, given), journal.cursor(name)
-        if begun is not None and begun.offset >= replay.total:
+        replay, begun = Replay(run_dir, journal, name, given, again=again), journal.cursor(name)
+        if not again and begun is not None and begun.offset >= replay.total:
             text = f"{name} has all of {title(run_dir)} already: {count(begun.points)} points"
             console.print(escape(text), soft_wrap=True)
             return 0, replay.options
@@ -123,7 +129,8 @@ def _replay(
     if code == HANDED_OVER and not let_go:
         code, why = 1, f"a daemon wants the run, and {name} has not let go of it in {STOP_SECONDS:g} s"
     if why:
-        console.print(f"[red]{escape(why)}[/]; the same command goes on", soft_wrap=True)
+        same = "the same command without --again" if again else "the same command"
+        console.print(f"[red]{escape(why)}[/]; {same} goes on", soft_wrap=True)
     return code, replay.options
 
 
