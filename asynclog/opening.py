@@ -43,6 +43,11 @@ class Plan:
     run_dir: Path
     keys: ClientKeys | None = None
 
+    @property
+    def remote(self) -> bool:
+        """Whether the run is on its daemon's machine, and this one's disk says nothing of it."""
+        return self.endpoint is not None and places.is_remote(self.endpoint)
+
 
 def open_run(
     project: str,
@@ -77,7 +82,7 @@ def open_run(
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
-    if resume is not None and plan.hello.rank == 0:
+    if resume is not None and plan.hello.rank == 0 and not plan.remote:
         resuming.check(plan.run_dir)
     elif not launch_id and resume is None:
         resuming.tell_of_earlier_run(plan.hello, plan.run_dir, notices)
@@ -186,6 +191,8 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
         raise
     if resumes:
         resuming.count_on(rows, sender, notices)
+        if plan.remote and hello.rank == 0:
+            resuming.tell_of_none(hello, plan.endpoint, sender, notices)
     return _begin(plan, notices, rows, sender, strict=strict)
 
 

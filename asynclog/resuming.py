@@ -1,5 +1,5 @@
-"""A run that is there already. `init(resume=...)`: it has to be, and steps that `log()` counts itself go on where it
-stopped; without that it may be a surprise.
+"""A run that is there already. `init(resume=...)`: it has to be, as far as this machine can tell, and steps that
+`log()` counts itself go on where it stopped; without that it may be a surprise.
 """
 
 from __future__ import annotations
@@ -66,3 +66,10 @@ def count_on(rows: Rows, sender: Sender, notices: Notices) -> None:
         why = "the daemon refuses the run"
     text = f"the last step of the run that is resumed is unknown ({why}): give log() its step, or steps begin at 0"
     notices.add("resume", f"{text} and replace the run's")
+
+
+def tell_of_none(hello: Hello, endpoint: str | None, sender: Sender, notices: Notices) -> None:
+    """Of a run on another machine only its daemon can tell that it is not there, and has begun it by then."""
+    if sender.welcomed.is_set() and sender.refused is None and sender.step is None:
+        where = f"the daemon at {endpoint} has no step of such a run in {hello.dir}"
+        notices.add("none", f"resume={hello.name!r}: {where}: it begins now. Is that its name and directory?")

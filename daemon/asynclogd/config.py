@@ -6,6 +6,8 @@ durability = "process"
 enabled = true
 [prometheus]                   ASYNCLOG_PROMETHEUS_ENABLED=true
 enabled = true
+[retention]                    ASYNCLOG_RETENTION_OLDER_THAN=30d
+older_than = "30d"
 [backends.tensorboard]         which backends a run gets when its init() names none, and their options
 rate_limit = { "train/*" = 10 }
 """
@@ -89,12 +91,22 @@ class Prometheus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `asynclog gc` removes when it is not told, as its options have it; "" is no limit. A daemon does nothing."""
+
+    older_than: str = ""
+    """30d, 12h"""
+    keep_size: str = ""
+    """50G"""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings."""
 
     daemon: DaemonSettings = DaemonSettings()
     host_metrics: HostMetrics = HostMetrics()
     prometheus: Prometheus = Prometheus()
+    retention: Retention = Retention()
     backends: dict[str, dict[str, Any]] = msgspec.field(
         default_factory=lambda: {name: dict(options) for name, options in DEFAULT_BACKENDS.items()}
     )
@@ -104,6 +116,7 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "daemon": DaemonSettings,
     "host_metrics": HostMetrics,
     "prometheus": Prometheus,
+    "retention": Retention,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from asynclogd.entries import Cursor
 from asynclogd.points import Blob, Item
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.selection import Selection
-from asynclogd.sink import Sink
+from asynclogd.sink import Sink, look
 from asynclogd.tail import ReadItems, TailLog
 
 REMOTE_FLUSH_INTERVAL = 1.0
@@ -50,6 +52,20 @@ def choose(name: str, options: Mapping[str, Any], build: Build = registry.build)
     backend = build(name, own)
     limiter = _limiter(name, rules, backend.default_rate_limit, host)
     return Chosen(backend, _selection(name, limiter, names, since), subdir, delivery)
+
+
+def looks(run_dir: Path, backends: Mapping[str, Mapping[str, Any] | None]) -> dict[str, str]:
+    """How a person looks at what each backend of a run has that nobody has open; {name: options}."""
+    found = {}
+    for name, options in backends.items():
+        with suppress(ConfigError):  # it can't be had here
+            chosen = choose(name, options or {})
+            found[name] = look(chosen.backend, _run(run_dir, chosen.subdir))
+    return found
+
+
+def _run(run_dir: Path, subdir: str) -> RunInfo:
+    return RunInfo(project=run_dir.parent.name, name=run_dir.name, dir=run_dir, own_dir=run_dir / subdir)
 
 
 def _limiter(name: str, rules: object, defaults: Mapping[str, float], host: object) -> RateLimiter:
@@ -113,17 +129,17 @@ class Fanout:
         if name in self.sinks:
             return
         backend, limiter, subdir, delivery = choose(name, options, self._build)
-        run = RunInfo(
-            project=self._run_dir.parent.name,
-            name=self._run_dir.name,
-            dir=self._run_dir,
-            own_dir=self._run_dir / subdir,
-            world=world,
-            read_blob=self._read_blob,
-        )
+        run = replace(_run(self._run_dir, subdir), world=world, read_blob=self._read_blob)
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
         settings = delivery.settings(interval)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
+
+    def exchange(self, name: str, options: Mapping[str, Any], world: int) -> None:
+        """Go on under other options where a sink has ended. Raises ConfigError, and nothing has changed."""
+        choose(name, options, self._build)
+        cursor = self.cursors()[name]
+        del self.sinks[name]
+        self.add(name, options, world, cursor)
 
     def attach(self, sink: Sink) -> None:
         """Own a sink, and start it."""
@@ -164,6 +180,10 @@ class Fanout:
     def statuses(self) -> dict[str, SinkStatus]:
         """How each sink is, by its backend's name."""
         return {name: sink.status() for name, sink in self.sinks.items()}
+
+    def looks(self) -> dict[str, str]:
+        """How a person looks at what each backend has."""
+        return {name: sink.look() for name, sink in self.sinks.items()}
 
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:
         """Stop all sinks together, `timeout` seconds in all. Returns those that had to be left behind."""

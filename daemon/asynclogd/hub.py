@@ -7,14 +7,14 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
-from asynclogd import recovery, wanted
+from asynclogd import claim, recovery, wanted
 from asynclogd.catalog import JOURNAL, is_run
 from asynclogd.config import Config
 from asynclogd.estate import Estate
@@ -31,6 +31,12 @@ WATCH_SECONDS = 0.5
 
 CLOSED_RUNS = 100
 """Closed runs whose last ledger is kept, for `asynclog run` and `status --json`."""
+
+EXCHANGE_SECONDS = 0.02
+"""How often a sink that is to let go is looked at."""
+
+BUSY_SECONDS = 3.0
+"""Ranks whose run another process has open are told so after so long."""
 
 REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
@@ -54,6 +60,7 @@ class Hub:
         self.closed_runs: dict[str, dict[str, Any]] = {}
         self.untaken: dict[str, str] = {}
         """runs that ranks asked for in vain: directory and why"""
+        self._untaken_since: dict[str, float] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -113,13 +120,16 @@ class Hub:
         try:
             pipeline = await self._pipeline(hello)
             await self._bury_launches_before(pipeline, hello.launch)
-            session = pipeline.hello(hello, peer)
+            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello))
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
-            self._note_untaken(hello, error)
+            waits = self._note_untaken(hello, error)
+            busy = isinstance(error, JournalBusyError)
+            if busy:
+                claim.lay(places.run_dir(hello.dir, hello.project, hello.name))
             # Another daemon, one that ends, say, leaves the run soon: nobody needs to hear of it.
-            lasts = not isinstance(error, JournalBusyError)
+            lasts = not busy or waits > BUSY_SECONDS
             notice = f"the daemon can't take this run now, and is asked again: {error}" if lasts else ""
             self._send(peer, Reset(str(error), notice))
             return
@@ -146,14 +156,19 @@ class Hub:
         await pipeline.journaled()
         self.last_active = time.monotonic()
 
-    def _note_untaken(self, hello: Hello, error: Exception) -> None:
-        self.untaken[str(places.run_dir(hello.dir, hello.project, hello.name))] = str(error)
+    def _note_untaken(self, hello: Hello, error: Exception) -> float:
+        """For how many seconds the run has been asked for in vain."""
+        run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
+        since = self._untaken_since.get(run_dir, now) if run_dir in self.untaken else now
+        self.untaken[run_dir], self._untaken_since[run_dir] = str(error), since
         if len(self.untaken) > CLOSED_RUNS:
-            del self.untaken[next(iter(self.untaken))]
+            oldest = next(iter(self.untaken))
+            del self.untaken[oldest], self._untaken_since[oldest]
+        return now - since
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
-        if any(session.stream.launch == launch and session.live for session in pipeline.sessions.values()):
+        if _goes_on(pipeline, launch):
             return
         await self._estate.recover(self._orphans(), [])
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
@@ -174,10 +189,32 @@ class Hub:
         return pipeline
 
     def _want(self, pipeline: Pipeline, hello: Hello) -> None:
-        asked = self._config.backends if self._own_backends else hello.backends
+        asked = self._asked(hello)
         if asked is None and not wanted.of(pipeline):  # a run that goes on keeps those that it has
             asked = self._config.backends
         wanted.add(pipeline, asked or {}, hello.world_size)
+
+    def _asked(self, hello: Hello) -> Mapping[str, Any] | None:
+        return self._config.backends if self._own_backends else hello.backends
+
+    def _reshape(self, pipeline: Pipeline, hello: Hello) -> str:
+        """Backends that the run had are shown what this launch says. A notice of what it says in vain."""
+        asked = self._asked(hello) or {}
+        if not _goes_on(pipeline, hello.launch):  # ranks that differ would otherwise have it changed to and fro
+            for name in wanted.reshape(pipeline, asked):
+                self._spawn(self._exchange(pipeline, name), "exchange")
+        return wanted.ignored(pipeline, asked)
+
+    async def _exchange(self, pipeline: Pipeline, name: str) -> None:
+        """Have a sink let go, however long that takes, and another one go on from its cursor."""
+        sink = pipeline.fanout.sinks.get(name)
+        if sink is None:
+            return  # it can't be had now
+        sink.ask_stop("now")
+        while not sink.ended:  # noqa: ASYNC110 - a thread's end sets no event
+            await asyncio.sleep(EXCHANGE_SECONDS)
+        if self.runs.get(pipeline.run_dir) is pipeline and pipeline.fanout.sinks[name] is sink:
+            wanted.exchange(pipeline, name)
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -206,6 +243,7 @@ class Hub:
             why = error.strerror or error
             raise RunDirError(f"the directory {run_dir} can't be made: {why}. Give init() another dir") from error
         await pipeline.open()
+        claim.lift(run_dir)
         wanted.resume(pipeline)
         self.runs[run_dir] = pipeline
         self._marker(run_dir).write_text(f"{run_dir}\n")
@@ -224,7 +262,8 @@ class Hub:
     async def _close_pipeline(self, pipeline: Pipeline, timeout: float) -> None:
         await pipeline.close(timeout)
         complete = pipeline.complete
-        self.closed_runs[str(pipeline.run_dir)] = {"ledger": pipeline.ledger(), "complete": complete}
+        last = {"ledger": pipeline.ledger(), "complete": complete, "looks": pipeline.fanout.looks()}
+        self.closed_runs[str(pipeline.run_dir)] = last
         if len(self.closed_runs) > CLOSED_RUNS:
             del self.closed_runs[next(iter(self.closed_runs))]
         if complete:
@@ -304,3 +343,8 @@ class Hub:
     def busy(self) -> bool:
         """Whether a rank is live, a dead one has left something, or a backend has something to get."""
         return bool(self._opening or self._orphans()) or any(not run.complete for run in self.runs.values())
+
+
+def _goes_on(pipeline: Pipeline, launch: str) -> bool:
+    """Whether a rank of this launch is live already."""
+    return any(session.stream.launch == launch and session.live for session in pipeline.sessions.values())

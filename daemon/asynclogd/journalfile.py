@@ -65,7 +65,9 @@ def named(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise JournalBusyError(f"{path}: another process has this journal open") from error
+            raise JournalBusyError(
+                f"{path}: another process has this journal open (a daemon, or asynclog sync, export, replay or show)"
+            ) from error
         raise JournalCorruptError(f"{path}: can't be read: {error}") from error
     except (sqlite3.DatabaseError, ProtocolError) as error:
         raise JournalCorruptError(f"{path}: {error}") from error

@@ -11,6 +11,7 @@ from asynclog_proto.errors import AsynclogError
 from asynclogd import ledger
 from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import JOURNAL, spool_of
+from asynclogd.claim import CLAIM
 from asynclogd.entries import Cursor, Stream
 from asynclogd.journal import Journal
 from asynclogd.journalcopy import COPY_PREFIX, reading
@@ -149,7 +150,7 @@ def kept_paths(run_dir: Path) -> list[Path]:
     """The files that are asynclog's own, copies of readers that were killed too; the journal last."""
     parts = [run_dir / "media", run_dir / "spool", run_dir / "rings", *run_dir.glob(f"{COPY_PREFIX}*")]
     inside = [path for part in parts for path in part.rglob("*") if path.is_file()]
-    return [*inside, run_dir / f"{JOURNAL}-wal", run_dir / JOURNAL]
+    return [*inside, run_dir / CLAIM, run_dir / f"{JOURNAL}-wal", run_dir / JOURNAL]
 
 
 def spool_bytes(run_dir: Path) -> int:

@@ -128,8 +128,8 @@ class Pipeline:
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def hello(self, hello: Hello, peer: bytes | None) -> Session:
-        """A stream opens or opens again; it is welcomed at once, from what is journaled."""
+    def hello(self, hello: Hello, peer: bytes | None, notice: str = "") -> Session:
+        """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`."""
         session = self.sessions.get(hello.incarnation)
         if session is None:
             hello = replace(hello, launch=self._launch(hello))
@@ -144,7 +144,8 @@ class Pipeline:
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             step = self.outcome.climb.before_launch(session.stream.launch)
-            self._send(peer, Welcome(session.flow.committed, self.credit(), self._odd_world(session.stream), step))
+            notice = "; ".join(filter(None, [self._odd_world(session.stream), notice]))
+            self._send(peer, Welcome(session.flow.committed, self.credit(), notice, step))
             if self.media.freed(session.stream.id):
                 self._answer(session, self._ack(session))
         return session
@@ -363,10 +364,17 @@ class Pipeline:
 
     def add_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
         """Start delivering to a backend, from where its cursor stands. Raises ConfigError for bad options."""
+        self.fanout.add(name, self._durable(name, options), world, self._cursors.get(name, Cursor()))
+
+    def exchange_backend(self, name: str, options: Mapping[str, Any], world: int) -> None:
+        """Go on with a backend whose sink has ended, under other options. Raises ConfigError for bad ones."""
+        self.fanout.exchange(name, self._durable(name, options), world)
+
+    def _durable(self, name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._settings.durability == "fsync" and "fsync" in find(name, options.get(CLASS)).Config.__struct_fields__:
             # After a power loss no cursor may be ahead of its file.
-            options = {"fsync": True, **options}
-        self.fanout.add(name, options, world, self._cursors.get(name, Cursor()))
+            return {"fsync": True, **options}
+        return options
 
     def _cursor_moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._loop.call_soon_threadsafe(self._cursor_moved, name, cursor, dead_letters)

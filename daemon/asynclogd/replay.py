@@ -14,7 +14,7 @@ from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
 from asynclogd.delivery import SinkStatus
 from asynclogd.entries import Commit, Cursor, DeadLetter
-from asynclogd.fanout import Fanout
+from asynclogd.fanout import Fanout, choose
 from asynclogd.journal import Journal
 from asynclogd.media.store import MediaStore
 
@@ -27,10 +27,16 @@ FLUSH_SECONDS = 0.1
 class Replay:
     """Delivers from `start` to `stop`. The journal is the sink's from then on: nobody else may touch it."""
 
-    def __init__(self, run_dir: Path, journal: Journal, name: str, options: Mapping[str, Any]) -> None:
-        """Nothing is written yet. Raises ConfigError for filters that are not those of before."""
+    def __init__(
+        self, run_dir: Path, journal: Journal, name: str, options: Mapping[str, Any], *, again: bool = False
+    ) -> None:
+        """Nothing is written yet. `again`: from the run's beginning, as if the backend had nothing. Raises ConfigError
+        for filters that are not those of before.
+        """
         backends = journal.facts().get("backends", {})
         self._cursor = journal.cursor(name) or Cursor()
+        self._again = again and self._cursor != Cursor()
+        self._cursor = Cursor() if again else self._cursor
         self.total = journal.last_offset
         self.options = agreed(name, backends.get(name), options, delivered=self._cursor != Cursor())
         wire.pack(self.options)  # what can't be journaled is refused before anything is delivered
@@ -44,12 +50,20 @@ class Replay:
 
     def start(self) -> None:
         """Begin. Raises ConfigError for wrong options."""
+        if self._again:  # as a backend that starts over: that nothing counts is journaled before that is made true
+            choose(self._name, self.options)
+            self._moved(self._name, self._cursor, [])
         self._fanout.add(self._name, self.options, self._world, self._cursor)
 
     @property
     def status(self) -> SinkStatus:
         """How the sink is."""
         return self._fanout.statuses()[self._name]
+
+    @property
+    def looks(self) -> dict[str, str]:
+        """How a person looks at what the backend has."""
+        return self._fanout.looks()
 
     @property
     def done(self) -> bool:

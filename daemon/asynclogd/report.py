@@ -74,6 +74,7 @@ def run_report(run: Pipeline) -> dict[str, Any]:
             for session in sessions
         ],
         "backends": redact.tree({name: _backend_report(run, each) for name, each in run.fanout.statuses().items()}),
+        "looks": run.fanout.looks(),
         "media": redact.tree(_media_report(run)),
         "ledger": run.ledger(),
     }

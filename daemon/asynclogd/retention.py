@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asynclogd.overview import Overview
 
@@ -23,23 +23,28 @@ class Verdict:
 def judge(
     runs: Iterable[Overview], now: float, older_than: float | None, keep_size: int | None, *, force: bool
 ) -> list[Verdict]:
-    """Verdicts on the runs that are not active since `older_than` seconds, and then on the oldest until what all keep
-    is at most `keep_size` bytes. Runs that are going on always stay; of those with undelivered values only `force`
-    lets go.
+    """Verdicts on the runs that are not active since `older_than` seconds, and then on the oldest until what the rest
+    keeps is at most `keep_size` bytes. Runs that are going on always stay; of those with undelivered values only
+    `force` lets go. What must stay does not count for the size: one large run that goes on would have all others go.
     """
     verdicts: list[Verdict] = []
     ordered = sorted(runs, key=lambda run: (run.active, run.dir))
-    size = sum(run.kept for run in ordered)
+    size, fixed = sum(run.kept for run in ordered), bound(ordered, force=force)
     for run in ordered:
-        if older_than is not None and now - run.active > older_than:
-            verdict = _verdict(run, "older", force=force)
-        elif keep_size is not None and size > keep_size:
-            verdict = _verdict(run, "beyond --keep-size", force=force)
-        else:
-            continue
+        verdict = _verdict(run, "older", force=force)
+        if older_than is None or now - run.active <= older_than:
+            counts = size if verdict.kept else size - fixed  # one that stays is told of where all is too much
+            if keep_size is None or counts <= keep_size:
+                continue
+            verdict = replace(verdict, reason="beyond --keep-size")
         verdicts.append(verdict)
         size -= 0 if verdict.kept else run.kept
     return verdicts
+
+
+def bound(runs: Iterable[Overview], *, force: bool) -> int:
+    """The bytes of runs that must stay."""
+    return sum(run.kept for run in runs if _verdict(run, "", force=force).kept)
 
 
 def _verdict(run: Overview, reason: str, *, force: bool) -> Verdict:

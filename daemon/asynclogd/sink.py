@@ -23,6 +23,7 @@ from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import Pace
+from asynclogd.redact import Redactor
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -80,6 +81,10 @@ class Sink:
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
 
+    def look(self) -> str:
+        """How a person looks at what the backend has."""
+        return look(self._backend, self._run)
+
     def wake(self) -> None:
         """There are new items."""
         self._bell.wake()
@@ -93,6 +98,11 @@ class Sink:
         without another word to backend or journal.
         """
         self._bell.ask(how)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and touches backend and journal no more."""
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def join(self, timeout: float) -> bool:
         """Wait until the thread has ended, at most `timeout` seconds; then it is abandoned. Whether it has ended."""
@@ -244,6 +254,14 @@ class Sink:
         self._retry_at = time.monotonic() + delay
         self._bell.wait(delay)
         self._retry_at = 0.0
+
+
+def look(backend: Backend, run: RunInfo) -> str:
+    """How a person looks at what a backend has, whatever its own answer is."""
+    try:
+        return Redactor().text(backend.look(run))
+    except Exception:
+        return str(run.own_dir)
 
 
 class _AgainError(Exception):

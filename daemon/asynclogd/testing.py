@@ -192,6 +192,15 @@ class BackendContract(MediaContract):
         backend.close("success")
         backend.close("success")
 
+    def test_it_says_where_to_look_open_or_not(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        told = backend.look(run)
+        assert told
+        assert "\n" not in told
+        backend.open(run, None)
+        assert backend.look(run) == told
+        backend.close("")
+
     def test_one_object_opens_again(self, tmp_path: Path) -> None:
         """A sink that got an error opens the same backend at its last position."""
         run, backend = self._run(tmp_path), self.make()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from asynclog_proto import __version__
 from asynclogd.entries import Commit
-from asynclogd.export import ExportError, export
+from asynclogd.export import export
+from asynclogd.exportplace import MARKER, ExportError
 from asynclogd.journal import Journal
 from asynclogd.points import Item, Params
 from asynclogd.ratelimit import RateLimiter
@@ -24,38 +27,56 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
+def earlier(out: Path) -> None:
+    out.mkdir()
+    (out / MARKER).touch()
+    (out / "before").touch()
+
+
 def test_all_items_are_in_the_place_and_counted(journal: Journal, tmp_path: Path) -> None:
     told: list[int] = []
     out = tmp_path / "made" / "out"
-    written = export(journal, tmp_path / "p" / "run", FileBackend(), RateLimiter({}), out, told.append)
+    written = export(journal, tmp_path / "p" / "run", "lines", FileBackend(), RateLimiter({}), out, told.append)
     assert (out / "lines").read_text() == "".join(map(lines, ITEMS))
     assert (written.points, told[-1]) == (3, 3)
+    assert json.loads((out / MARKER).read_text()) == {"run": "p/run", "format": "lines", "asynclog": __version__}
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("fault", ["open", "write", "flush"])
 def test_one_that_fails_leaves_what_was_there(journal: Journal, tmp_path: Path, fault: str) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "before").touch()
+    earlier(out)
     backend = FileBackend(lambda call: "error" if call == fault else "")
     with pytest.raises(OSError, match="error"):
-        export(journal, tmp_path / "p" / "run", backend, RateLimiter({}), out)
+        export(journal, tmp_path / "p" / "run", "lines", backend, RateLimiter({}), out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
-    assert [path.name for path in out.iterdir()] == ["before"]
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "before"]
 
 
 def test_what_is_there_is_replaced_as_a_whole(journal: Journal, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "before").touch()
-    export(journal, tmp_path / "p" / "run", FileBackend(), RateLimiter({}), out)
-    assert [path.name for path in out.iterdir()] == ["lines"]
+    earlier(out)
+    export(journal, tmp_path / "p" / "run", "lines", FileBackend(), RateLimiter({}), out)
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "lines"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
 
 
 def test_a_backend_that_refuses_says_why(journal: Journal, tmp_path: Path) -> None:
     backend = FileBackend(lambda call: "permanent" if call == "open" else "")
     with pytest.raises(ExportError, match="open is refused"):
-        export(journal, tmp_path / "p" / "run", backend, RateLimiter({}), tmp_path / "out")
+        export(journal, tmp_path / "p" / "run", "lines", backend, RateLimiter({}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_somebody_put_there_meanwhile_stays(journal: Journal, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def put(_: int) -> None:
+        out.mkdir()
+        (out / "mine").touch()
+
+    with pytest.raises(ExportError, match="no earlier export"):
+        export(journal, tmp_path / "p" / "run", "lines", FileBackend(), RateLimiter({}), out, put)
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]

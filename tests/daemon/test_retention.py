@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asynclogd.overview import Overview
-from asynclogd.retention import judge
+from asynclogd.retention import bound, judge
 
 DAY = 86_400.0
 NOW = 1000 * DAY
@@ -43,9 +43,16 @@ def test_what_goes_by_age_counts_for_the_size() -> None:
     assert gone([run("a", 40), run("b", 2), run("c", 1)], older_than=30 * DAY, keep=20) == {"a"}
 
 
-def test_a_run_that_must_stay_makes_others_go() -> None:
-    runs = [run("going", 9, status="running", live=True), run("b", 2), run("c", 1)]
-    assert gone(runs, keep=20) == {"b"}
+@pytest.mark.parametrize("more", [{"status": "running", "live": True}, {"pending": 7}])
+def test_a_run_that_must_stay_makes_no_other_go(more: dict[str, Any]) -> None:
+    runs = [run("stays", 9, 1000, **more), run("b", 2), run("c", 1)]
+    assert gone(runs, keep=20) == set()
+    assert gone(runs, keep=10) == {"b"}
+    assert bound(runs, force=False) == 1000
+
+
+def test_what_force_lets_go_counts() -> None:
+    assert gone([run("a", 9, 1000, pending=7), run("b", 2)], keep=20, force=True) == {"a"}
 
 
 @pytest.mark.parametrize(

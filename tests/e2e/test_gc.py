@@ -42,6 +42,22 @@ def test_old_runs_lose_their_journal_and_keep_their_files(tmp_path: Path, finish
     assert "0 of 1 runs are removed" in asynclog_command(*command).stdout
 
 
+def test_the_settings_say_what_may_go_where_nobody_does(
+    tmp_path: Path, finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age in (1, 20, 31):
+        aged(finished(tmp_path, f"run-{age}"), age)
+    (tmp_path / "asynclog.toml").write_text('[retention]\nolder_than = "30d"\n')
+    command = ["gc", tmp_path, "--config", tmp_path / "asynclog.toml"]
+    assert "0 of 3 runs" in asynclog_command(*command, "--keep-size", "1G").stdout, "what is said stands alone"
+    assert "1 of 3 runs are removed" in asynclog_command(*command).stdout
+    monkeypatch.setenv("ASYNCLOG_RETENTION_KEEP_SIZE", "0")
+    assert "2 of 2 runs are removed" in asynclog_command("gc", tmp_path).stdout
+    monkeypatch.setenv("ASYNCLOG_RETENTION_KEEP_SIZE", "much")
+    done = asynclog_command("gc", tmp_path)
+    assert (done.returncode, "retention.keep_size: 'much' is no size" in done.stderr) == (2, True)
+
+
 def test_all_means_the_files_of_backends_too_and_nobody_elses(tmp_path: Path, finished) -> None:
     old = aged(finished(tmp_path, "old"), 31)
     (old / "checkpoints").mkdir()
@@ -79,6 +95,7 @@ def test_a_run_that_goes_on_is_not_touched(tmp_path: Path, puppets) -> None:
     done = asynclog_command("gc", tmp_path, "--keep-size", "0", "--force", "--all")
     assert done.returncode == 0
     assert "a process has it open" in " ".join(done.stdout.split())
+    assert "must stay, and does not count for --keep-size" in done.stdout
     rank("log", {"loss": 2.0}, 1)
     assert "0 pending" in rank("finish")
     assert csv_series(tmp_path / "p" / "run", "loss") == {0: [1.0], 1: [2.0]}

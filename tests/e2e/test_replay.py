@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import asynclog
 from asynclogd.journal import Journal
 from tests.e2e.oracle import csv_series, tensorboard_series
 from tests.e2e.stored import asynclog_command, jsonl_points, logged_points, told
+from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,11 +42,14 @@ def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wide")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ASYNCLOG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        run = asynclog.init("p", "wide", dir=str(root), backends={}, mode="offline")
-        for step in range(1200):
-            run.log({f"n{number}": step + number / 1000 for number in range(WIDE)}, step=step)
-        run.finish()
-        assert asynclog_command("sync", root).returncode == 0
+        for steps in (range(1000), range(1000, 1200)):  # journaled apart: no table has some of both
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it exists
+                run = asynclog.init("p", "wide", dir=str(root), backends={}, mode="offline")
+            for step in steps:
+                run.log({f"n{number}": step + number / 1000 for number in range(WIDE)}, step=step)
+            run.finish()
+            assert asynclog_command("sync", root).returncode == 0
     return root / "p" / "wide"
 
 
@@ -65,6 +71,7 @@ def test_a_run_that_is_over_is_sent_whole_and_only_once(tmp_path: Path, finished
     first = asynclog_command("replay", run_dir, "--to", "jsonl")
     assert first.returncode == 0, first.stderr
     assert "jsonl has of p/run: 110 values as 110 points" in first.stdout
+    assert f"  less {run_dir}/jsonl/points.jsonl\n" in first.stdout
     before = (run_dir / "jsonl" / "points.jsonl").read_bytes()
     points = jsonl_points(run_dir / "jsonl" / "points.jsonl")
     assert len(points) == 110
@@ -96,6 +103,28 @@ def test_names_and_since_choose_and_are_remembered(tmp_path: Path, finished) -> 
         refused = asynclog_command("replay", run_dir, "--to", "jsonl", *others)
         assert refused.returncode == 2
         assert "jsonl has been given --names 'val/*' --since 50 of this run, not" in refused.stderr
+
+
+def test_everything_is_sent_again_to_a_backend_that_had_it(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    for chosen in ([], ["--again"], ["--again", "--names", "val/*"]):
+        done = asynclog_command("replay", run_dir, "--to", "jsonl", *chosen)
+        assert done.returncode == 0, done.stdout
+    points = jsonl_points(run_dir / "jsonl" / "points.jsonl")
+    assert sorted(points) == sorted(point for point in logged_points(100) if point[0] == "val/acc")
+    ledger = told("show", run_dir)["ledger"]["backends"]["jsonl"]
+    assert (ledger["delivered"], ledger["limited"]) == (10, 100)
+    wrong = asynclog_command("replay", run_dir, "--to", "jsonl", "--again", "--option", "fsyn=1")
+    assert (wrong.returncode, told("show", run_dir)["ledger"]["backends"]["jsonl"]) == (2, ledger)
+
+
+def test_nothing_is_sent_again_while_a_daemon_has_the_run(tmp_path: Path, puppets) -> None:
+    (rank,) = puppets(1)
+    assert rank("flush")
+    done = asynclog_command("replay", tmp_path / "p" / "run", "--to", "csv", "--again")
+    assert done.returncode == 2
+    assert "--again needs it to itself" in done.stderr
+    rank("finish")
 
 
 def test_a_backend_goes_on_when_the_run_is_resumed(tmp_path: Path, finished) -> None:
@@ -152,6 +181,22 @@ def test_one_that_stays_down_is_given_up_after_a_while(wide: Path) -> None:
     assert "no progress for 0.5 s: ConnectionError: the service is down" in done.stdout
 
 
+def test_a_terminal_shows_how_far_it_is_and_what_keeps_it_and_is_left_clean(wide: Path, eventually) -> None:
+    with Journal.open(wide / "journal.sqlite") as journal:
+        total = journal.last_offset
+    (wide / "mine" / "down").touch()
+    with Terminal(replay(wide, *TO_STUBBORN)) as terminal:
+        bar = rf"mine ━+.* [1-9]\d*/{total} \d:\d\d:\d\d \S+ ConnectionError: the service is down"
+        eventually(lambda: re.search(bar, terminal.drawn), 60, "a bar")
+        (wide / "mine" / "down").unlink()
+        assert terminal.wait(60) == 0, terminal.drawn
+    done = [int(number) for number in re.findall(rf"(\d+)/{total} ", terminal.drawn)]
+    assert done == sorted(done)
+    assert done[0] < done[-1]
+    assert "mine has of p/wide: 240,000 values as 240,000 points" in terminal.drawn
+    assert asynclog_command("replay", wide, "--to", "mine").stdout == "mine has all of p/wide already: 240,000 points\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -202,6 +247,24 @@ def test_a_run_that_goes_on_is_left_to_its_daemon(tmp_path: Path, puppets) -> No
     assert jsonl_points(run_dir / "jsonl" / "points.jsonl") == wanted
     for series in (csv_series, tensorboard_series):
         assert series(run_dir, "loss") == {step: [step / 8] for step in range(60)}
+
+
+def test_a_run_that_is_resumed_meanwhile_is_given_to_its_daemon_which_delivers_the_rest(
+    wide: Path, tmp_path: Path, start, output, eventually
+) -> None:
+    (wide / "mine" / "down").touch()
+    process = start(*replay(wide, *TO_STUBBORN))
+    eventually(lambda: "the service is down" in output(), 60, "it has begun")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with asynclog.init("p", resume="wide", dir=str(tmp_path)) as run:  # the replay would be at it for minutes
+            (wide / "mine" / "down").unlink()
+            run.log({"n0": 1200.0})
+            run.flush()
+            assert process.wait(60) == 0, output()
+    assert "its daemon delivers to mine from here on" in output()
+    eventually(lambda: ("n0", 1200, 1200.0) in lines(wide), 60, "what was logged since")
+    assert len([name for name, _, _ in lines(wide) if name.startswith("n")]) == 1200 * WIDE + 1  # not the host's
 
 
 def test_one_that_another_process_has_open_is_told(tmp_path: Path, finished) -> None:

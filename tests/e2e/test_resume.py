@@ -108,6 +108,30 @@ def test_it_keeps_the_backends_that_it_has_and_takes_more(tmp_path: Path) -> Non
     assert csv_series(run_dir, "loss") == {step: [float(step)] for step in range(15)}
 
 
+def test_what_a_backend_is_shown_may_change_and_nothing_is_lost_or_twice(tmp_path: Path) -> None:
+    nothing: dict[str, object] = {"csv": {"rate_limit": {"loss": 0}}}
+    logged(tmp_path, 0, 5, 0.0, name="run", backends=["csv"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logged(tmp_path, 5, 5, 0.0, resume="run", backends=nothing)
+        ledger = logged(tmp_path, 10, 5, 0.0, resume="run", backends=["csv"])  # names no options
+    run_dir = tmp_path / "p" / "run"
+    assert csv_series(run_dir, "loss") == {step: [float(step)] for step in range(5)}
+    assert ledger.backends["csv"].limited == 10
+    logged(tmp_path, 15, 5, 0.0, resume="run", backends={"csv": {"rate_limit": {}}})
+    assert csv_series(run_dir, "loss") == {step: [float(step)] for step in (*range(5), *range(15, 20))}
+
+
+def test_options_that_say_where_a_backends_data_are_stay_and_that_is_said(tmp_path: Path) -> None:
+    first: dict[str, object] = {"csv": {"subdir": "tables", "hparams": False}}
+    logged(tmp_path, 0, 5, 0.0, name="run", backends=first)
+    with pytest.warns(asynclog.AsynclogWarning, match=r"keep their options: csv\.subdir has no effect \(rate_limit, "):
+        logged(tmp_path, 5, 5, 0.0, resume="run", backends={"csv": {"subdir": "csv", "hparams": False, "whole": []}})
+    with (tmp_path / "p" / "run" / "tables" / "metrics.csv").open() as file:
+        assert len(file.readlines()) == 11
+    assert not (tmp_path / "p" / "run" / "csv").exists()
+
+
 def test_a_run_that_is_not_there_is_told_with_those_that_are_near(tmp_path: Path) -> None:
     (tmp_path / "p" / "digits-7").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"resume='digits-8': there is no such run in .*; did you mean 'digits-7'\?"):

@@ -127,7 +127,7 @@ def test_an_export_has_every_point_whatever_the_backends_were_shown(tmp_path: Pa
             ]
     assert len(points) == 110
     assert set(points) == logged_points(100)
-    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [".asynclog-export.json"]
     assert [path.name for path in out.parent.iterdir()] == ["here"]
 
 
@@ -142,13 +142,41 @@ def test_an_export_of_some_names_from_a_step_on(tmp_path: Path, finished, monkey
     assert points == {point for point in logged_points(100, since=30) if point[0] == "val/acc"}
 
 
-def test_an_export_replaces_nothing_but_by_force(tmp_path: Path, finished) -> None:
+def test_an_export_replaces_an_earlier_one_by_force_and_nothing_else(tmp_path: Path, finished) -> None:
     run_dir = finished(tmp_path)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("mine")
-    command = ["export", run_dir, "--format", "csv", "--out", tmp_path / "out"]
+    out = tmp_path / "out"
+    command = ["export", run_dir, "--format", "csv", "--out", out]
+    assert asynclog_command(*command).returncode == 0
     refused = asynclog_command(*command)
-    assert (refused.returncode, (tmp_path / "out" / "mine").read_text()) == (2, "mine")
+    assert refused.returncode == 2
     assert "--force replaces it" in refused.stderr
-    assert asynclog_command(*command, "--force").returncode == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.csv", "hparams.yaml", "summary.yaml"}
+    assert asynclog_command(*command, "--names", "loss", "--force").returncode == 0
+    assert {path.name for path in out.glob("[!.]*")} == {"metrics.csv", "hparams.yaml", "summary.yaml"}
+    (out / ".asynclog-export.json").unlink()
+    (out / "mine").write_text("mine")
+    refused = asynclog_command(*command, "--force")
+    assert (refused.returncode, (out / "mine").read_text()) == (2, "mine")
+    assert "no earlier export" in refused.stderr
+
+
+@pytest.mark.parametrize("where", [".", "inside", "p/run", "p", "p/run/media", "p/run/csv", "link"])
+def test_an_export_never_takes_the_place_of_a_run_or_of_who_asks(
+    tmp_path: Path, where: str, finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = finished(tmp_path)
+    (tmp_path / "inside" / "deeper").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(run_dir)
+    monkeypatch.chdir(tmp_path / "inside" / "deeper" if where == "inside" else tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    out = "." if where == "." else tmp_path / where
+    done = asynclog_command("export", run_dir, "--format", "csv", "--out", out, "--force")
+    assert done.returncode == 2
+    assert "--out names another directory" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_within_the_run_is_replaced_as_any_other(tmp_path: Path, finished) -> None:
+    run_dir = finished(tmp_path)
+    command = ["export", run_dir, "--format", "csv", "--out", run_dir / "tables", "--force"]
+    assert [asynclog_command(*command).returncode for _ in range(2)] == [0, 0]
+    assert told("show", run_dir)["series"]["loss"]["points"] == 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import zmq
 from zmq.utils import z85
 
+import asynclog
 from asynclog_proto import frames, places, spoolfile
 from asynclogd import keys
 from tests.daemon.peers import asked, dealer
@@ -75,6 +77,22 @@ def test_ranks_of_two_machines_make_one_run(
     assert rows[-1] == "199.0,199"
     assert "over TCP media larger than 4096 bytes do not travel" in output()
     assert not list((tmp_path / "there" / "rings").iterdir())
+
+
+def test_a_run_is_resumed_that_only_the_daemons_machine_knows_and_one_that_it_does_not_know_is_told(
+    endpoint: str, tmp_path: Path
+) -> None:
+    """This machine's disk is not asked: a run that is nowhere is begun, and only the daemon can tell."""
+    with pytest.warns(asynclog.AsynclogWarning, match=r"resume='r': the daemon at tcp://.* has no step of such a run"):
+        run = asynclog.init("p", resume="r", dir=str(tmp_path), endpoint=endpoint)
+    run.log({"loss": 1.0}, step=7)
+    run.finish()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with asynclog.init("p", resume="r", dir=str(tmp_path), endpoint=endpoint) as run:
+            run.log({"loss": 2.0})
+    rows = (tmp_path / "p" / "r" / "csv" / "metrics.csv").read_text().splitlines()
+    assert rows[1:] == ["1.0,7", "2.0,8"]
 
 
 @pytest.mark.parametrize("key", ["none", "random"])

@@ -1,4 +1,4 @@
-"""What the file backends share: appending at a known length, replacing whole, setting aside."""
+"""What the file backends share: appending at a known length, replacing whole, setting aside, telling a loss."""
 
 from __future__ import annotations
 
@@ -67,6 +67,35 @@ def replace(path: Path, chunks: Iterable[bytes], *, fsync: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
     draft.replace(path)
+
+
+class TakenOut:
+    """A mark, a file, that rows have been taken out which the last committed position counts: that there are fewer is
+    no loss then. It lies until a flush that took nothing out, for what the one before it did is committed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._noted = False
+
+    def note(self) -> None:
+        """Rows are about to be taken out. Raises OSError."""
+        self._path.touch()
+        self._noted = True
+
+    def flushed(self) -> None:
+        """A flush is done."""
+        if not self._noted:
+            self.clear()
+        self._noted = False
+
+    def clear(self) -> None:
+        """Nothing is committed, or all that was taken out."""
+        self._path.unlink(missing_ok=True)
+
+    def explains(self, found: int, counted: int | None) -> bool:
+        """Whether `found` rows, where the position counts so many (None: it does not tell), are no loss."""
+        return counted is None or found >= counted or self._path.exists()
 
 
 def set_aside(path: Path) -> Path | None:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 from pathlib import Path
 
 import msgspec
 
 from asynclogd.backends._files import AppendFile, set_aside
 from asynclogd.backends._mediaref import COLUMNS, reference
+from asynclogd.backends.base import StartOverError
 from asynclogd.points import Media
-
-log = logging.getLogger(__name__)
 
 
 class MediaTable:
     """The file begins with the first item; until then there is none."""
 
     def __init__(self, path: Path, length: int, *, fsync: bool) -> None:
-        """Cut the file to `length` bytes, or with 0 put one aside that no position knows of."""
+        """Cut the file to `length` bytes, or with 0 put one aside that no position knows of. Raises StartOverError when
+        it has less.
+        """
         self._path, self._fsync = path, fsync
         self._file: AppendFile | None = None
-        if length and path.is_file():
-            if path.stat().st_size < length:
-                log.warning("%s has lost rows; they stay in the journal", path)
-                length = path.read_bytes().rfind(b"\n") + 1
+        if length:
+            there = path.stat().st_size if path.is_file() else 0
+            if there < length:
+                raise StartOverError(f"{path} has {there} bytes of {length}")
             self._file = AppendFile(path, length, fsync=fsync)
         elif path.is_file():
             set_aside(path)

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asynclogd.backends._files import replace
+from asynclogd.backends._files import TakenOut, replace
 from asynclogd.backends._parquetrows import Drops, media_row, point_rows, whole_numbers
 from asynclogd.backends.base import StartOverError
 from asynclogd.points import Media, Points
@@ -50,20 +50,29 @@ class Part:
 class Parts:
     """The table, which grows at its end; superseded rows are taken out where they are."""
 
-    def __init__(self, directory: Path, rows: int | None, *, fsync: bool) -> None:
+    def __init__(self, directory: Path, rows: int | None, kept: int | None = None, *, fsync: bool) -> None:
         """Go on at the row of that number, or None: with nothing; what there is, is set aside then. Raises
-        StartOverError for a spoiled part, as a loss of power may leave one.
+        StartOverError for a spoiled part, as a loss of power may leave one, and for fewer than `kept` rows.
         """
         self._directory, self._fsync = directory, fsync
         self._pending: list[Any] = []
         self._drops = Drops()
         self._rows = rows or 0
         self._parts: list[Part] = []
+        self._taken_out = TakenOut(directory.with_name(f".{directory.name}.taken-out"))
         if rows is None:
             _set_aside(directory)
+            self._taken_out.clear()
         else:
             self._recover()
+            if not self._taken_out.explains(self.kept, kept):
+                raise StartOverError(f"{directory} has {self.kept} rows of {kept}")
         self._written = self._rows
+
+    @property
+    def kept(self) -> int:
+        """How many rows the files have."""
+        return sum(part.rows for part in self._parts)
 
     def append_points(self, points: Points) -> None:
         """Take points; those of a revision replace what there is of their names and steps."""
@@ -87,6 +96,7 @@ class Parts:
         self._drops = Drops()
         while count := due([part.rows for part in self._parts]):
             self._join(len(self._parts) - count, count)
+        self._taken_out.flushed()
         return self._rows
 
     def compact(self) -> None:
@@ -121,7 +131,10 @@ class Parts:
         for part in list(self._parts):
             if self._drops.touch(part.first_step, part.last_step):
                 table = _table(part.path)
-                self._put(part, table, self._drops.kept(table))
+                kept = self._drops.kept(table)
+                if len(kept) < len(table):
+                    self._taken_out.note()
+                    self._put(part, table, kept)
 
     def _put(self, part: Part, table: Any, kept: Any) -> None:
         """Leave a part what is kept of its table, and remove one of which nothing is."""
@@ -167,8 +180,6 @@ class Parts:
             if part.end > self._rows:
                 table = _table(path)
                 self._put(part, table, table.slice(0, int((whole_numbers(table["row"]) < self._rows).sum())))
-        if self._rows and not self._parts:
-            log.warning("%s has lost its rows; they stay in the journal", self._directory)
 
 
 _PLAIN = frozenset({"step", "time", "value", "row", "offset"})

@@ -12,6 +12,8 @@ import orjson
 from trackio.sqlite_storage import SQLiteStorage
 from trackio.utils import RESERVED_KEYS
 
+from asynclogd.backends._files import TakenOut
+from asynclogd.backends.base import StartOverError
 from asynclogd.points import Points
 
 MOST_PENDING = 100_000
@@ -39,9 +41,11 @@ def name_of(key: str) -> str:
 class Rows:
     """What the run has, in the order of its rows' numbers, which are their log ids."""
 
-    def __init__(self, project: str, name: str, run_id: str, count: int | None) -> None:
+    def __init__(
+        self, project: str, name: str, run_id: str, count: int | None, kept: int | None, taken_out: TakenOut
+    ) -> None:
         """Keep the first `count` rows of the run, or None: nothing, its config neither. Raises ValueError for a project
-        that trackio doesn't take.
+        that trackio doesn't take, StartOverError where fewer than `kept` rows are left.
         """
         SQLiteStorage.validate_project_name(project)
         self.run_id = run_id
@@ -62,6 +66,15 @@ class Rows:
             )
             if count is None:
                 database.execute("DELETE FROM configs WHERE run_id = ?", (run_id,))
+            (self.kept,) = database.execute(
+                "SELECT count(*) FROM metrics WHERE run_id = ? AND log_id <> ?", (run_id, self._log_id(_CONFIG))
+            ).fetchone()
+            """how many rows the database has"""
+        self._taken_out = taken_out
+        if count is None:
+            taken_out.clear()
+        elif not taken_out.explains(self.kept, kept):
+            raise StartOverError(f"{self._path} has {self.kept} rows of {kept} of the run {run_id}")
 
     def append_points(self, points: Points) -> None:
         """A row for each step; those of a revision replace what there is of their names and steps."""
@@ -84,11 +97,13 @@ class Rows:
     def rewind(self, step: int) -> None:
         """Delete the rows of that step and later ones."""
         self._insert()
+        self._taken_out.note()
         with self._database() as database:
-            database.execute(
+            gone = database.execute(
                 "DELETE FROM metrics WHERE run_id = ? AND step >= ? AND log_id <> ?",
                 (self.run_id, step, self._log_id(_CONFIG)),
             )
+            self.kept -= gone.rowcount
 
     def flush(self) -> int:
         """Insert what was taken. How many rows there have been."""
@@ -105,6 +120,7 @@ class Rows:
                 run_id=self.run_id,
             )
             self._config_is_new = False
+        self._taken_out.flushed()
         return self._count
 
     def _append(self, metrics: dict[str, Any], step: int, at: float) -> None:
@@ -129,11 +145,13 @@ class Rows:
             run_id=self.run_id,
         )
         self._count += count
+        self.kept += count
         self._metrics, self._steps, self._times, self._pending = [], [], [], 0
 
     def _take_out(self, keys_of: Mapping[int, list[str]]) -> None:
         """Take values out of the rows that have them."""
         self._insert()
+        self._taken_out.note()
         with self._database() as database:
             for step, keys in keys_of.items():
                 found = database.execute(
@@ -143,7 +161,7 @@ class Rows:
                     metrics = orjson.loads(text)
                     kept = {name: value for name, value in metrics.items() if name not in keys}
                     if not kept and metrics:
-                        database.execute("DELETE FROM metrics WHERE id = ?", (row,))
+                        self.kept -= database.execute("DELETE FROM metrics WHERE id = ?", (row,)).rowcount
                     elif len(kept) < len(metrics):
                         database.execute("UPDATE metrics SET metrics = ? WHERE id = ?", (orjson.dumps(kept), row))
 

@@ -134,3 +134,9 @@ class Backend(ABC):
         """Let go of files and connections. `status` is the run's, or "" when the daemon ends before it.
         Idempotent.
         """
+
+    def look(self, run: RunInfo) -> str:
+        """How a person looks at what it has of the run: a command, an address or a place. Any thread asks, and whether
+        it is open or not.
+        """
+        return str(run.own_dir)

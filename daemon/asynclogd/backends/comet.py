@@ -140,6 +140,14 @@ class CometBackend(Backend):
         if place is not None:
             place.close()
 
+    def look(self, run: RunInfo) -> str:
+        """The project at Comet, or the command that uploads the archive."""
+        if not self._online:
+            return f"comet upload {run.own_dir}/*.zip"
+        config, host = self.config, self.config.url or os.environ.get("COMET_URL_OVERRIDE") or "https://www.comet.com"
+        place = "/".join(filter(None, [config.workspace, config.project or run.project]))
+        return f"{host}, project {place}, experiment {run.name}"
+
     def _archive(self, key: str, position: Position | None) -> Archive:
         config, own = self.config, self._run.own_dir
         return Archive(own, key, config.project or self._run.project, config.workspace, config.tags, position)

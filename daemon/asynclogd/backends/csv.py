@@ -42,6 +42,7 @@ from asynclogd.backends.base import (
     Position,
     Rewind,
     RunInfo,
+    StartOverError,
     Summary,
 )
 
@@ -85,7 +86,9 @@ class CsvBackend(Backend):
         self._media = MediaTable(Path(), 0, fsync=config.fsync)
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Cut metrics.csv to the position, or put one that no position knows of aside."""
+        """Cut metrics.csv to the position, or put one that no position knows of aside. Raises StartOverError where it
+        or media.csv has lost rows.
+        """
         self._path = run.own_dir / "metrics.csv"
         self._tables = []
         if self.config.hparams:
@@ -133,6 +136,10 @@ class CsvBackend(Backend):
         del status
         self._let_go()
         self._media.close()
+
+    def look(self, run: RunInfo) -> str:
+        """The table, in a terminal."""
+        return f"column -s, -t {run.own_dir}/metrics.csv | less -S"
 
     def _let_go(self) -> None:
         if self._file is not None:
@@ -210,16 +217,17 @@ class CsvBackend(Backend):
                 yield encode_cells(step, cells, changes.columns)
 
     def _read(self, rows: int) -> None:
-        """Take the file as it is, cut to its first `rows` rows."""
+        """Take the file as it is, cut to its first `rows` rows. Raises StartOverError when it has less."""
         self._let_go()
-        self._columns, self._rows, start = [], 0, 0
+        self._columns, self._rows, start, end = [], 0, 0, 0
         if self._path.is_file():
             self._columns, start = read_columns(self._path)
         if self._columns:
             end, self._rows = end_of_row(self._path, start, rows)
-            self._file = AppendFile(self._path, end, fsync=self.config.fsync)
         if self._rows < rows:
-            log.warning("%s has %d rows of %d; what it lost stays in the journal", self._path, self._rows, rows)
+            raise StartOverError(f"{self._path} has {self._rows} rows of {rows}")
+        if self._columns:
+            self._file = AppendFile(self._path, end, fsync=self.config.fsync)
 
     def _backup(self, version: int) -> Path:
         return self._path.with_name(f".{self._path.name}.v{version}")

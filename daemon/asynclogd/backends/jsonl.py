@@ -39,6 +39,7 @@ from asynclogd.backends.base import (
     Rewind,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
 )
 
@@ -67,15 +68,16 @@ class JsonlBackend(Backend):
         self._file: AppendFile | None = None
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Cut points.jsonl to the position, or put one that no position knows of aside."""
+        """Cut points.jsonl to the position, or put one that no position knows of aside. Raises StartOverError where it
+        has lost lines.
+        """
         path = run.own_dir / "points.jsonl"
         length = int(position["bytes"]) if position is not None else 0
         if position is None and (aside := set_aside(path)):
             log.info("%s was not committed; its points come again (kept as %s)", path, aside)
         there = path.stat().st_size if path.is_file() else 0
         if there < length:
-            log.warning("%s has %d bytes of %d; what it lost stays in the journal", path, there, length)
-            length = _whole_lines(path.read_bytes()) if there else 0
+            raise StartOverError(f"{path} has {there} bytes of {length}")
         self._file = AppendFile(path, length, fsync=self.config.fsync)
 
     def write(self, batch: Sequence[Item]) -> None:
@@ -95,14 +97,14 @@ class JsonlBackend(Backend):
             self._file.close()
             self._file = None
 
+    def look(self, run: RunInfo) -> str:
+        """The lines."""
+        return f"less {run.own_dir}/points.jsonl"
+
     def _open_file(self) -> AppendFile:
         if self._file is None:
             raise RuntimeError("the backend is not open")
         return self._file
-
-
-def _whole_lines(data: bytes) -> int:
-    return data.rfind(b"\n") + 1
 
 
 def _lines(item: Item) -> list[bytes]:

@@ -99,7 +99,7 @@ class MlflowBackend(Backend):
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Find the run, or create it."""
         mlflow = _imported()
-        uri = self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
+        uri = self._uri(run)
         with _translated():
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
@@ -137,6 +137,15 @@ class MlflowBackend(Backend):
         """Let go of the client; the run's status is set by its end alone."""
         del status
         self._client = None
+
+    def look(self, run: RunInfo) -> str:
+        """MLflow's pages: those of a server, or a server to start."""
+        uri = self._uri(run)
+        what = f"experiment {self.config.experiment or run.project}"
+        return f"mlflow ui --backend-store-uri {uri}" if self.local else f"{uri}, {what}"
+
+    def _uri(self, run: RunInfo) -> str:
+        return self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
 
     def _find_or_create(self, run: RunInfo) -> str:
         if self.config.run_id:

@@ -129,6 +129,12 @@ class NeptuneBackend(Backend):
         if server is not None:
             server.close()
 
+    def look(self, run: RunInfo) -> str:
+        """The project at the server, or the command that sends the databases."""
+        if not self.config.online:
+            return f"for db in {run.own_dir}/run-*/*.sqlite3; do neptune sync $db; done"
+        return f"Neptune, project {_project(self.config, run)}, run {self.config.experiment or run.name}"
+
     def _make(self, generation: int, fork: tuple[str, int] | None, position: Sequence[int] | None) -> RunDb:
         run_id = f"{self._key}-{generation}" if generation else self._key
         experiment = self.config.experiment or self._run.name

@@ -8,7 +8,8 @@ The tables have what counts: a late value's row replaces the one before, and a r
 are run again. `row` numbers rows in the order in which they came; what was removed leaves gaps.
 
 The position is how many rows there have been of each table: later ones are removed when it is opened there. Removing
-rows again that a crash has removed already changes nothing, so that needs no position of its own.
+rows again that a crash has removed already changes nothing, so that needs no position of its own. It counts the rows
+that are kept, too: where there are fewer, somebody has removed or shortened a file.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ class ParquetBackend(Backend):
         self._ended = False
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Cut the tables to the position, or put those that no position knows of aside."""
+        """Cut the tables to the position, or put those that no position knows of aside. Raises StartOverError where a
+        table has lost rows.
+        """
         from asynclogd.backends._parquetfacts import Facts
         from asynclogd.backends._parquetparts import Parts
 
         fsync, at, fresh = self.config.fsync, position or {}, position is None
         tables = [
-            Parts(run.own_dir / name, None if fresh else int(at[name]), fsync=fsync)
+            Parts(run.own_dir / name, None if fresh else int(at[name]), at.get("kept", {}).get(name), fsync=fsync)
             for name in ("points", "references")
         ]
         self._points, self._media = tables
@@ -94,18 +97,23 @@ class ParquetBackend(Backend):
         """Write what was taken. Raises OSError: flush again."""
         points, media = self._tables()
         position = {"points": points.flush(), "references": media.flush()}
+        kept = {"points": points.kept, "references": media.kept}
         for file in self._facts.values():
             file.save()
         if self._ended:
             points.compact()
             media.compact()
             self._ended = False
-        return position
+        return {**position, "kept": kept}
 
     def close(self, status: str) -> None:
         """Let go of what was not flushed; no file is held open."""
         del status
         self._points = self._media = None
+
+    def look(self, run: RunInfo) -> str:
+        """The points as pandas has them."""
+        return f"python -c \"import pandas; print(pandas.read_parquet('{run.own_dir}/points'))\""
 
     def _tables(self) -> tuple[Parts, Parts]:
         if self._points is None or self._media is None:

@@ -107,6 +107,10 @@ class SwanlabBackend(Backend):
         start = start_record(id=self._run_id, project=project, name=run.name, tags=self.config.tags, **facts)
         self._file.begin([start, config_record(self._facts)])
 
+    def look(self, run: RunInfo) -> str:
+        """The command that sends the run."""
+        return f"swanlab sync {run.own_dir}"
+
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the file is not touched yet, or appended to when they are many."""
         file = self._opened()

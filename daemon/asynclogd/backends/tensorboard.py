@@ -98,6 +98,10 @@ class TensorBoardBackend(Backend):
             self._begin(position)
         self._load_session(keep=position is not None)
 
+    def look(self, run: RunInfo) -> str:
+        """TensorBoard, of this run."""
+        return f"tensorboard --logdir {run.own_dir}"
+
     def write(self, batch: Sequence[Item]) -> None:
         """Take items; the growing file is not touched yet."""
         for item in joined(batch):

@@ -2,7 +2,7 @@
 
 Rows are inserted by trackio's `SQLiteStorage.bulk_log`, which is what its own runs come down to: one transaction for a
 flush instead of two calls and a queue for a row. Each row has a log id of ours, its number in the run. The position is
-how many there are: `open` deletes later ones, and trackio ignores an id that it has.
+how many there have been: `open` deletes later ones, and trackio ignores an id that it has.
 
 trackio has no call that takes points out of a run, so that is SQL here: rows past the position, of steps that are run
 again, and values that later ones replace.
@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynclogd.backends._files import replace
+from asynclogd.backends._files import TakenOut, replace
 from asynclogd.backends._join import joined
 from asynclogd.backends.base import (
     Backend,
@@ -75,7 +75,8 @@ class TrackioBackend(Backend):
 
     def open(self, run: RunInfo, position: Position | None) -> None:
         """Find the project or create it, and delete what the run has past the position. Raises PermanentError for a
-        project that trackio doesn't take, and where it would not use SQLite.
+        project that trackio doesn't take, and where it would not use SQLite; StartOverError where the run has lost
+        rows.
         """
         _import(self.config.dir)
         from asynclogd.backends._trackiomedia import Shown
@@ -83,8 +84,9 @@ class TrackioBackend(Backend):
 
         project = self.config.project or run.project
         run_id = str(position["run"]) if position is not None else _token(run.own_dir)
+        count, kept = (int(position["rows"]), position.get("kept")) if position is not None else (None, None)
         with _translated():
-            self._rows = Rows(project, run.name, run_id, int(position["rows"]) if position is not None else None)
+            self._rows = Rows(project, run.name, run_id, count, kept, TakenOut(run.own_dir / "taken-out"))
         self._rows.configure(
             {"_Created": _now(), "_Group": self.config.group or None, "asynclog.world_size": run.world}, keep=True
         )
@@ -111,12 +113,17 @@ class TrackioBackend(Backend):
     def flush(self) -> Position:
         """Insert what was taken. Raises sqlite3.Error or OSError: flush again."""
         rows = self._opened()
-        return {"run": rows.run_id, "rows": rows.flush()}
+        return {"run": rows.run_id, "rows": rows.flush(), "kept": rows.kept}
 
     def close(self, status: str) -> None:
         """Let go of what was not flushed; no connection is held open."""
         del status
         self._rows = None
+
+    def look(self, run: RunInfo) -> str:
+        """Trackio's pages, of the project."""
+        directory, project = self.config.dir or os.environ.get("TRACKIO_DIR"), self.config.project or run.project
+        return f"{f'TRACKIO_DIR={directory} ' if directory else ''}trackio show --project {project}"
 
     def _opened(self) -> Rows:
         if self._rows is None:

@@ -162,6 +162,14 @@ class WandbBackend(Backend):
         login = _wandbplace.login(self.config.host, self.config.credentials_file, os.environ)
         return Upload(login, run.own_dir / "upload")
 
+    def look(self, run: RunInfo) -> str:
+        """The project at W&B, or the command that uploads the run."""
+        if not self._online:
+            return f"wandb sync {run.own_dir}/offline-run-*"
+        host = _wandbplace.address(self.config.host, os.environ)
+        place = "/".join(filter(None, [self.config.entity, project_name(self.config.project or run.project)]))
+        return f"{host.replace('//api.wandb.ai', '//wandb.ai')}, project {place}, run {self.config.name or run.name}"
+
     def _open_file(self) -> RunFile:
         if self._file is None:
             raise RuntimeError("the backend is not open")

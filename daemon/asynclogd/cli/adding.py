@@ -46,6 +46,19 @@ def added(run_dir: Path, name: str, options: Mapping[str, Any], patience: float,
     return 1 if trouble else 0
 
 
+def handed_over(run_dir: Path, name: str, options: Mapping[str, Any], patience: float, runtime_dir: Path | None) -> int:
+    """Leave the rest of a backend to the daemon that wants the run, which nobody has open now. As `added`."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while daemons.owner(run_dir, runtime_dir) is None:
+        if time.monotonic() > deadline:
+            raise AsynclogError(
+                f"{title(run_dir)} goes on, and was left to its daemon, which has not taken it in {ANSWER_SECONDS:g} s "
+                "(one of another machine or runtime directory?): the same command goes on"
+            )
+        time.sleep(POLL_SECONDS)
+    return added(run_dir, name, options, patience, runtime_dir)
+
+
 def _follow(endpoint: str, run_dir: str, name: str, run: Mapping[str, Any] | None, patience: float) -> str:
     """Wait until the backend has what the run had when it was added. Why it does not get there, "" when it does."""
     target, furthest, moved = run["items"] if run else 0, -1, time.monotonic()

@@ -14,6 +14,7 @@ from asynclogd.cli.options import run_options
 from asynclogd.cli.render import console, count
 from asynclogd.cli.replaybar import ReplayBar
 from asynclogd.export import FORMATS, export
+from asynclogd.exportplace import check
 from asynclogd.journalcopy import reading
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.selection import Selection
@@ -25,7 +26,7 @@ from asynclogd.selection import Selection
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to make.  [default: ./NAME-FORMAT]")
 @click.option("--names", multiple=True, metavar="PATTERN", help="Only series like 'train/*'; may be given again.")
 @click.option("--since", type=int, metavar="STEP", help="Only points of this step and later.")
-@click.option("--force", is_flag=True, help="Replace --out when it is there.")
+@click.option("--force", is_flag=True, help="Replace an earlier export in --out.")
 def export_command(
     run: str, root: Path, form: str, out: Path | None, names: tuple[str, ...], since: int | None, force: bool
 ) -> None:
@@ -37,20 +38,20 @@ def export_command(
 
     RUN is as for `asynclog show`; one that is going on is written as far as it is. The files are those of the backend
     of that name (docs/backends.md). They appear when they are whole: --out is there with all of it, or not at all.
+    What is no export (it has no .asynclog-export.json) is never replaced, the run's and the current directory neither.
     References to images and the like are to files in the run's own directory.
     """
     run_dir = locate(run, root)
     backend = registry.build(form)
     out = out or Path(f"{run_dir.name}-{form}")
+    check(out, run_dir)
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already: --force replaces it, --out names another directory")
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; --out names a directory")
     if not (run_dir / JOURNAL).is_file():
         raise ConfigError(f"{title(run_dir)} was never journaled: asynclog sync {run_dir}")
     limiter = Selection(RateLimiter({}), names, since)
     with reading(run_dir / JOURNAL) as (journal, live), ReplayBar("exporting", journal.last_offset) as bar:
-        written = export(journal, run_dir, backend, limiter, out.absolute(), bar.show)
+        written = export(journal, run_dir, form, backend, limiter, out.absolute(), bar.show)
     limited = f", {count(written.limited)} values left out" if written.limited else ""
     console.print(f"{escape(str(out))}: {count(written.points)} points{limited}", soft_wrap=True)
     if live:

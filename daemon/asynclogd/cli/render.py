@@ -112,32 +112,18 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
         console.print(line, soft_wrap=True)
 
 
-LOOK = {
-    "tensorboard": "tensorboard --logdir {dir}/tensorboard",
-    "csv": "column -s, -t {dir}/csv/metrics.csv | less -S",
-    "jsonl": "less {dir}/jsonl/points.jsonl",
-    "mlflow": "mlflow ui --backend-store-uri sqlite:///{dir}/mlflow/mlflow.db",
-}
-
-
-def where_to_look(run_dir: str, backends: Mapping[str, Any]) -> None:
-    """The commands that show a run's content."""
+def where_to_look(run_dir: str, looks: Mapping[str, str]) -> None:
+    """The commands that show a run's content, and the places where it is, by backend."""
     shown = Path(run_dir)
     if shown.is_relative_to(Path.cwd()):
         shown = shown.relative_to(Path.cwd())
-    for name in backends:
-        if name in LOOK:
-            console.print(f"  {LOOK[name].format(dir=shown)}", soft_wrap=True)
+    for look in looks.values():
+        console.print(f"  {escape(look.replace(run_dir, str(shown)))}", soft_wrap=True)
 
 
-def ended_run(
-    run_dir: str,
-    balance: Mapping[str, Any],
-    backends: Mapping[str, Any],
-    ranks: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """What became of a run: its troubled ranks, its ledger, and where to look."""
-    console.print(f"\n[bold]asynclog[/] {run_dir}", soft_wrap=True)
-    troubled_ranks(ranks)
-    ledger(balance, backends)
-    where_to_look(run_dir, balance["backends"])
+def ended_run(run: Mapping[str, Any]) -> None:
+    """What became of a run, as its daemon reported it last: its troubled ranks, its ledger, and where to look."""
+    console.print(f"\n[bold]asynclog[/] {run['dir']}", soft_wrap=True)
+    troubled_ranks(run.get("ranks", ()))
+    ledger(run["ledger"], run["backends"])
+    where_to_look(run["dir"], run["looks"])

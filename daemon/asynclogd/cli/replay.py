@@ -14,15 +14,19 @@ import click
 from rich.markup import escape
 
 from asynclog_proto.errors import ConfigError
+from asynclogd import claim
 from asynclogd.catalog import JOURNAL, locate, spool_of, title
 from asynclogd.cli import render
-from asynclogd.cli.adding import added
+from asynclogd.cli.adding import added, handed_over
 from asynclogd.cli.options import run_options, runtime_option
 from asynclogd.cli.render import console, count
 from asynclogd.cli.replaybar import POLL_SECONDS, STOPPED, ReplayBar
 from asynclogd.config import load
 from asynclogd.journal import Journal, JournalBusyError
 from asynclogd.replay import Replay
+
+HANDED_OVER = -1
+"""No exit code yet: a daemon wants the run, and delivers the rest."""
 
 STOP_SECONDS = 30.0
 """A backend that is stopped has so long to flush."""
@@ -35,6 +39,7 @@ STOP_SECONDS = 30.0
               help="An option of the backend; JSON where it is a list or a table. May be given again.")  # fmt: skip
 @click.option("--since", type=int, metavar="STEP", help="Only points of this step and later.")
 @click.option("--names", multiple=True, metavar="PATTERN", help="Only series like 'train/*'; may be given again.")
+@click.option("--again", is_flag=True, help="Everything anew, to a backend that has lost what it had.")
 @click.option("--patience", type=float, default=300.0, show_default=True,
               help="Seconds without progress after which to stop, when the backend fails.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Settings as TOML, for the backend's options.")
@@ -46,6 +51,7 @@ def replay(
     options: tuple[str, ...],
     since: int | None,
     names: tuple[str, ...],
+    again: bool,
     patience: float,
     config: Path | None,
     runtime_dir: Path | None,
@@ -57,9 +63,10 @@ def replay(
     asynclog replay run-7 --to mlflow --option tracking_uri=http://mlflow:5000 --names 'val/*' --since 1000
 
     RUN is as for `asynclog show`. The backend becomes one of the run's: how far it has come is journaled, so the same
-    command goes on where it stopped (Ctrl-C, a failure), and does nothing when all is there. A run that is going on is
-    left to its daemon, which then delivers to the backend as well. Credentials are for the environment, as the
-    backend's SDK names them.
+    command goes on where it stopped (Ctrl-C, a failure), and does nothing when all is there; --again is for a backend
+    whose data somebody has removed, and sends all of it once more. A run that is going on, or
+    is resumed meanwhile, is left to its daemon, which then delivers to the backend as well. Credentials are for the
+    environment, as the backend's SDK names them.
 
     Exit code 1 when the backend could not be given everything.
     """
@@ -72,11 +79,18 @@ def replay(
     try:
         journal = Journal.open(run_dir / JOURNAL)
     except JournalBusyError:
+        if again:
+            text = f"{title(run_dir)} is open, and --again needs it to itself: when the run is over"
+            raise ConfigError(f"{text}, or after an asynclog daemon has let go of it") from None
         raise SystemExit(added(run_dir, name, given, patience, runtime_dir)) from None
     if spool_of(run_dir) or any(stream.state == "live" for stream in journal.streams()):
         text = f"[yellow]what its ranks left is not taken up yet, and not sent; first:[/] asynclog sync {run_dir}"
         console.print(text, soft_wrap=True)
-    raise SystemExit(_replay(run_dir, journal, name, given, patience))
+    claim.lift(run_dir)  # an old one: who lays it now lays it again
+    code, agreed = _replay(run_dir, journal, name, given, patience, again=again)
+    if code == HANDED_OVER:
+        code = handed_over(run_dir, name, agreed, patience, runtime_dir)
+    raise SystemExit(code)
 
 
 def option(text: str) -> tuple[str, Any]:
@@ -92,16 +106,19 @@ def option(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--option {key}: {value!r} is not JSON: {error}") from error
 
 
-def _replay(run_dir: Path, journal: Journal, name: str, given: Mapping[str, Any], patience: float) -> int:
+def _replay(
+    run_dir: Path, journal: Journal, name: str, given: Mapping[str, Any], patience: float, *, again: bool
+) -> tuple[int, Mapping[str, Any]]:
+    """The exit code, and the options that the backend has."""
     with ExitStack() as stack:
         stack.callback(journal.close)
-        replay, begun = Replay(run_dir, journal, name, given), journal.cursor(name)
-        if begun is not None and begun.offset >= replay.total:
+        replay, begun = Replay(run_dir, journal, name, given, again=again), journal.cursor(name)
+        if not again and begun is not None and begun.offset >= replay.total:
             text = f"{name} has all of {title(run_dir)} already: {count(begun.points)} points"
             console.print(escape(text), soft_wrap=True)
-            return 0
+            return 0, replay.options
         replay.start()
-        code, why = _until_done(replay, name, patience)
+        code, why = _until_done(replay, run_dir, name, patience)
         try:
             let_go = replay.stop(patience if not code else STOP_SECONDS, drain=not code)
         except KeyboardInterrupt:
@@ -109,25 +126,30 @@ def _replay(run_dir: Path, journal: Journal, name: str, given: Mapping[str, Any]
         if not let_go:
             stack.pop_all()  # the sink's thread may still commit: the journal goes with the process
     _tell(run_dir, name, replay)
+    if code == HANDED_OVER and not let_go:
+        code, why = 1, f"a daemon wants the run, and {name} has not let go of it in {STOP_SECONDS:g} s"
     if why:
-        console.print(f"[red]{escape(why)}[/]; the same command goes on", soft_wrap=True)
-    return code
+        same = "the same command without --again" if again else "the same command"
+        console.print(f"[red]{escape(why)}[/]; {same} goes on", soft_wrap=True)
+    return code, replay.options
 
 
-def _until_done(replay: Replay, name: str, patience: float) -> tuple[int, str]:
-    """The exit code and why the backend has not got everything, "" when it has."""
+def _until_done(replay: Replay, run_dir: Path, name: str, patience: float) -> tuple[int, str]:
+    """The exit code and why the backend has not got everything, "" when it has or its daemon sees to that."""
     try:
-        why = _follow(replay, name, patience)
+        why = _follow(replay, run_dir, name, patience)
     except KeyboardInterrupt:
         return STOPPED, "stopped"
+    if not why and not replay.done:
+        return HANDED_OVER, ""
     return (1, why) if why else (0, "")
 
 
-def _follow(replay: Replay, name: str, patience: float) -> str:
-    """Wait for the end, with a bar. Why it will not be reached, "" when it is."""
+def _follow(replay: Replay, run_dir: Path, name: str, patience: float) -> str:
+    """Wait for the end, with a bar, or until a daemon wants the run. Why neither comes, "" when it has come."""
     moved, offset = time.monotonic(), replay.status.cursor.offset
     with ReplayBar(name, replay.total) as bar:
-        while not replay.done:
+        while not replay.done and not claim.lies(run_dir):
             status, now = replay.status, time.monotonic()
             bar.show(status.cursor.offset, status.error if status.retries else "")
             if status.cursor.offset != offset or not status.retries:
@@ -149,4 +171,4 @@ def _tell(run_dir: Path, name: str, replay: Replay) -> None:
     console.print(f"{escape(name)} has of {escape(title(run_dir))}: {values}{part}", soft_wrap=True)
     if unsupported:
         console.print(f"  {count(unsupported)} items are of kinds that it does not show", soft_wrap=True)
-    render.where_to_look(str(run_dir), {name: {}})
+    render.where_to_look(str(run_dir), replay.looks)

@@ -80,7 +80,7 @@ def _finish(daemon: SupervisedDaemon, timeout: float, *, started: bool) -> None:
         done = False
     daemon.stop()
     for run in runs.values():
-        render.ended_run(run["dir"], run["ledger"], run["backends"], run.get("ranks", []))
+        render.ended_run(run)
     if daemon.restarts:
         times = "once" if daemon.restarts == 1 else f"{daemon.restarts} times"
         render.console.print(f"the daemon died and was started again {times}; its log: {daemon.log}", soft_wrap=True)

@@ -24,6 +24,7 @@ from asynclogd.cli.runs import plain, status_text
 from asynclogd.cli.sparkline import sparkline
 from asynclogd.course import Course
 from asynclogd.digest import Digest, digest
+from asynclogd.fanout import looks
 from asynclogd.journalcopy import reading
 from asynclogd.overview import Overview, kept_files, overview, spooled
 from asynclogd.ratelimit import RateLimiter
@@ -139,7 +140,7 @@ def _print(seen: Overview, found: Digest, reported: Mapping[str, Any] | None, *,
     elif seen.ledger:
         _print_ranks(seen)
         render.ledger(seen.ledger)
-        render.where_to_look(str(seen.dir), seen.behind)
+        render.where_to_look(str(seen.dir), looks(seen.dir, seen.facts.get("backends", {})))
 
 
 def _tell_what_is_open(seen: Overview) -> None:

@@ -74,7 +74,7 @@ async def _sync(
     for run in reports:
         if run["dir"] not in idle:
             taken = [rank for rank in run["ranks"] if rank not in refused]
-            render.ended_run(run["dir"], hub.closed_runs[run["dir"]]["ledger"], run["backends"], taken)
+            render.ended_run({**run, **hub.closed_runs[run["dir"]], "ranks": taken})
     if idle:
         render.console.print(f"{len(idle)} of {len(reports)} runs had nothing left to deliver")
     for rank in refused:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -174,17 +173,6 @@ def test_kept_versions_are_few(tmp_path: Path):
         backend.flush()
     backend.close("")
     assert len(list(run.own_dir.glob(".metrics.csv.v*"))) <= 2
-
-
-def test_rows_that_are_gone_are_told(tmp_path: Path, caplog):
-    run = info(tmp_path)
-    position = written(run, table(["a"], range(10)))
-    path = run.own_dir / "metrics.csv"
-    path.write_bytes(path.read_bytes()[:-3])
-    with caplog.at_level(logging.WARNING):
-        written(run, table(["a"], [10]), position=position)
-    assert "9 rows of 10" in caplog.text
-    assert [line.split(",")[1] for line in text(run).splitlines()[1:]] == [str(step) for step in [*range(9), 10]]
 
 
 def test_params_and_summary_merge_over_restarts(tmp_path: Path):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,14 +82,3 @@ def test_pandas_reads_it(tmp_path: Path):
     metrics = pandas.json_normalize(frame["metrics"].tolist())
     assert np.allclose(metrics[["a", "b/c"]].to_numpy(), points.values, rtol=1e-12)
     assert frame["step"].tolist() == list(range(50))
-
-
-def test_a_shortened_file_goes_on_after_its_last_whole_line(tmp_path: Path, caplog):
-    run = info(tmp_path)
-    position = written(run, table(["a"], range(5)))
-    path = run.own_dir / "points.jsonl"
-    path.write_bytes(path.read_bytes()[:-3])
-    with caplog.at_level(logging.WARNING):
-        written(run, table(["a"], [5]), position=position)
-    assert "stays in the journal" in caplog.text
-    assert [line["step"] for line in lines(run)] == [0, 1, 2, 3, 5]

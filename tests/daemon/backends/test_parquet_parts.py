@@ -24,7 +24,7 @@ def test_parts_are_merged_as_they_become_many_and_at_the_end(tmp_path: Path):
     run = info(tmp_path)
     batches: list[list[Item]] = [[table(["a", "b"], range(5 * at, 5 * at + 5), at)] for at in range(100)]
     position = written(run, *batches)
-    assert position == {"points": 1000, "references": 0}
+    assert position == {"points": 1000, "references": 0, "kept": {"points": 1000, "references": 0}}
     assert len(files(run)) <= 2 * FAN_IN
     assert read(run) == sorted(exactly(*point) for items in batches for point in content(items))
     written(run, [RunEnd("success")], position=position)
@@ -103,7 +103,7 @@ def test_a_full_disk_loses_nothing_and_flush_goes_on(tmp_path: Path, monkeypatch
         disk.setattr(_parquetparts, "replace", full)
         with pytest.raises(OSError, match="No space"):
             backend.flush()
-    assert backend.flush() == {"points": 6, "references": 0}
+    assert backend.flush() == {"points": 6, "references": 0, "kept": {"points": 5, "references": 0}}
     assert [step for _, step, _ in read(run)] == list(range(5))
 
 
