@@ -28,7 +28,7 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.points import Item
+from asynclogd.points import Item, of_showable_times
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
@@ -147,6 +147,7 @@ class Opening:
 
     def _shape(self, item: Item) -> list[Item]:
         """What the backend is to be given for an item."""
+        item = of_showable_times(item)
         shaped: list[Item]
         if isinstance(item, Points):
             shaped = [*self._limiter.shape(item)]

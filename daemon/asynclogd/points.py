@@ -7,13 +7,16 @@ have single points iterates: `for point in points`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asynclog_proto.records import Scalar
+
+EARLIEST, LATEST = 0.0, 253_402_300_799.0
+"""1970-01-01 00:00:00 and 9999-12-31 23:59:59 UTC in s since the epoch: what any product can show"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +143,16 @@ class RunEnd:
 
 Item = Union[Points, Media, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
 """One entry of the order that sinks follow."""
+
+
+def of_showable_times(item: Item) -> Item:
+    """The item, its times from EARLIEST to LATEST. A rank may have said anything, ms instead of s, say: what is outside
+    becomes the nearer of the two, NaN the earliest.
+    """
+    if isinstance(item, Points) and len(times := item.times):
+        if times.min() >= EARLIEST and times.max() <= LATEST:
+            return item
+        return replace(item, times=np.fmin(np.fmax(times, EARLIEST), LATEST))
+    if isinstance(item, Media) and not EARLIEST <= item.time <= LATEST:
+        return replace(item, time=min(max(EARLIEST, item.time), LATEST))
+    return item

@@ -123,7 +123,9 @@ class Backend(ABC):
 
     @abstractmethod
     def write(self, batch: Sequence[Item]) -> None:
-        """Take items of `kinds`, in order. May buffer until `flush`."""
+        """Take items of `kinds`, in order. May buffer until `flush`. Times are finite, from 1970 to 9999, and may
+        go back.
+        """
 
     @abstractmethod
     def flush(self) -> Position:
