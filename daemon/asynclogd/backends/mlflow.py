@@ -10,10 +10,7 @@ both.) A run is found again by a token in the backend's directory, should a cras
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +19,7 @@ import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
+from asynclogd.backends._mlflowclient import client_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
 from asynclogd.backends.base import (
@@ -35,31 +33,19 @@ from asynclogd.backends.base import (
     Position,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
-    ThrottledError,
 )
 
 __all__ = ["MlflowBackend", "MlflowConfig"]
-
-log = logging.getLogger(__name__)
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    # The sink retries, with its own patience, and other runs do not wait for it.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
+_DELETED = "deleted"
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-_PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
-_THROTTLED = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
-_TOO_MANY = re.compile(r"too many (429|503) error responses")
-"""What urllib3 says when its retry met the same again."""
 
 
 class MlflowConfig(BackendConfig, frozen=True):
@@ -97,37 +83,49 @@ class MlflowBackend(Backend):
         self._files: Files
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Find the run, or create it."""
-        mlflow = _imported()
+        """Find the run, or create it. Raises StartOverError where it was deleted, PermanentError where that was one of
+        the user's, and for credentials that are refused.
+        """
         uri = self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
-        with _translated():
-            self._client = mlflow.MlflowClient(tracking_uri=uri)
+        prepare()
+        with translated(opening=True):
+            self._client = client_of(uri)
             self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
-            found = self._client.get_run(self._run_id)
+            found = self._there(self._run_id)
         self._running = found.info.status == "RUNNING"
         self._params = dict(found.data.params)
         self._files = Files(self._client, found, run.read_blob)
 
     def write(self, batch: Sequence[Item]) -> None:
         """Send it. Raises PermanentError for what MLflow calls invalid."""
-        with _translated():
-            metrics: list[Any] = []
-            for item in batch:
-                if isinstance(item, Points):
-                    metrics.extend(_metrics(item))
-                    continue
-                self._log_metrics(metrics)
-                metrics = []
-                if isinstance(item, Media):
-                    self._files.log(item)
-                elif isinstance(item, Params):
-                    self._log_params(item.values)
-                elif isinstance(item, Summary):
-                    self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
-                elif isinstance(item, RunEnd):
-                    self._client.set_terminated(self._run_id, _STATUS.get(item.status, "FAILED"))
-                    self._running = False
+        try:
+            with translated():
+                self._write(batch)
+        except PermanentError as error:
+            with translated():
+                found = self._client.get_run(self._run_id)
+            if found.info.lifecycle_stage == _DELETED:  # no item is at fault: `open` says what is to be done
+                raise RuntimeError(f"MLflow's run {self._run_id} was deleted") from error
+            raise
+
+    def _write(self, batch: Sequence[Item]) -> None:
+        metrics: list[Any] = []
+        for item in batch:
+            if isinstance(item, Points):
+                metrics.extend(_metrics(item))
+                continue
             self._log_metrics(metrics)
+            metrics = []
+            if isinstance(item, Media):
+                self._files.log(item)
+            elif isinstance(item, Params):
+                self._log_params(item.values)
+            elif isinstance(item, Summary):
+                self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
+            elif isinstance(item, RunEnd):
+                self._client.set_terminated(self._run_id, _STATUS.get(item.status, "FAILED"))
+                self._running = False
+        self._log_metrics(metrics)
 
     def flush(self) -> Position:
         """Everything was sent by `write`."""
@@ -159,20 +157,31 @@ class MlflowBackend(Backend):
         return str(created.info.run_id)
 
     def _taken_up(self, run_id: str) -> str:
-        """A run that someone else has made. Raises PermanentError when there is none of that id."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise PermanentError(f"option 'run_id': {error}") from error
-            raise
+        """A run that someone else has made."""
+        self._there(run_id)
         self._run_id = run_id
         self._set_tags(self.config.tags)
         if self.config.run_name:
             self._client.update_run(run_id, name=self.config.run_name)
         return run_id
+
+    def _there(self, run_id: str) -> Any:
+        """The run. Where it is gone ours begins anew, and of the option `run_id` the user is told."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            what = str(error)
+        else:
+            if found.info.lifecycle_stage != _DELETED:
+                return found
+            what = f"run {run_id} was deleted"
+        if self.config.run_id:
+            raise PermanentError(f"option 'run_id': {what}: restore it (mlflow runs restore), or give another")
+        raise StartOverError(f"MLflow: {what}")
 
     def _experiment(self, run: RunInfo) -> str:
         name = self.config.experiment or run.project
@@ -184,6 +193,11 @@ class MlflowBackend(Backend):
             with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
                 return str(self._client.create_experiment(name, artifact_location=place))
             found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == _DELETED:
+            raise PermanentError(
+                f"MLflow's experiment {name!r} was deleted: restore it (mlflow experiments restore), remove it for "
+                "good (mlflow gc), or set the option 'experiment'"
+            )
         if found is None:
             raise RuntimeError(f"MLflow has no experiment {name!r} and did not let it be created")
         return str(found.experiment_id)
@@ -212,34 +226,6 @@ class MlflowBackend(Backend):
         tags = [RunTag(spelt(key), _cut(text, TAG_LENGTH)) for key, text in texts.items()]
         for at in range(0, len(tags), PARAMS_PER_BATCH):
             self._client.log_batch(self._run_id, tags=tags[at : at + PARAMS_PER_BATCH])
-
-
-def _imported() -> Any:
-    """MLflow, with its telemetry off and its migrations quiet."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """MLflow's refusals as PermanentError, a 429 or 503 as ThrottledError (a Retry-After was waited for by MLflow's
-    own retry); anything else may be tried again.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in _PERMANENT:
-            raise PermanentError(str(error)) from error
-        if error.error_code in _THROTTLED or _TOO_MANY.search(str(error)):
-            raise ThrottledError(str(error)) from error
-        raise
 
 
 def _metrics(points: Points) -> Iterator[Any]:
