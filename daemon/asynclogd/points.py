@@ -37,7 +37,8 @@ class Points:
 
     names   (m,)            series, unique
     steps   (k,)   int64    in order of closing; a step may come again in a later table
-    times   (k,)   float64  s since the epoch: when the last of the step's values was logged
+    times   (k,)   float64  s since the epoch: when the last of the step's values was logged; of a revision at least
+                            2 ms past that of what it replaces, where the daemon still knows that
     values  (k, m) float64
     ranks   (k, m) uint32   how many distinct ranks the value is of: the n of "n of world"
     logged  (k, m) uint32   how many logged values the point accounts for in the ledger (0 for a further view of

@@ -132,6 +132,19 @@ class BackendContract(MediaContract):
             assert exactly(name, step, last[name, step]) == exactly(name, step, self.stored(value))
         assert len(last) == 20 * 2 + 2
 
+    def test_of_several_revisions_the_newest_is_read_last(self, tmp_path: Path) -> None:
+        """They are told 2 ms apart at least, and the greater value has no precedence."""
+        run, first = self._run(tmp_path), table(["a"], [3])
+        told: list[list[Item]] = [
+            [replace(first, values=first.values - n, times=first.times + n * 0.002, revision=n > 0)] for n in range(4)
+        ]
+        position = self._killed(run, None, told[:2], [])
+        for _ in range(2):
+            self._killed(run, position, told[2:], [])
+        ((name, step, value),) = content(told[-1])
+        *_, last = (value for *where, value in self.read(run) if where == [name, step])
+        assert exactly(name, step, last) == exactly(name, step, self.stored(value))
+
     def test_awkward_values(self, tmp_path: Path) -> None:
         run = self._run(tmp_path)
         items = [filled([f"v{i}" for i in range(len(AWKWARD_VALUES))], [0, 1], np.array([AWKWARD_VALUES] * 2))]
