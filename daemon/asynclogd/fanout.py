@@ -122,7 +122,7 @@ class Fanout:
             read_blob=self._read_blob,
         )
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
-        settings = delivery.settings(interval)
+        settings = delivery.settings(interval, backend.points_per_second)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
 
     def attach(self, sink: Sink) -> None:

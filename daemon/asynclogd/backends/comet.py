@@ -46,8 +46,10 @@ __all__ = ["CometBackend", "CometConfig"]
 VALUE_LENGTH = 1000
 """Characters of a parameter's text: what the SDK cuts at (config_constants.py, MAXIMAL_VALUE_LENGTH)."""
 
-RATE_LIMIT = {"*": 200.0}
-"""Comet's docs, Limits and performance: 12,000 metrics a minute online, none in archives."""
+POINTS_PER_SECOND = 180.0
+"""Comet's docs, Rate limits and performance: 12,000 metrics a minute online, of all names; none in archives. A burst is
+part of the minute.
+"""
 
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -97,7 +99,9 @@ class CometBackend(Backend):
         self._online = has_key(config) if config.online is None else config.online
         self.local = not self._online  # type: ignore[misc] # by its options
         self.requires = ("comet_ml", "comet") if self._online else None  # type: ignore[misc] # as above
-        self.default_rate_limit = RATE_LIMIT if self._online else {}  # type: ignore[misc] # as above
+        if self._online and not (config.url or os.environ.get("COMET_URL_OVERRIDE")):
+            self.points_per_second = POINTS_PER_SECOND  # type: ignore[misc] # as above
+            self.default_rate_limit = {"*": POINTS_PER_SECOND}  # type: ignore[misc] # as above: no series has more
         self._run: RunInfo
         self._place: Place | None = None
         self._taken = Taken()

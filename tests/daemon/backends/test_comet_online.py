@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -107,10 +108,11 @@ def test_online_a_resumed_run_goes_on_with_its_experiment(tmp_path: Path, comet:
 
 
 def test_comets_limits_are_those_of_its_server(tmp_path: Path):
-    assert CometBackend(CometConfig()).default_rate_limit == {}
     online = CometBackend(CometConfig(online=True))
-    assert online.default_rate_limit == {"*": 200.0}
+    assert (online.points_per_second, online.default_rate_limit) == (180.0, {"*": 180.0})
     assert online.requires == ("comet_ml", "comet")
+    for other in (CometConfig(), CometConfig(online=True, url="http://127.0.0.1:5000")):
+        assert (CometBackend(other).points_per_second, CometBackend(other).default_rate_limit) == (math.inf, {})
 
 
 def test_an_experiment_stays_where_it_was_begun(tmp_path: Path, comet: Comet, monkeypatch: pytest.MonkeyPatch):
