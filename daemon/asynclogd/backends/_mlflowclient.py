@@ -1,4 +1,4 @@
-"""MLflow's client: its import, a database that somebody removed, and what its refusals are at the seam."""
+"""MLflow's client: its import, what somebody removed or deleted, and what its refusals are at the seam."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from asynclogd.backends.base import PermanentError, ThrottledError
+
+DELETED = "deleted"
+"""The lifecycle stage of what MLflow can restore."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -59,6 +62,25 @@ def client_of(uri: str) -> Any:
             engine.dispose()
             _initialize_tables(engine)
     return client
+
+
+def experiment_of(client: Any, name: str, place: str | None) -> str:
+    """The id of an experiment, which is created if need be, its artifacts at `place`. Raises PermanentError for one
+    that was deleted.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
+            return str(client.create_experiment(name, artifact_location=place))
+        found = client.get_experiment_by_name(name)
+    if found is None:
+        raise RuntimeError(f"MLflow has no experiment {name!r} and did not let it be created")
+    if found.lifecycle_stage == DELETED:
+        raise PermanentError(
+            f"MLflow's experiment {name!r} was deleted: restore it (mlflow experiments restore), remove it for good "
+            "(mlflow gc), or set the option 'experiment'"
+        )
+    return str(found.experiment_id)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ both.) A run is found again by a token in the backend's directory, should a cras
 
 from __future__ import annotations
 
-import contextlib
 import math
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
-from asynclogd.backends._mlflowclient import client_of, prepare, translated
+from asynclogd.backends._mlflowclient import DELETED, client_of, experiment_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
 from asynclogd.backends.base import (
@@ -44,14 +44,18 @@ PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 
-_DELETED = "deleted"
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
+URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+"""MLflow's own, of the daemon."""
+
+
 class MlflowConfig(BackendConfig, frozen=True):
-    """`tracking_uri`: an MLflow server, database or directory (default: an SQLite file in the run's directory);
-    `experiment`: default the project; `run_name`: default the run's; `run_id`: a run that is there already and is
-    written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
+    """`tracking_uri`: an MLflow server, database or directory (default: MLFLOW_TRACKING_URI, or an SQLite file in the
+    run's directory); `experiment`: default MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's;
+    `run_id`: a run that is there already and is written to; `parent_run_id`: the run below which this one is shown;
+    `tags`: set on the run.
     """
 
     tracking_uri: str = ""
@@ -74,10 +78,12 @@ class MlflowBackend(Backend):
 
     def __init__(self, config: MlflowConfig) -> None:
         super().__init__(config)
-        place = config.tracking_uri
+        place = config.tracking_uri or os.environ.get(URI_VARIABLE, "")
         self.local = not place or place.startswith(("sqlite:", "file:", "/"))  # type: ignore[misc] # by its options
         self._client: Any = None
         self._run_id = ""
+        self._uri = ""
+        self._by_variable = False
         self._running = True
         self._params: dict[str, str] = {}
         self._files: Files
@@ -86,10 +92,10 @@ class MlflowBackend(Backend):
         """Find the run, or create it. Raises StartOverError where it was deleted, PermanentError where that was one of
         the user's, and for credentials that are refused.
         """
-        uri = self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
         prepare()
+        self._uri = self._place(run, position)
         with translated(opening=True):
-            self._client = client_of(uri)
+            self._client = client_of(self._uri)
             self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
             found = self._there(self._run_id)
         self._running = found.info.status == "RUNNING"
@@ -104,7 +110,7 @@ class MlflowBackend(Backend):
         except PermanentError as error:
             with translated():
                 found = self._client.get_run(self._run_id)
-            if found.info.lifecycle_stage == _DELETED:  # no item is at fault: `open` says what is to be done
+            if found.info.lifecycle_stage == DELETED:  # no item is at fault: `open` says what is to be done
                 raise RuntimeError(f"MLflow's run {self._run_id} was deleted") from error
             raise
 
@@ -129,12 +135,26 @@ class MlflowBackend(Backend):
 
     def flush(self) -> Position:
         """Everything was sent by `write`."""
-        return {"run": self._run_id}
+        return {"run": self._run_id, "by_variable": True} if self._by_variable else {"run": self._run_id}
 
     def close(self, status: str) -> None:
         """Let go of the client; the run's status is set by its end alone."""
         del status
         self._client = None
+
+    def _place(self, run: RunInfo, position: Position | None) -> str:
+        """The URI: the option's, else that of the daemon's environment, else a file; later on the one that it began
+        with, which is not in the position for it may have a password.
+        """
+        if self.config.tracking_uri:
+            return self.config.tracking_uri
+        given = os.environ.get(URI_VARIABLE, "")
+        self._by_variable = bool(given) if position is None else "by_variable" in position
+        if not self._by_variable:
+            return f"sqlite:///{run.own_dir / 'mlflow.db'}"
+        if not given:
+            raise PermanentError(f"the run was begun where {URI_VARIABLE} says, which the daemon has not: set it there")
+        return given
 
     def _find_or_create(self, run: RunInfo) -> str:
         if self.config.run_id:
@@ -145,7 +165,10 @@ class MlflowBackend(Backend):
         else:
             token = uuid.uuid4().hex
             replace(token_file, [token.encode()], fsync=False)
-        experiment = self._experiment(run)
+        name = self.config.experiment or os.environ.get(EXPERIMENT_VARIABLE) or run.project
+        # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
+        place = (run.own_dir / "artifacts").as_uri() if self._uri.startswith("sqlite:") else None
+        experiment = experiment_of(self._client, name, place)
         found = self._client.search_runs([experiment], f"tags.`asynclog.token` = '{token}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
@@ -176,31 +199,12 @@ class MlflowBackend(Backend):
                 raise
             what = str(error)
         else:
-            if found.info.lifecycle_stage != _DELETED:
+            if found.info.lifecycle_stage != DELETED:
                 return found
             what = f"run {run_id} was deleted"
         if self.config.run_id:
             raise PermanentError(f"option 'run_id': {what}: restore it (mlflow runs restore), or give another")
         raise StartOverError(f"MLflow: {what}")
-
-    def _experiment(self, run: RunInfo) -> str:
-        name = self.config.experiment or run.project
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
-            uri = self.config.tracking_uri
-            place = (run.own_dir / "artifacts").as_uri() if not uri or uri.startswith("sqlite:") else None
-            with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
-                return str(self._client.create_experiment(name, artifact_location=place))
-            found = self._client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == _DELETED:
-            raise PermanentError(
-                f"MLflow's experiment {name!r} was deleted: restore it (mlflow experiments restore), remove it for "
-                "good (mlflow gc), or set the option 'experiment'"
-            )
-        if found is None:
-            raise RuntimeError(f"MLflow has no experiment {name!r} and did not let it be created")
-        return str(found.experiment_id)
 
     def _log_metrics(self, metrics: list[Any]) -> None:
         if metrics and not self._running:  # a resumed run

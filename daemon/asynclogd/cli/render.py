@@ -113,11 +113,12 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
 
 
 LOOK = {
-    "tensorboard": "tensorboard --logdir {dir}/tensorboard",
-    "csv": "column -s, -t {dir}/csv/metrics.csv | less -S",
-    "jsonl": "less {dir}/jsonl/points.jsonl",
-    "mlflow": "mlflow ui --backend-store-uri sqlite:///{dir}/mlflow/mlflow.db",
+    "tensorboard": ("tensorboard", "tensorboard --logdir {}"),
+    "csv": ("csv/metrics.csv", "column -s, -t {} | less -S"),
+    "jsonl": ("jsonl/points.jsonl", "less {}"),
+    "mlflow": ("mlflow/mlflow.db", "mlflow ui --backend-store-uri sqlite:///{}"),
 }
+"""What shows a backend's files, where they are where they usually are."""
 
 
 def where_to_look(run_dir: str, backends: Mapping[str, Any]) -> None:
@@ -126,8 +127,9 @@ def where_to_look(run_dir: str, backends: Mapping[str, Any]) -> None:
     if shown.is_relative_to(Path.cwd()):
         shown = shown.relative_to(Path.cwd())
     for name in backends:
-        if name in LOOK:
-            console.print(f"  {LOOK[name].format(dir=shown)}", soft_wrap=True)
+        file, command = LOOK.get(name, ("", ""))
+        if command and (shown / file).exists():
+            console.print(f"  {command.format(shown / file)}", soft_wrap=True)
 
 
 def ended_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -211,6 +212,23 @@ assert not logging.getLogger("comet_ml").handlers
         command, env=settings, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_comets_own_settings_hold_where_an_option_is_not_given(tmp_path: Path, comet: Comet, monkeypatch):
+    file = tmp_path / "comet.config"
+    file.write_text(f"[comet]\napi_key = {KEY}\nworkspace = filed\nproject_name = filed\n")
+    monkeypatch.setenv("COMET_CONFIG", str(file))
+    monkeypatch.setenv("COMET_PROJECT_NAME", "by variable")
+    for each, options in (("a", {}), ("b", {"project": "mine", "workspace": "ours"})):
+        opened(info(tmp_path / each), None, **options).close("")
+    assert [(each["projectName"], each["teamName"]) for each in comet.experiments] == [
+        ("by variable", "filed"), ("mine", "ours"),
+    ]  # fmt: skip
+    monkeypatch.setenv("COMET_WORKSPACE", "lab")
+    run = info(tmp_path / "c")
+    opened(run, online=False).close("")
+    about = json.loads((run.own_dir / FOLDER / "experiment.json").read_text())
+    assert (about["project_name"], about["workspace"]) == ("by variable", "lab")
 
 
 def test_a_key_that_comet_init_wrote_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

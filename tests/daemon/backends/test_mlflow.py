@@ -204,6 +204,35 @@ def test_what_mlflow_calls_invalid_is_permanent(tmp_path: Path, database: str):
 
 
 @pytest.mark.mlflow
+def test_mlflows_own_variables_hold_where_an_option_is_not_given(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "by variable")
+    run, client = info(tmp_path), mlflow.MlflowClient(database)
+    position = opened(run).flush()
+    other = opened(info(tmp_path / "other"), experiment="by option").flush()
+    for where, name in ((position, "by variable"), (other, "by option")):
+        assert client.get_run(where["run"]).info.experiment_id == client.get_experiment_by_name(name).experiment_id
+    assert not (run.own_dir / "mlflow.db").exists()
+    assert opened(run, position).flush() == position
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(PermanentError, match="MLFLOW_TRACKING_URI says, which the daemon has not"):
+        opened(run, position)
+
+
+@pytest.mark.mlflow
+def test_a_run_that_began_without_them_goes_on_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = info(tmp_path)
+    position = opened(run).flush()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert not MlflowBackend(MlflowConfig()).local
+    assert opened(run, position).flush() == position
+
+
+@pytest.mark.mlflow
 def test_local_is_what_stays_on_this_machine():
     assert MlflowBackend(MlflowConfig()).local
     assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
