@@ -127,7 +127,7 @@ def test_an_experiment_stays_where_it_was_begun(tmp_path: Path, comet: Comet, mo
 
 def test_a_wrong_key_is_one_clear_error_without_the_key(tmp_path: Path, comet: Comet, capfd):
     wrong = "w" * 25
-    with pytest.raises(PermanentError, match="refuses the API key") as refused:
+    with pytest.raises(PermanentError, match=r"refuses the API key: set COMET_API_KEY") as refused:
         opened(info(tmp_path), url=comet.url, credentials_file=key_file(tmp_path, wrong))
     assert wrong not in str(refused.value)
     with pytest.raises(PermanentError, match="COMET_API_KEY"):
@@ -157,6 +157,17 @@ def test_what_the_server_says_becomes_what_the_sink_does(tmp_path: Path, comet: 
     assert not comet.metrics
     backend.write(points_)
     assert len(comet.metrics) == 3
+
+
+def test_a_key_that_is_revoked_is_no_records_fault(tmp_path: Path, comet: Comet):
+    file = key_file(tmp_path)
+    backend = opened(info(tmp_path), url=comet.url, credentials_file=file)
+    position = backend.flush()
+    comet.known = False
+    with pytest.raises(PermissionError, match="set COMET_API_KEY"):
+        backend.write([table(["a"], range(3))])
+    with pytest.raises(PermanentError, match="set COMET_API_KEY"):
+        opened(info(tmp_path), position, url=comet.url, credentials_file=file)
 
 
 def test_an_upload_that_is_refused_is_known(tmp_path: Path, comet: Comet):
