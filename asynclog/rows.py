@@ -8,7 +8,6 @@ caller that waits for room holds it, and waits for that very thread.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +66,6 @@ class Rows:
 
     def log(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call, by the only writer. Raises only when strict, and then before anything is written."""
-        now = time.time() if now is None else now
         if self.closed is not None:
             self._refuse(self.closed, metrics)
             return
@@ -81,7 +79,7 @@ class Rows:
         is_row = not sorted_.media or sorted_.plain or sorted_.device
         if is_row and (backward := steps.backward_problem(step, self.writer)):
             problems.append(backward)
-        weight = steps.check_weight(weight, problems)
+        weight, now = steps.check_weight(weight, problems), steps.check_time(now, problems)
         reduce = self._reductions.check(reduce, problems)
         if self._strict and any(problem.is_error for problem in problems):
             raise next(problem.error(problem.text) for problem in problems if problem.is_error)

@@ -1,14 +1,18 @@
-"""The step and the weight of a row, as the caller gave them or as they default."""
+"""The step, the weight and the time of a row, as the caller gave them or as they default."""
 
 from __future__ import annotations
 
 import math
 import operator
+import time
 from typing import Any, Protocol
 
 from asynclog.values import Problem
 
 MOST = (1 << 63) - 1
+
+LATEST = 253_402_300_799.0
+"""9999-12-31 23:59:59 UTC in s since the epoch: what is beyond was given in ms"""
 
 
 class Steps(Protocol):
@@ -73,6 +77,22 @@ def check_weight(given: Any, problems: list[Problem]) -> float:
     text = f"weight={given!r} is not a finite number above 0: 1.0 is used"
     problems.append(Problem("weight", "", text, lost=0))
     return 1.0
+
+
+def check_time(given: Any, problems: list[Problem]) -> float:
+    """The time in s since the epoch, from 1970 to 9999; now by default and in place of anything else."""
+    now = time.time()
+    if given is None:
+        return now
+    try:
+        at = float(given)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        at = math.nan
+    if 0 <= at <= LATEST:
+        return at
+    text = f"the time {given!r} is not in seconds since 1970 (as time.time() is): this moment is used"
+    problems.append(Problem("time", "", text, lost=0))
+    return now
 
 
 def _as_int(given: Any) -> int | None:

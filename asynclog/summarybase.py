@@ -48,4 +48,4 @@ class SummaryBase(ABC):
         if walltime is None:
             run.log({tag: value}, step)
         else:
-            run.log_at({tag: value}, step, float(walltime))
+            run.log_at({tag: value}, step, walltime)

@@ -9,6 +9,7 @@ out=${DEMO_OUT:-demo-out}
 run=$out/digits/demo
 export OMP_NUM_THREADS=1 # what torchrun would choose, without its warning
 export MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
+unset MLFLOW_TRACKING_URI MLFLOW_EXPERIMENT_NAME # everything in one place
 
 say() { if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n' "$*"; else printf '\n== %s\n' "$*"; fi; }
 

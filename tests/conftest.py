@@ -14,7 +14,10 @@ import psutil
 import pytest
 from hypothesis import settings
 
-FOREIGN_VARIABLES = ("ASYNCLOG_", "COMET_", "NEPTUNE_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
+FOREIGN_VARIABLES = (
+    *("ASYNCLOG_", "COMET_", "MLFLOW_", "NEPTUNE_"),
+    *("SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_"),
+)
 RANK_VARIABLES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"})
 
 # In CI the examples are the same each time, so that red means the change; at home they vary.

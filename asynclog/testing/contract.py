@@ -13,9 +13,10 @@
             with (run.own_dir / "points.csv").open(newline="") as file:
                 return [(name, int(step), float(value)) for name, step, value in csv.reader(file)]
 
-It writes, kills, opens again, rewinds, revises, and tries names, steps and numbers that break adapters. What a product
-can't do is said by the class: `exact = False` (a point that is sent twice may be there twice), `many_names`, `steps`,
-and `stored(value)`, what becomes of a number. With `read_media`, a backend of kind "media" has its media looked at.
+It writes, kills, opens again, rewinds, revises, and tries names, steps, times and numbers that break adapters. What a
+product can't do is said by the class: `exact = False` (a point that is sent twice may be there twice), `many_names`,
+`steps`, and `stored(value)`, what becomes of a number. With `read_media`, a backend of kind "media" has its media
+looked at.
 
 These are the daemon's classes: a test-suite may load what a training must not.
 """

@@ -5,13 +5,14 @@ delivery = { flush_interval = 10, batch_kb = 256, longest_retry = 120 }
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
 
 from asynclogd.delivery import SinkSettings
 
-ALLOWED = "flush_interval, first_retry, longest_retry in seconds, batch_kb"
+ALLOWED = "flush_interval, first_retry, longest_retry in seconds, batch_kb, points_per_second"
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Wait = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -26,12 +27,15 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """KiB of items in a write, about"""
     first_retry: Wait = 0.2
     longest_retry: Wait = 30.0
+    points_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """of all series together: those that are too many wait"""
 
-    def settings(self, flush_interval: float) -> SinkSettings:
-        """The sink's, with `flush_interval` where none is given."""
+    def settings(self, flush_interval: float, points_per_second: float = math.inf) -> SinkSettings:
+        """The sink's, with the arguments where nothing is given."""
         return SinkSettings(
             flush_interval=flush_interval if self.flush_interval is None else self.flush_interval,
             batch_bytes=self.batch_kb << 10,
             first_retry=self.first_retry,
             longest_retry=max(self.first_retry, self.longest_retry),
+            points_per_second=points_per_second if self.points_per_second is None else self.points_per_second,
         )

@@ -67,6 +67,8 @@ class SinkSettings:
     first_retry: float = 0.2
     longest_retry: float = 30.0
     """retries double from the first to the longest, each shortened at random by up to a half"""
+    points_per_second: float = float("inf")
+    """of all series together; those that are too many wait"""
 
 
 SinkState = Literal["ok", "retrying", "broken", "closed"]

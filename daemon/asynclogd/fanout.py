@@ -131,7 +131,7 @@ class Fanout:
         backend, limiter, subdir, delivery = choose(name, options, self._build)
         run = replace(_run(self._run_dir, subdir), world=world, read_blob=self._read_blob)
         interval = self._flush_interval if backend.local else max(self._flush_interval, REMOTE_FLUSH_INTERVAL)
-        settings = delivery.settings(interval)
+        settings = delivery.settings(interval, backend.points_per_second)
         self.attach(Sink(name, backend, run, self.items, limiter, cursor, self._cursor_moved, settings))
 
     def exchange(self, name: str, options: Mapping[str, Any], world: int) -> None:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from asynclogd.backends.base import Item, Media, RunInfo
 from asynclogd.contractbase import ContractBase
 from asynclogd.media import forms
 from asynclogd.media.store import MediaStore
+from asynclogd.points import EARLIEST, LATEST
 from asynclogd.samples import AWKWARD_NAMES, table
 
 
@@ -45,6 +47,18 @@ class MediaContract(ContractBase):
         found = self.read_media(run)
         if found is not None:
             assert sorted(data for _, _, data in found) == sorted(f"text of {name}".encode() for name in names)
+
+    def test_media_of_times_far_off(self, tmp_path: Path) -> None:
+        run, backend = self._run(tmp_path), self.make()
+        if "media" not in backend.kinds:
+            return
+        times = [LATEST, EARLIEST, 1.7e9]
+        items = [replace(self._text(run, "note", step, f"{at}"), time=at) for step, at in enumerate(times)]
+        self._killed(run, None, [[table(["a"], [7]), *items]], [])
+        self._check(run, [table(["a"], [7])])
+        found = self.read_media(run)
+        if found is not None:
+            assert sorted(found) == [("note", step, f"{at}".encode()) for step, at in enumerate(times)]
 
     def _texts(self, step: int) -> list[tuple[str, bytes]]:
         return [("note", f"# step {step}".encode()), ("b/c", "ü".encode())]

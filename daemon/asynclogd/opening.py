@@ -28,7 +28,7 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.points import Item
+from asynclogd.points import Item, of_showable_times
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
@@ -83,7 +83,7 @@ class Opening:
         self._position = cursor.position
         self._letters: list[DeadLetter] = []
         self._delivered = self._points = self._dead = self._left_out = 0
-        self._limited_before = self._unsupported = 0
+        self._limited_before = self._unsupported = self._sent = 0
 
     @property
     def unsettled(self) -> bool:
@@ -145,8 +145,14 @@ class Opening:
         count, self._unsupported = self._unsupported, 0
         return count
 
+    def take_sent(self) -> int:
+        """How many points were written, since this was asked last."""
+        count, self._sent = self._sent, 0
+        return count
+
     def _shape(self, item: Item) -> list[Item]:
         """What the backend is to be given for an item."""
+        item = of_showable_times(item)
         shaped: list[Item]
         if isinstance(item, Points):
             shaped = [*self._limiter.shape(item)]
@@ -177,7 +183,9 @@ class Opening:
             raise PermanentError(str(error)) from error
         for part in parts:
             self._delivered += logged(part)
-            self._points += len(part) if isinstance(part, Points) else 0
+            points = len(part) if isinstance(part, Points) else 0
+            self._points += points
+            self._sent += points
 
     def _flush(self) -> None:
         with self._watch.during("flush"):

@@ -1,6 +1,7 @@
-"""How much a sink sends after its service has said that it is too much: additive increase, multiplicative decrease.
+"""How much a sink sends: no more than its service takes (Quota) and, after that has said that it is too much, what
+additive increase and multiplicative decrease leave (Pace).
 
-The measure is bytes of items in one cycle (a cycle begins a flush interval after the one before). A 429 halves what the
+A Pace counts bytes of items in one cycle (a cycle begins a flush interval after the one before). A 429 halves what the
 cycle was sending; each cycle that sends something and goes well adds a fixed step; and once that is far beyond what a
 cycle reads at once, nothing limits it any more. Pure: no clock, no thread.
 """
@@ -8,7 +9,13 @@ cycle reads at once, nothing limits it any more. Pure: no clock, no thread.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+BURST_SECONDS = 5.0
+"""A quota lets points of so many seconds through at once."""
+
+_POINT_BYTES = 8
+"""The least that a point takes in a batch."""
 
 
 @dataclass(slots=True)
@@ -49,3 +56,27 @@ class Pace:
     def widest(self) -> float:
         """From here on it is not limited."""
         return self.batch_bytes * 4
+
+
+@dataclass(slots=True)
+class Quota:
+    """Points a second of all series together: a token bucket. A batch is sent whole, and what it takes beyond the
+    tokens is waited for after it.
+    """
+
+    points_per_second: float
+    due: float = field(default=-math.inf, init=False)
+    """when the next batch may be sent, by the clock of `spend`"""
+    _full: float = field(default=-math.inf, init=False)
+    """when the bucket is full again"""
+
+    @property
+    def batch_bytes(self) -> float:
+        """A batch of so many bytes has no more points than the bucket has tokens, but for one large item."""
+        return self.points_per_second * BURST_SECONDS * _POINT_BYTES
+
+    def spend(self, points: int, now: float) -> float:
+        """So many were sent; `due`."""
+        self._full = max(self._full, now) + points / self.points_per_second
+        self.due = self._full - BURST_SECONDS
+        return self.due

@@ -7,13 +7,16 @@ have single points iterates: `for point in points`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asynclog_proto.records import Scalar
+
+EARLIEST, LATEST = 0.0, 253_402_300_799.0
+"""1970-01-01 00:00:00 and 9999-12-31 23:59:59 UTC in s since the epoch: what any product can show"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Points:
 
     names   (m,)            series, unique
     steps   (k,)   int64    in order of closing; a step may come again in a later table
-    times   (k,)   float64  s since the epoch: when the last of the step's values was logged
+    times   (k,)   float64  s since the epoch: when the last of the step's values was logged; of a revision at least
+                            2 ms past that of what it replaces, where the daemon still knows that
     values  (k, m) float64
     ranks   (k, m) uint32   how many distinct ranks the value is of: the n of "n of world"
     logged  (k, m) uint32   how many logged values the point accounts for in the ledger (0 for a further view of
@@ -140,3 +144,16 @@ class RunEnd:
 
 Item = Union[Points, Media, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
 """One entry of the order that sinks follow."""
+
+
+def of_showable_times(item: Item) -> Item:
+    """The item, its times from EARLIEST to LATEST. A rank may have said anything, ms instead of s, say: what is outside
+    becomes the nearer of the two, NaN the earliest.
+    """
+    if isinstance(item, Points) and len(times := item.times):
+        if times.min() >= EARLIEST and times.max() <= LATEST:
+            return item
+        return replace(item, times=np.fmin(np.fmax(times, EARLIEST), LATEST))
+    if isinstance(item, Media) and not EARLIEST <= item.time <= LATEST:
+        return replace(item, time=min(max(EARLIEST, item.time), LATEST))
+    return item

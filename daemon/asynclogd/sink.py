@@ -22,7 +22,7 @@ from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, Sink
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
-from asynclogd.pace import Pace
+from asynclogd.pace import Pace, Quota
 from asynclogd.redact import Redactor
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
@@ -51,10 +51,9 @@ class Sink:
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
         self._health = Health(name, cursor, settings)
-        self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch()
-        self._sent = 0
-        self._next_cycle = self._retry_at = 0.0
-        self._suspects = Suspects()
+        self._bell, self._watch, self._suspects = Bell(), Watch(), Suspects()
+        self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
+        self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ class Sink:
             lambda: self._items.last_offset,
             opening.read,
             self._next_cycle,
-            patient=self._pace.narrowed,
+            patient=self._pace.narrowed or self._quota.due > time.monotonic(),
             caught_up=self._health.went_well,
         )
 
@@ -180,11 +179,12 @@ class Sink:
         batch = []
         try:
             while self._items.last_offset > opening.read and self._sent < self._pace.window:
-                most = min(self._settings.batch_bytes, self._pace.window - self._sent)
+                most = min(self._settings.batch_bytes, self._quota.batch_bytes, self._pace.window - self._sent)
                 batch = self._items.read(opening.read, int(most))
                 self._sent += sum(item_bytes(item) for _, item in batch)
                 self._offer(opening, batch)
-                if self._settles_early(opening) or time.monotonic() >= end:
+                self._next_cycle = max(end, self._quota.spend(opening.take_sent(), now := time.monotonic()))
+                if self._settles_early(opening) or now >= end or self._quota.due > now:
                     break
             self._settle(opening)
         except PermanentError as error:

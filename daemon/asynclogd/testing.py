@@ -12,6 +12,7 @@ Collected by pytest, of which it uses `tmp_path` only.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from asynclog_proto.records import Scalar
 from asynclogd.backends.base import Item, Params, Rewind, RunEnd, Summary
 from asynclogd.contractbase import Reached
 from asynclogd.mediacontract import MediaContract
+from asynclogd.points import EARLIEST, LATEST
 from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, exactly, filled, table
 
 __all__ = ["BackendContract", "Content", "content", "filled", "table"]
@@ -130,6 +132,19 @@ class BackendContract(MediaContract):
             assert exactly(name, step, last[name, step]) == exactly(name, step, self.stored(value))
         assert len(last) == 20 * 2 + 2
 
+    def test_of_several_revisions_the_newest_is_read_last(self, tmp_path: Path) -> None:
+        """They are told 2 ms apart at least, and the greater value has no precedence."""
+        run, first = self._run(tmp_path), table(["a"], [3])
+        told: list[list[Item]] = [
+            [replace(first, values=first.values - n, times=first.times + n * 0.002, revision=n > 0)] for n in range(4)
+        ]
+        position = self._killed(run, None, told[:2], [])
+        for _ in range(2):
+            self._killed(run, position, told[2:], [])
+        ((name, step, value),) = content(told[-1])
+        *_, last = (value for *where, value in self.read(run) if where == [name, step])
+        assert exactly(name, step, last) == exactly(name, step, self.stored(value))
+
     def test_awkward_values(self, tmp_path: Path) -> None:
         run = self._run(tmp_path)
         items = [filled([f"v{i}" for i in range(len(AWKWARD_VALUES))], [0, 1], np.array([AWKWARD_VALUES] * 2))]
@@ -148,6 +163,16 @@ class BackendContract(MediaContract):
         items = [table(["small"], sorted(self.steps)[:3]), table(["all"], sorted(self.steps)), table(["one"], [5])]
         self._killed(run, None, [items], [])
         self._check(run, items)
+
+    def test_times_far_off_that_go_back(self, tmp_path: Path) -> None:
+        """A clock that is wrong, or a `walltime` that was given."""
+        run = self._run(tmp_path)
+        times = np.array([1.7e9, LATEST, EARLIEST, 1.7e9, 1.7e9 + 1e-6, LATEST])
+        items: list[Item] = [replace(table(["a", "b"], range(6)), times=times)]
+        position = self._killed(run, None, [items], [])
+        more: list[Item] = [table(["a", "b"], [6]), replace(table(["c"], [7]), times=times[1:2])]
+        self._killed(run, position, [more], [])
+        self._check(run, items + more)
 
     def test_many_names(self, tmp_path: Path) -> None:
         run, items = self._run(tmp_path), [table([f"layer{i}/norm" for i in range(self.many_names)], range(2))]

@@ -20,6 +20,10 @@ from asynclogd.slots import KEPT, OPEN
 from asynclogd.tables import Table
 from asynclogd.tabulate import World, cells_to_points, plain
 
+REVISION_GAP = 0.002
+"""s by which a late value's point is later than what was told of its step before, at least. Products keep whole ms, and
+of two values at one step and time some show the greater one."""
+
 
 class Window:
     """Folds one generation's rows. Points go to `out`; `open` counts logged values that are in none yet."""
@@ -80,10 +84,11 @@ class Window:
             if not live.any():
                 return
             slots, rows = slots[live], rows.picked(live)
+        told = table.slots.times[slots].copy() if table.done else None
         self._add(table, columns, slots, rows, rank)
         self.open += rows.values.size
-        if table.done:
-            self._after_done(table, columns, slots)
+        if told is not None:
+            self._after_done(table, columns, slots, told)
 
     def _begin_anew(self, table: Table, columns: Any, steps: NDArray[np.int64], rank: int) -> None:
         """Steps that are closed and that the rank gave already are those of its next evaluation."""
@@ -120,19 +125,25 @@ class Window:
     def _late(self, table: Table, columns: Any, slots: NDArray[np.int64], rows: Rows, rank: int) -> None:
         self.late += rows.values.size
         known = table.fields["logged"][slots][:, columns] > 0
+        told = table.slots.times[slots]
         self._add(table, columns, slots, rows, rank)
+        table.slots.times[slots] = np.maximum(table.slots.times[slots], told + REVISION_GAP)
         for mask, revision in ((known, True), (~known, False)):
             if mask.any():
                 self.out.extend(cells_to_points(table, slots, columns, mask, self.world, revision=revision))
 
-    def _after_done(self, table: Table, columns: Any, slots: Any) -> None:
-        """Values have entered cells of open steps that are closed already: they are late."""
-        for slot in np.arange(table.slots.capacity)[slots].tolist():
+    def _after_done(self, table: Table, columns: Any, slots: Any, told: NDArray[np.float64]) -> None:
+        """Values have entered cells of open steps that are closed already: they are late. `told`: the times that the
+        steps had before.
+        """
+        times = table.slots.times
+        for slot, before in zip(np.arange(table.slots.capacity)[slots].tolist(), told.tolist(), strict=True):
             if slot not in table.done:
                 continue
             mask = table.done[slot][columns][None, :]
             count = int(np.count_nonzero(mask))
             if count:
+                times[slot] = np.maximum(times[slot], before + REVISION_GAP)
                 self.open -= count
                 self.late += count
                 self.out.extend(cells_to_points(table, np.array([slot]), columns, mask, self.world, revision=True))

@@ -9,6 +9,7 @@ import contextlib
 import decimal
 import math
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -215,6 +216,22 @@ def test_weights_travel_and_bad_ones_become_one(run: asynclog.Run, daemon: Scrip
 def test_a_bad_weight_is_told(run: asynclog.Run) -> None:
     with pytest.warns(AsynclogWarning, match="weight=0 is not"):
         run.log({"x": 1.0}, weight=0)
+
+
+def test_a_time_that_is_none_is_told_and_becomes_this_moment(run: asynclog.Run, daemon: ScriptedDaemon) -> None:
+    before = time.time()
+    with pytest.warns(AsynclogWarning, match=r"the time 17000+\.0 is not in seconds since 1970"):
+        run.log_at({"x": 1.0}, 0, 1.7e12)
+    bad: list[Any] = [-1.0, 1e306, math.nan, math.inf, "a"]
+    with quiet():
+        for given in bad:
+            run.log_at({"x": 1.0, "note": asynclog.Text("ü")}, 1, given)
+    run.log_at({"x": 1.0}, 2, 1_000.5)
+    run.finish()
+    *odd, usual = [record.time for record in daemon.records() if isinstance(record, records.Row)]
+    assert len(odd) == 6
+    assert all(before <= each <= time.time() for each in odd)
+    assert usual == 1_000.5
 
 
 def test_reduce_is_said_once_for_exactly_those_names(run: asynclog.Run, daemon: ScriptedDaemon) -> None:

@@ -11,6 +11,7 @@ from asynclog_proto.records import End, Hold, Pass
 from asynclogd.metrics import Metrics, Spec
 from asynclogd.reducer import ReducerSettings
 from asynclogd.rows import Rows
+from asynclogd.window import REVISION_GAP
 from tests.daemon.told import Told, Value, reduce
 
 
@@ -23,6 +24,10 @@ class Step:
     done: set[str] = field(default_factory=set)
     closed: bool = False
     time: float = -math.inf
+    row: int = -1
+    """the row that came last"""
+    before: float = -math.inf
+    """the time before that"""
 
 
 @dataclass
@@ -63,7 +68,7 @@ class Model:
         self.metrics = metrics
         self.series: dict[str, list[Told]] = {}
         self.facts: list[tuple[Any, ...]] = []
-        self.journaled = 0
+        self.journaled = self.rows = 0
         self.late = 0
         self.launches: dict[str, tuple[int, int]] = {}
         self.highest = -math.inf
@@ -164,7 +169,7 @@ class Model:
                 continue
             self.journaled += rows.values.size
             self.late += rows.values.size
-            for name, number, one in _values(rows, rank):
+            for name, number, one, _ in _values(rows, rank):
                 spec = self.metrics.spec(name)
                 if spec.reductions:
                     self._alone(name, number, one, spec, generation, world, revision=True)
@@ -183,7 +188,7 @@ class Model:
             group = Group(tuple(names), spec)
             self.groups.append(group)
             self.of_name.update(dict.fromkeys(names, group))
-        for name, number, one in _values(rows, rank):
+        for name, number, one, row in _values(rows, rank):
             spec = self.metrics.spec(name)
             if spec.per_rank:
                 logged = 0 if spec.reductions else 1
@@ -192,10 +197,11 @@ class Model:
             if spec.reductions and self.world == 1:
                 self._alone(name, number, one, spec, self.generation, 1, revision=False)
             elif spec.reductions:
-                self._enter(self.of_name[name], name, number, one, now)
+                self._enter(self.of_name[name], name, number, one, now, self.rows + row)
+        self.rows += len(rows.steps)
         self._moved(rank, max(rows.steps.tolist()), now)
 
-    def _enter(self, group: Group, name: str, number: int, one: Value, now: float) -> None:
+    def _enter(self, group: Group, name: str, number: int, one: Value, now: float, row: int) -> None:
         step = group.steps.get(number)
         if step is None:
             if number <= group.horizon:
@@ -205,8 +211,11 @@ class Model:
             step = group.steps[number] = Step(now)
         known = bool(step.cells.get(name))
         step.cells.setdefault(name, []).append(one)
+        if step.row != row:
+            step.row, step.before = row, step.time
         step.time = max(step.time, one.time)
         if step.closed or name in step.done:
+            step.time = max(step.time, step.before + REVISION_GAP)
             self.late += 1
             self._reduced(group, number, name, 1, revision=known)
 
@@ -330,9 +339,9 @@ class Model:
         self.series.setdefault(series, []).append(told)
 
 
-def _values(rows: Rows, rank: int) -> Iterable[tuple[str, int, Value]]:
-    for step, time, weight, values in zip(
-        rows.steps.tolist(), rows.times.tolist(), rows.weights.tolist(), rows.values.tolist(), strict=True
-    ):
+def _values(rows: Rows, rank: int) -> Iterable[tuple[str, int, Value, int]]:
+    """(name, step, value, number of its row)"""
+    columns = (rows.steps.tolist(), rows.times.tolist(), rows.weights.tolist(), rows.values.tolist())
+    for row, (step, time, weight, values) in enumerate(zip(*columns, strict=True)):
         for name, value in zip(rows.names, values, strict=True):
-            yield name, step, Value(rank, value, weight, time)
+            yield name, step, Value(rank, value, weight, time), row

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -171,6 +172,9 @@ def test_how_it_is_delivered_to_is_an_option_of_every_backend() -> None:
     delivery = choose("file", {"delivery": given}, lambda *_: FileBackend()).delivery
     assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2)
     assert choose("file", {}, lambda *_: FileBackend()).delivery.settings(1.0) == SinkSettings(1.0)
+    assert delivery.settings(1.0, 200.0).points_per_second == 200.0
+    delivery = choose("file", {"delivery": {"points_per_second": "inf"}}, lambda *_: FileBackend()).delivery
+    assert delivery.settings(1.0, 200.0).points_per_second == math.inf
 
 
 @pytest.mark.parametrize("given", [3, {"batch_kb": 0}, {"interval": 1}, {"first_retry": 0}, {"longest_retry": "x"}])

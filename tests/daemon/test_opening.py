@@ -1,19 +1,25 @@
-"""What a sink is told when a backend's SDK is missing."""
+"""What a sink is told when a backend's SDK is missing, and what a backend is given."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from asynclogd.backends.base import RunInfo
+from asynclogd.backends.base import Blob, Item, Media, Points, RunInfo
 from asynclogd.delivery import BrokenError
 from asynclogd.entries import Cursor
 from asynclogd.opening import Opening
+from asynclogd.points import EARLIEST, LATEST
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.watch import Watch
 from tests.daemon.filebackend import FileBackend
+from tests.daemon.tables import table
 
 
 class Wanting(FileBackend):
@@ -36,3 +42,26 @@ def test_one_that_is_installed_meanwhile_is_found(tmp_path: Path, monkeypatch: p
         opened(Wanting(), tmp_path)
     (tmp_path / "no_such_sdk.py").write_text("")
     assert opened(Wanting(), tmp_path).unsettled
+
+
+ODD = [1.7e9, 1.7e12, -1.0, 1e306, math.nan, -math.inf, math.inf, 1.7e9]
+SHOWABLE = [1.7e9, LATEST, EARLIEST, LATEST, EARLIEST, EARLIEST, LATEST, 1.7e9]
+"""What a rank said, of a clock in ms, say, and what a product can show of it."""
+
+
+def test_a_backend_is_given_no_time_that_products_can_not_show(tmp_path: Path) -> None:
+    given: list[Item] = []
+
+    class Keeping(FileBackend):
+        kinds = frozenset({"points", "media"})
+
+        def write(self, batch: Sequence[Item]) -> None:
+            given.extend(batch)
+
+    media = [Media("m", 0, at, "text", "text/markdown", {}, Blob("", 0, 0, 0)) for at in ODD]
+    items: list[Item] = [replace(table(0, len(ODD)), times=np.array(ODD)), table(9), *media]
+    opened(Keeping(), tmp_path).offer(list(enumerate(items, 1)))
+    points, usual = (item for item in given if isinstance(item, Points))
+    assert points.times.tolist() == SHOWABLE
+    assert usual is items[1]
+    assert [item.time for item in given if isinstance(item, Media)] == SHOWABLE

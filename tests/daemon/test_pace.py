@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclogd.pace import Pace
+from asynclogd.pace import BURST_SECONDS, Pace, Quota
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -56,3 +56,23 @@ def test_there_is_always_something_that_may_be_sent(cycles: list[tuple[bool, flo
     for throttled, sent in cycles:
         (pace.narrow if throttled else pace.widen)(sent)
         assert 1 * KIB <= pace.window <= math.inf
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 60)), max_size=50), st.floats(1, 1000))
+def test_a_quota_is_kept_however_batches_come(batches: list[tuple[int, float]], rate: float) -> None:
+    """From any batch on to the next one's begin: what the time allows, the bucket, and the batch that emptied it."""
+    quota, now, sent = Quota(rate), 100.0, []
+    for points, later in batches:
+        now = max(now + later, quota.due)
+        quota.spend(points, now)
+        sent.append((now, points))
+    for first, (begun, _) in enumerate(sent):
+        for last in range(first, len(sent)):
+            total = sum(points for _, points in sent[first:last])
+            assert total <= (sent[last][0] - begun + BURST_SECONDS) * rate + 1e-3
+
+
+def test_without_a_quota_nothing_waits() -> None:
+    quota = Quota(math.inf)
+    assert quota.spend(10**9, 100.0) < 100.0
+    assert quota.batch_bytes == math.inf

@@ -281,6 +281,22 @@ class TestLate:
         assert points.times.tolist() == [50.0]
         assert reducer.late == 1
 
+    def test_each_revision_is_later_than_what_it_replaces(self) -> None:
+        """By whole ms, whatever clocks said: products show the latest, and of equal times the greatest."""
+        reducer = self.closed()
+        told = [feed(reducer, 1, rows("a", [8], value, time=-1.0)) for value in (-4.0, -9.0, -9.5)]
+        times = [float(points.times[0]) for (points,) in told if isinstance(points, Points)]
+        assert times == pytest.approx([0.002, 0.004, 0.006])
+
+    def test_so_is_one_of_a_series_whose_step_is_still_open_for_others(self) -> None:
+        reducer = joined(2)
+        feed(reducer, 0, rows("ab", [0], 1.0, 1.0))
+        told = [feed(reducer, 1, rows("a", [0], value)) for value in (1.0, 5.0, 3.0)]
+        (first, *revisions) = [points for (points,) in told if isinstance(points, Points)]
+        assert not first.revision
+        assert all(points.revision for points in revisions)
+        assert [float(points.times[0]) for points in revisions] == pytest.approx([0.002, 0.004])
+
     def test_long_after_they_are_told_alone(self) -> None:
         reducer = self.closed()
         (points,) = feed(reducer, 1, rows("a", [0], 4.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from asynclog_proto.errors import ProtocolError
 from asynclogd.delivery import SinkSettings
 from asynclogd.points import Blob, Item, Media, Params, Rewind, RunEnd, Summary
 from tests.daemon.filebackend import FileBackend, lines
-from tests.daemon.sinkplace import Place
+from tests.daemon.sinkplace import FAST, Place
 from tests.daemon.tables import table
 
 Eventually = Callable[..., None]
@@ -71,6 +72,19 @@ def test_someone_who_waits_is_not_kept_for_the_flush_interval(place: Place, even
     sink.flush_soon()
     eventually(lambda: sink.offset == 2, what="the hurried delivery")
     assert sink.stop(drain=False, timeout=30)
+
+
+def test_points_beyond_the_quota_wait_and_none_is_left_out(place: Place, eventually: Eventually) -> None:
+    for step in range(20):
+        place.add(table(step))
+    sink = place.sink(FileBackend(), times=replace(FAST, points_per_second=1e-3))
+    eventually(lambda: sink.offset > 0, what="the first delivery")
+    sink.flush_soon()
+    assert sink.stop(drain=False, timeout=30)
+    assert (sink.offset, sink.status().state) == (1, "closed")
+    sink = place.sink(FileBackend(), times=replace(FAST, points_per_second=1e3))
+    assert sink.stop(drain=True, timeout=30)
+    assert place.text() == "".join(lines(table(step)) for step in range(20))
 
 
 def test_kinds_that_the_backend_does_not_show_are_counted_and_passed_over(place: Place) -> None:

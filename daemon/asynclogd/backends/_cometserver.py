@@ -7,20 +7,20 @@ What the SDK does beside requests is off: hooks in other libraries, reports of i
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
 import sys
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asynclogd.backends._cometarchive import REWIND, now
+from asynclogd.backends._cometerrors import checked, translated
 from asynclogd.backends._cometmedia import Asset
 from asynclogd.backends._taken import Taken
-from asynclogd.backends.base import PermanentError, Position, ThrottledError
+from asynclogd.backends.base import PermanentError, Position
 
 VALUES_PER_BATCH = 1000
 """config_constants.py, MESSAGE_BATCH_METRIC_MAX_BATCH_SIZE."""
@@ -36,8 +36,6 @@ _ENVIRONMENT = {
     "COMET_HTTP_SESSION_RETRY_TOTAL": "0",
     "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": "0",
 }
-_THROTTLED = frozenset({429, 503})
-_REFUSED = frozenset({400, 404, 413, 422})
 
 
 class Server:
@@ -71,7 +69,7 @@ class Server:
         taken.go_back(0 if position is None else position["flushes"])
         self._beat = float("-inf")
         self._goes_on = position is None
-        with _translated(opening=True):
+        with translated(opening=True):
             if position is None:  # a create that was not committed is found
                 self._connection.add_run(project, workspace or None, get_or_create_mode=True)
                 if tags:
@@ -111,13 +109,13 @@ class Server:
 
     def others(self, values: Mapping[str, Any]) -> None:
         """Send entries of the tab Other."""
-        with _translated():
+        with translated():
             for name, value in values.items():
                 self._rest.log_experiment_other(self.key, name, value)
 
     def graph(self, text: str) -> None:
         """Send the model's graph."""
-        with _translated():
+        with translated():
             self._rest.set_experiment_model_graph(self.key, text)
 
     def upload(self, asset: Asset, at: int) -> None:
@@ -139,12 +137,12 @@ class Server:
             "metadata": dict(asset.metadata) or None,
         }
         url = self._connection.get_upload_url(asset.type)
-        with _translated():
+        with translated():
             if isinstance(asset.content, Path):
                 answer = connection_upload.send_file(url, str(asset.content), **how)
             else:
                 answer = connection_upload.send_file_like(url, io.BytesIO(asset.content), **how)
-            _checked(answer)
+            checked(answer)
         self._taken.add([asset.identity])
 
     def rewind(self, step: int, generation: int) -> None:
@@ -155,7 +153,7 @@ class Server:
     def end(self, status: str) -> None:
         """The run has ended."""
         self._goes_on, self._beat = False, float("-inf")
-        with _translated():
+        with translated():
             if status == "success":
                 self._connection.update_experiment_status(self._connection.run_id, self._connection.project_id, False)
             else:
@@ -176,11 +174,11 @@ class Server:
     def _send(self, send: Any, messages: Sequence[Any]) -> None:
         from comet_ml.batch_utils import MessageBatchItem
 
-        with _translated():
+        with translated():
             send([MessageBatchItem(message) for message in messages], compress=True)
 
     def _say_alive(self) -> None:
-        with _translated():
+        with translated():
             self._connection.update_experiment_status(self._connection.run_id, self._connection.project_id, True)
         self._beat = time.monotonic()
 
@@ -204,40 +202,3 @@ def _imported() -> Any:
     logger.propagate = True
     logger.setLevel(logging.WARNING)
     return comet_ml
-
-
-@contextlib.contextmanager
-def _translated(*, opening: bool = False) -> Iterator[None]:
-    """Comet's refusals as PermanentError, its limits as ThrottledError; anything else may be tried again."""
-    from comet_ml import exceptions
-
-    try:
-        yield
-    except exceptions.CometRestApiException as error:
-        answer = error.response
-        if answer.status_code in _THROTTLED:
-            raise ThrottledError(str(error), _seconds(answer.headers.get("Retry-After"))) from error
-        if answer.status_code in _REFUSED or (opening and answer.status_code in (401, 403)):
-            raise PermanentError(str(error)) from error
-        raise
-    except exceptions.InvalidAPIKey:
-        raise PermanentError("Comet refuses the API key") from None  # its own text has the key
-    except exceptions.CometException as error:
-        if opening:
-            raise PermanentError(f"{type(error).__name__}: {error}") from error
-        raise
-
-
-def _checked(answer: Any) -> None:
-    from comet_ml.exceptions import CometRestApiException
-
-    if answer.status_code != 200:
-        raise CometRestApiException("POST", answer)
-
-
-def _seconds(text: str | None) -> float | None:
-    """A Retry-After in seconds; a date is not looked at."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

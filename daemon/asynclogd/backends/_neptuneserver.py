@@ -36,6 +36,9 @@ _KNOWN = ("RUN_DUPLICATE", "SERIES_POINT_DUPLICATE", "SERIES_STEP_NON_INCREASING
 """What it says of what it has already: after a crash it is sent again. Steps rise by our own doing."""
 
 
+_WHAT_TO_SET = "set NEPTUNE_API_TOKEN where the daemon is started, or the option credentials_file"
+
+
 class Server:
     """The server that an API token names. `welcome`: it has taken something of this project's run before."""
 
@@ -43,10 +46,10 @@ class Server:
         """Connect. Raises PermanentError for a token that is none, or that the server refuses."""
         from neptune_scale.net.api_client import ApiClient
 
-        with _translated():
-            self._client = ApiClient(api_token=token)
         self._project = project
         self._welcome = welcome
+        with self._translated():
+            self._client = ApiClient(api_token=token)
 
     def send(self, run: RunDb) -> None:
         """Send and remove a run's operations, then its files. Raises PermanentError for what the server refuses."""
@@ -64,6 +67,21 @@ class Server:
         """Let go of the connection."""
         self._client.close()
 
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """A token that is none as PermanentError, and one that is refused, but for a run that it has served before:
+        that is for someone to mend, and no record is at fault.
+        """
+        from neptune_api import errors
+
+        try:
+            yield
+        except (errors.InvalidApiTokenException, errors.UnableToDeserializeApiKeyError):
+            raise PermanentError(f"what was given as Neptune's API token is none: {_WHAT_TO_SET}") from None
+        except errors.ApiKeyRejectedError:
+            refusal = PermissionError if self._welcome else PermanentError
+            raise refusal(f"Neptune's server refuses the API token: {_WHAT_TO_SET}") from None
+
     def _submit(self, run: RunDb, operations: Sequence[Any]) -> str:
         from neptune_api.proto.neptune_pb.ingest.v1.common_pb2 import Run, UpdateRunSnapshots
         from neptune_api.proto.neptune_pb.ingest.v1.pub.client_pb2 import SubmitResponse
@@ -74,7 +92,7 @@ class Server:
             request.create.CopyFrom(operations[0])
         else:
             request.update_batch.CopyFrom(UpdateRunSnapshots(snapshots=operations))
-        with _translated():
+        with self._translated():
             answer = self._client.submit(operation=request, family=run.run_id)
         if answer.status_code in _UNAUTHORIZED and not self._welcome:  # later it is for someone to mend
             raise PermanentError("Neptune's server lets nothing be written to this project with this API token")
@@ -92,7 +110,7 @@ class Server:
         end = time.monotonic() + PROCESSING
         for at in range(0, len(ids), REQUESTS_PER_CHECK):
             while True:
-                with _translated():
+                with self._translated():
                     answer = self._client.check_batch(list(ids[at : at + REQUESTS_PER_CHECK]), self._project)
                 _check(answer)
                 statuses = BulkRequestStatus.FromString(answer.content).statuses
@@ -108,12 +126,12 @@ class Server:
         from neptune_scale.net.api_client import FileSignRequest
 
         wanted = [FileSignRequest(path=each.destination, size=each.size_bytes, permission="write") for each in files]
-        with _translated():
+        with self._translated():
             answer = self._client.fetch_file_storage_urls(wanted, self._project)
         _check(answer)
         places = {place.path: place for place in answer.parsed.files}
         for file in files:
-            with _translated():
+            with self._translated():
                 asyncio.run(_put(file, places[file.destination], self._client, self._project))
 
 
@@ -170,16 +188,3 @@ def _check(answer: Any) -> None:
         raise PermanentError(f"Neptune's server: {status}")
     if status // 100 != 2:
         raise OSError(f"Neptune's server: {status}")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Tokens that are refused as PermanentError; anything else may be tried again."""
-    from neptune_api import errors
-
-    try:
-        yield
-    except (errors.InvalidApiTokenException, errors.UnableToDeserializeApiKeyError):
-        raise PermanentError("what was given as Neptune's API token is none") from None
-    except errors.ApiKeyRejectedError:
-        raise PermanentError("Neptune's server refuses the API token") from None

@@ -110,6 +110,9 @@ class Backend(ABC):
     default_rate_limit: ClassVar[Mapping[str, float]] = {}
     """The service's own limits, {pattern: points a second of a series}: they count after the option `rate_limit`."""
 
+    points_per_second: ClassVar[float] = float("inf")
+    """The service's own limit on all series together: what is more waits. The option `delivery` may say another."""
+
     def __init__(self, config: BackendConfig | None = None) -> None:
         """Keep the options, by default those of an empty Config; touch nothing yet."""
         self.config = self.Config() if config is None else config
@@ -123,7 +126,9 @@ class Backend(ABC):
 
     @abstractmethod
     def write(self, batch: Sequence[Item]) -> None:
-        """Take items of `kinds`, in order. May buffer until `flush`."""
+        """Take items of `kinds`, in order. May buffer until `flush`. Times are finite, from 1970 to 9999, and may
+        go back.
+        """
 
     @abstractmethod
     def flush(self) -> Position:

@@ -46,16 +46,18 @@ __all__ = ["CometBackend", "CometConfig"]
 VALUE_LENGTH = 1000
 """Characters of a parameter's text: what the SDK cuts at (config_constants.py, MAXIMAL_VALUE_LENGTH)."""
 
-RATE_LIMIT = {"*": 200.0}
-"""Comet's docs, Limits and performance: 12,000 metrics a minute online, none in archives."""
+POINTS_PER_SECOND = 180.0
+"""Comet's docs, Rate limits and performance: 12,000 metrics a minute online, of all names; none in archives. A burst is
+part of the minute.
+"""
 
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class CometConfig(BackendConfig, frozen=True):
-    """`online`: default whether there is an API key; `project`: default the run's; `workspace`: default the key's;
-    `credentials_file`: a file that holds the API key, instead of COMET_API_KEY; `tags`: of the experiment; `url`: of a
-    server of one's own, instead of COMET_URL_OVERRIDE.
+    """`online`: default whether there is an API key; `project`: default COMET_PROJECT_NAME, or the run's; `workspace`:
+    default COMET_WORKSPACE, or the key's; `credentials_file`: a file that holds the API key, instead of COMET_API_KEY;
+    `tags`: of the experiment; `url`: of a server of one's own, instead of COMET_URL_OVERRIDE.
     """
 
     online: bool | None = None
@@ -97,7 +99,9 @@ class CometBackend(Backend):
         self._online = has_key(config) if config.online is None else config.online
         self.local = not self._online  # type: ignore[misc] # by its options
         self.requires = ("comet_ml", "comet") if self._online else None  # type: ignore[misc] # as above
-        self.default_rate_limit = RATE_LIMIT if self._online else {}  # type: ignore[misc] # as above
+        if self._online and not (config.url or _said("url_override")):
+            self.points_per_second = POINTS_PER_SECOND  # type: ignore[misc] # as above
+            self.default_rate_limit = {"*": POINTS_PER_SECOND}  # type: ignore[misc] # as above: no series has more
         self._run: RunInfo
         self._place: Place | None = None
         self._taken = Taken()
@@ -149,13 +153,16 @@ class CometBackend(Backend):
         return f"{host}, project {place}, experiment {run.name}"
 
     def _archive(self, key: str, position: Position | None) -> Archive:
-        config, own = self.config, self._run.own_dir
-        return Archive(own, key, config.project or self._run.project, config.workspace, config.tags, position)
+        return Archive(self._run.own_dir, key, *self._where(), self.config.tags, position)
 
     def _server(self, key: str, position: Position | None) -> Server:
-        config, project = self.config, self.config.project or self._run.project
-        api_key = _given_key(config)
-        return Server(key, project, config.workspace, config.tags, position, api_key, config.url, self._taken)
+        config, api_key = self.config, _given_key(self.config)
+        return Server(key, *self._where(), config.tags, position, api_key, config.url, self._taken)
+
+    def _where(self) -> tuple[str, str]:
+        """Project and workspace."""
+        project = self.config.project or _said("project_name") or self._run.project
+        return project, self.config.workspace or _said("workspace")
 
     def _open_place(self) -> Place:
         if self._place is None:
@@ -188,13 +195,18 @@ class CometBackend(Backend):
 
 
 def has_key(config: CometConfig) -> bool:
-    """Whether an API key is to be had: in the environment, a file of ours, or the one that `comet init` writes."""
-    if os.environ.get("COMET_API_KEY") or config.credentials_file:
-        return True
+    """Whether an API key is to be had: where Comet has its settings, or in a file of ours."""
+    return bool(config.credentials_file or _said("api_key"))
+
+
+def _said(setting: str) -> str:
+    """What Comet's environment variable says, or the file that `comet init` writes; "" for nothing."""
+    if given := os.environ.get(f"COMET_{setting.upper()}"):
+        return given
     own = configparser.ConfigParser(interpolation=None)
     with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
         own.read(os.environ.get("COMET_CONFIG") or Path.home() / ".comet.config", "utf-8")
-    return own.has_option("comet", "api_key")
+    return own.get("comet", setting, fallback="")
 
 
 def _given_key(config: CometConfig) -> str | None:

@@ -9,11 +9,8 @@ both.) A run is found again by a token in the backend's directory, should a cras
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +19,7 @@ import msgspec
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
+from asynclogd.backends._mlflowclient import DELETED, client_of, experiment_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
 from asynclogd.backends.base import (
@@ -35,37 +33,29 @@ from asynclogd.backends.base import (
     Position,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
-    ThrottledError,
 )
 
 __all__ = ["MlflowBackend", "MlflowConfig"]
-
-log = logging.getLogger(__name__)
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    # The sink retries, with its own patience, and other runs do not wait for it.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-_PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
-_THROTTLED = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
-_TOO_MANY = re.compile(r"too many (429|503) error responses")
-"""What urllib3 says when its retry met the same again."""
+
+
+URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+"""MLflow's own, of the daemon."""
 
 
 class MlflowConfig(BackendConfig, frozen=True):
-    """`tracking_uri`: an MLflow server, database or directory (default: an SQLite file in the run's directory);
-    `experiment`: default the project; `run_name`: default the run's; `run_id`: a run that is there already and is
-    written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
+    """`tracking_uri`: an MLflow server, database or directory (default: MLFLOW_TRACKING_URI, or an SQLite file in the
+    run's directory); `experiment`: default MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's;
+    `run_id`: a run that is there already and is written to; `parent_run_id`: the run below which this one is shown;
+    `tags`: set on the run.
     """
 
     tracking_uri: str = ""
@@ -88,50 +78,64 @@ class MlflowBackend(Backend):
 
     def __init__(self, config: MlflowConfig) -> None:
         super().__init__(config)
-        place = config.tracking_uri
+        place = config.tracking_uri or os.environ.get(URI_VARIABLE, "")
         self.local = not place or place.startswith(("sqlite:", "file:", "/"))  # type: ignore[misc] # by its options
         self._client: Any = None
         self._run_id = ""
+        self._uri = ""
+        self._by_variable = False
         self._running = True
         self._params: dict[str, str] = {}
         self._files: Files
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Find the run, or create it."""
-        mlflow = _imported()
-        uri = self._uri(run)
-        with _translated():
-            self._client = mlflow.MlflowClient(tracking_uri=uri)
+        """Find the run, or create it. Raises StartOverError where it was deleted, PermanentError where that was one of
+        the user's, and for credentials that are refused.
+        """
+        prepare()
+        self._uri = self._place(run, position)
+        with translated(opening=True):
+            self._client = client_of(self._uri)
             self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
-            found = self._client.get_run(self._run_id)
+            found = self._there(self._run_id)
         self._running = found.info.status == "RUNNING"
         self._params = dict(found.data.params)
         self._files = Files(self._client, found, run.read_blob)
 
     def write(self, batch: Sequence[Item]) -> None:
         """Send it. Raises PermanentError for what MLflow calls invalid."""
-        with _translated():
-            metrics: list[Any] = []
-            for item in batch:
-                if isinstance(item, Points):
-                    metrics.extend(_metrics(item))
-                    continue
-                self._log_metrics(metrics)
-                metrics = []
-                if isinstance(item, Media):
-                    self._files.log(item)
-                elif isinstance(item, Params):
-                    self._log_params(item.values)
-                elif isinstance(item, Summary):
-                    self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
-                elif isinstance(item, RunEnd):
-                    self._client.set_terminated(self._run_id, _STATUS.get(item.status, "FAILED"))
-                    self._running = False
+        try:
+            with translated():
+                self._write(batch)
+        except PermanentError as error:
+            with translated():
+                found = self._client.get_run(self._run_id)
+            if found.info.lifecycle_stage == DELETED:  # no item is at fault: `open` says what is to be done
+                raise RuntimeError(f"MLflow's run {self._run_id} was deleted") from error
+            raise
+
+    def _write(self, batch: Sequence[Item]) -> None:
+        metrics: list[Any] = []
+        for item in batch:
+            if isinstance(item, Points):
+                metrics.extend(_metrics(item))
+                continue
             self._log_metrics(metrics)
+            metrics = []
+            if isinstance(item, Media):
+                self._files.log(item)
+            elif isinstance(item, Params):
+                self._log_params(item.values)
+            elif isinstance(item, Summary):
+                self._set_tags({f"summary.{name}": str(value) for name, value in item.values.items()})
+            elif isinstance(item, RunEnd):
+                self._client.set_terminated(self._run_id, _STATUS.get(item.status, "FAILED"))
+                self._running = False
+        self._log_metrics(metrics)
 
     def flush(self) -> Position:
         """Everything was sent by `write`."""
-        return {"run": self._run_id}
+        return {"run": self._run_id, "by_variable": True} if self._by_variable else {"run": self._run_id}
 
     def close(self, status: str) -> None:
         """Let go of the client; the run's status is set by its end alone."""
@@ -140,12 +144,28 @@ class MlflowBackend(Backend):
 
     def look(self, run: RunInfo) -> str:
         """MLflow's pages: those of a server, or a server to start."""
-        uri = self._uri(run)
-        what = f"experiment {self.config.experiment or run.project}"
+        file = run.own_dir / "mlflow.db"
+        given = "" if file.exists() else os.environ.get(URI_VARIABLE, "")
+        uri = self.config.tracking_uri or given or f"sqlite:///{file}"
+        what = f"experiment {self._experiment(run)}"
         return f"mlflow ui --backend-store-uri {uri}" if self.local else f"{uri}, {what}"
 
-    def _uri(self, run: RunInfo) -> str:
-        return self.config.tracking_uri or f"sqlite:///{run.own_dir / 'mlflow.db'}"
+    def _place(self, run: RunInfo, position: Position | None) -> str:
+        """The URI: the option's, else that of the daemon's environment, else a file; later on the one that it began
+        with, which is not in the position for it may have a password.
+        """
+        if self.config.tracking_uri:
+            return self.config.tracking_uri
+        given = os.environ.get(URI_VARIABLE, "")
+        self._by_variable = bool(given) if position is None else "by_variable" in position
+        if not self._by_variable:
+            return f"sqlite:///{run.own_dir / 'mlflow.db'}"
+        if not given:
+            raise PermanentError(f"the run was begun where {URI_VARIABLE} says, which the daemon has not: set it there")
+        return given
+
+    def _experiment(self, run: RunInfo) -> str:
+        return self.config.experiment or os.environ.get(EXPERIMENT_VARIABLE) or run.project
 
     def _find_or_create(self, run: RunInfo) -> str:
         if self.config.run_id:
@@ -156,7 +176,10 @@ class MlflowBackend(Backend):
         else:
             token = uuid.uuid4().hex
             replace(token_file, [token.encode()], fsync=False)
-        experiment = self._experiment(run)
+        name = self._experiment(run)
+        # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
+        place = (run.own_dir / "artifacts").as_uri() if self._uri.startswith("sqlite:") else None
+        experiment = experiment_of(self._client, name, place)
         found = self._client.search_runs([experiment], f"tags.`asynclog.token` = '{token}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
@@ -168,34 +191,31 @@ class MlflowBackend(Backend):
         return str(created.info.run_id)
 
     def _taken_up(self, run_id: str) -> str:
-        """A run that someone else has made. Raises PermanentError when there is none of that id."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise PermanentError(f"option 'run_id': {error}") from error
-            raise
+        """A run that someone else has made."""
+        self._there(run_id)
         self._run_id = run_id
         self._set_tags(self.config.tags)
         if self.config.run_name:
             self._client.update_run(run_id, name=self.config.run_name)
         return run_id
 
-    def _experiment(self, run: RunInfo) -> str:
-        name = self.config.experiment or run.project
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
-            uri = self.config.tracking_uri
-            place = (run.own_dir / "artifacts").as_uri() if not uri or uri.startswith("sqlite:") else None
-            with contextlib.suppress(Exception):  # another run may have created it by now: the next line tells
-                return str(self._client.create_experiment(name, artifact_location=place))
-            found = self._client.get_experiment_by_name(name)
-        if found is None:
-            raise RuntimeError(f"MLflow has no experiment {name!r} and did not let it be created")
-        return str(found.experiment_id)
+    def _there(self, run_id: str) -> Any:
+        """The run. Where it is gone ours begins anew, and of the option `run_id` the user is told."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            what = str(error)
+        else:
+            if found.info.lifecycle_stage != DELETED:
+                return found
+            what = f"run {run_id} was deleted"
+        if self.config.run_id:
+            raise PermanentError(f"option 'run_id': {what}: restore it (mlflow runs restore), or give another")
+        raise StartOverError(f"MLflow: {what}")
 
     def _log_metrics(self, metrics: list[Any]) -> None:
         if metrics and not self._running:  # a resumed run
@@ -221,34 +241,6 @@ class MlflowBackend(Backend):
         tags = [RunTag(spelt(key), _cut(text, TAG_LENGTH)) for key, text in texts.items()]
         for at in range(0, len(tags), PARAMS_PER_BATCH):
             self._client.log_batch(self._run_id, tags=tags[at : at + PARAMS_PER_BATCH])
-
-
-def _imported() -> Any:
-    """MLflow, with its telemetry off and its migrations quiet."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    import mlflow
-
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """MLflow's refusals as PermanentError, a 429 or 503 as ThrottledError (a Retry-After was waited for by MLflow's
-    own retry); anything else may be tried again.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in _PERMANENT:
-            raise PermanentError(str(error)) from error
-        if error.error_code in _THROTTLED or _TOO_MANY.search(str(error)):
-            raise ThrottledError(str(error)) from error
-        raise
 
 
 def _metrics(points: Points) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,30 +14,63 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def mlflow_server(directory: Path) -> Iterator[str]:
-    """Its URI, once it answers; what it keeps is in the directory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{directory / 'server.db'}", "--workers", "1"]
-    with (directory / "server.log").open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "--artifacts-destination", str(directory / "artifacts")],
-            stdout=output, stderr=output, cwd=directory, start_new_session=True,
-        )  # fmt: skip
-    try:
-        _wait_for(f"{uri}/health", server, time.monotonic() + 120)
-        yield uri
-    finally:
-        os.killpg(server.pid, 15)  # its own group: the server and its worker
+class MlflowServer:
+    """`uri` is the same whenever it is started; what it keeps is in the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        directory = self._directory
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--backend-store-uri", f"sqlite:///{directory / 'server.db'}", "--workers", "1"]
+        with (directory / "server.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, "--artifacts-destination", str(directory / "artifacts")],
+                stdout=output, stderr=output, cwd=directory, start_new_session=True,
+            )  # fmt: skip
+        _wait_for(f"{self.uri}/health", self._process, time.monotonic() + 120)
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """It takes connections and answers nothing."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
         try:
-            server.wait(20)
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It and its worker: they are a group of their own."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it, by force where that takes long; one that has ended is left as it is."""
+        if self._process.poll() is not None:
+            return
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(server.pid, 9)
-            server.wait()
+            self.kill()
+
+
+@contextmanager
+def mlflow_server(directory: Path) -> Iterator[MlflowServer]:
+    """One that has been started."""
+    server = MlflowServer(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], deadline: float) -> None:

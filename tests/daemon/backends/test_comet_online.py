@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -107,10 +109,11 @@ def test_online_a_resumed_run_goes_on_with_its_experiment(tmp_path: Path, comet:
 
 
 def test_comets_limits_are_those_of_its_server(tmp_path: Path):
-    assert CometBackend(CometConfig()).default_rate_limit == {}
     online = CometBackend(CometConfig(online=True))
-    assert online.default_rate_limit == {"*": 200.0}
+    assert (online.points_per_second, online.default_rate_limit) == (180.0, {"*": 180.0})
     assert online.requires == ("comet_ml", "comet")
+    for other in (CometConfig(), CometConfig(online=True, url="http://127.0.0.1:5000")):
+        assert (CometBackend(other).points_per_second, CometBackend(other).default_rate_limit) == (math.inf, {})
 
 
 def test_an_experiment_stays_where_it_was_begun(tmp_path: Path, comet: Comet, monkeypatch: pytest.MonkeyPatch):
@@ -124,7 +127,7 @@ def test_an_experiment_stays_where_it_was_begun(tmp_path: Path, comet: Comet, mo
 
 def test_a_wrong_key_is_one_clear_error_without_the_key(tmp_path: Path, comet: Comet, capfd):
     wrong = "w" * 25
-    with pytest.raises(PermanentError, match="refuses the API key") as refused:
+    with pytest.raises(PermanentError, match=r"refuses the API key: set COMET_API_KEY") as refused:
         opened(info(tmp_path), url=comet.url, credentials_file=key_file(tmp_path, wrong))
     assert wrong not in str(refused.value)
     with pytest.raises(PermanentError, match="COMET_API_KEY"):
@@ -154,6 +157,17 @@ def test_what_the_server_says_becomes_what_the_sink_does(tmp_path: Path, comet: 
     assert not comet.metrics
     backend.write(points_)
     assert len(comet.metrics) == 3
+
+
+def test_a_key_that_is_revoked_is_no_records_fault(tmp_path: Path, comet: Comet):
+    file = key_file(tmp_path)
+    backend = opened(info(tmp_path), url=comet.url, credentials_file=file)
+    position = backend.flush()
+    comet.known = False
+    with pytest.raises(PermissionError, match="set COMET_API_KEY"):
+        backend.write([table(["a"], range(3))])
+    with pytest.raises(PermanentError, match="set COMET_API_KEY"):
+        opened(info(tmp_path), position, url=comet.url, credentials_file=file)
 
 
 def test_an_upload_that_is_refused_is_known(tmp_path: Path, comet: Comet):
@@ -209,6 +223,23 @@ assert not logging.getLogger("comet_ml").handlers
         command, env=settings, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_comets_own_settings_hold_where_an_option_is_not_given(tmp_path: Path, comet: Comet, monkeypatch):
+    file = tmp_path / "comet.config"
+    file.write_text(f"[comet]\napi_key = {KEY}\nworkspace = filed\nproject_name = filed\n")
+    monkeypatch.setenv("COMET_CONFIG", str(file))
+    monkeypatch.setenv("COMET_PROJECT_NAME", "by variable")
+    for each, options in (("a", {}), ("b", {"project": "mine", "workspace": "ours"})):
+        opened(info(tmp_path / each), None, **options).close("")
+    assert [(each["projectName"], each["teamName"]) for each in comet.experiments] == [
+        ("by variable", "filed"), ("mine", "ours"),
+    ]  # fmt: skip
+    monkeypatch.setenv("COMET_WORKSPACE", "lab")
+    run = info(tmp_path / "c")
+    opened(run, online=False).close("")
+    about = json.loads((run.own_dir / FOLDER / "experiment.json").read_text())
+    assert (about["project_name"], about["workspace"]) == ("by variable", "lab")
 
 
 def test_a_key_that_comet_init_wrote_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

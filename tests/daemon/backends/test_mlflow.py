@@ -68,12 +68,6 @@ def found(backend_uri: str, run_id: str):
     return mlflow.MlflowClient(backend_uri).get_run(run_id)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for these tests: making one takes MLflow a second."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'shared.db'}"
-
-
 @pytest.mark.mlflow
 def test_sending_again_changes_nothing(tmp_path: Path, database: str):
     import mlflow
@@ -204,12 +198,38 @@ def test_a_path_of_an_artifact_stays_in_its_directory(name: str):
 
 @pytest.mark.mlflow
 def test_what_mlflow_calls_invalid_is_permanent(tmp_path: Path, database: str):
+    backend, points = opened(info(tmp_path), tracking_uri=database), table(["a"], [0])
+    with pytest.raises(PermanentError, match="timestamp"):
+        backend.write([replace(points, times=points.times - 1e10)])
+
+
+@pytest.mark.mlflow
+def test_mlflows_own_variables_hold_where_an_option_is_not_given(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+):
     import mlflow
 
-    backend = opened(info(tmp_path), tracking_uri=database)
-    mlflow.MlflowClient(database).delete_run(backend.flush()["run"])
-    with pytest.raises(PermanentError):
-        backend.write([table(["a"], [0])])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "by variable")
+    run, client = info(tmp_path), mlflow.MlflowClient(database)
+    position = opened(run).flush()
+    other = opened(info(tmp_path / "other"), experiment="by option").flush()
+    for where, name in ((position, "by variable"), (other, "by option")):
+        assert client.get_run(where["run"]).info.experiment_id == client.get_experiment_by_name(name).experiment_id
+    assert not (run.own_dir / "mlflow.db").exists()
+    assert opened(run, position).flush() == position
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(PermanentError, match="MLFLOW_TRACKING_URI says, which the daemon has not"):
+        opened(run, position)
+
+
+@pytest.mark.mlflow
+def test_a_run_that_began_without_them_goes_on_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = info(tmp_path)
+    position = opened(run).flush()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert not MlflowBackend(MlflowConfig()).local
+    assert opened(run, position).flush() == position
 
 
 @pytest.mark.mlflow

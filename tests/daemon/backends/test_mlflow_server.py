@@ -1,7 +1,9 @@
-"""MLflow before a real server, which is throttled, fails, breaks off and refuses credentials on the way."""
+"""MLflow before a real server, which is throttled, fails, breaks off, refuses credentials, hangs and is killed."""
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig
 from asynclogd.delivery import SinkSettings
 from asynclogd.points import Params, RunEnd
 from asynclogd.samples import table as points_of
-from tests.daemon.backends.mlflowserver import mlflow_server
+from tests.daemon.backends.mlflowserver import MlflowServer, mlflow_server
+from tests.daemon.filebackend import FileBackend
 from tests.daemon.httpservice import Answer, forwarded, serving
 from tests.daemon.sinkplace import Place
 from tests.daemon.tables import table
@@ -33,9 +36,25 @@ def no_backoff_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
-        yield uri
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(started: MlflowServer) -> str:
+    return started.uri
+
+
+def has_each_point_once(server: str, experiment: str, steps: int) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(server)
+    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    assert run.info.status == "FINISHED"
+    for column, name in enumerate("ab"):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert [(m.step, m.value) for m in history] == [(step, step + column / 10) for step in range(steps)]
 
 
 def test_a_real_server(tmp_path: Path, server: str) -> None:
@@ -59,8 +78,6 @@ def test_a_real_server(tmp_path: Path, server: str) -> None:
 def test_everything_is_there_once_after_429_and_500_and_broken_connections(
     tmp_path: Path, server: str, eventually: Eventually
 ) -> None:
-    import mlflow
-
     place = Place(tmp_path / "run", [table(step) for step in range(100)])
     place.add(RunEnd("success"))
     answers: Iterator[Answer | None] = iter([THROTTLED] * 5 + [FAILED] * 3 + [GONE] * 3 + [None, THROTTLED, THROTTLED])
@@ -80,19 +97,92 @@ def test_everything_is_there_once_after_429_and_500_and_broken_connections(
         eventually(arrived, 60, "delivery")
         assert "ThrottledError" in errors
         assert sink.stop(drain=True, timeout=60)
-    client = mlflow.MlflowClient(server)
-    (run,) = client.search_runs([client.get_experiment_by_name("project").experiment_id])
-    assert run.info.status == "FINISHED"
-    for column, name in enumerate("ab"):
-        history = client.get_metric_history(run.info.run_id, name)
-        assert [(m.step, m.value) for m in history] == [(step, step + column / 10) for step in range(100)]
+    has_each_point_once(server, "project", 100)
 
 
-def test_wrong_credentials_are_one_error_that_says_so(tmp_path: Path, eventually: Eventually) -> None:
+def test_a_server_that_hangs_and_is_killed_delays_nobody_and_lacks_nothing(
+    tmp_path: Path, started: MlflowServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    place, others = (Place(tmp_path / name, [table(step) for step in range(10)]) for name in ("run", "others"))
+    sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=started.uri, experiment="hung")), times=TIMES)
+    other = others.sink(FileBackend())
+
+    def more(steps: range) -> None:
+        for each in (place, others):
+            for step in steps:
+                each.add(table(step))
+        sink.wake()
+        other.wake()
+
+    eventually(lambda: sink.status().lag == 0, 60, "the first items")
+    with started.halted():
+        more(range(10, 20))
+        eventually(lambda: "timed out" in sink.status().error, 60, "the first error")
+        eventually(lambda: other.status().lag == 0, what="delivery to the other one")
+        assert (sink.offset, sink.status().state) == (10, "retrying")
+    eventually(lambda: sink.status().lag == 0, 60, "what was missing")
+    started.kill()
+    more(range(20, 30))
+    eventually(lambda: "can't be reached" in sink.status().error, 60, "the second error")
+    eventually(lambda: other.status().lag == 0, what="delivery to the other one")
+    place.add(RunEnd("success"))
+    started.start()
+    assert sink.stop(drain=True, timeout=60)
+    assert other.stop(drain=True, timeout=60)
+    assert place.letters == []
+    has_each_point_once(started.uri, "hung", 30)
+
+
+@pytest.mark.parametrize(
+    ("uri", "state", "told"),
+    [
+        ("http://127.0.0.1:9", "retrying", "can't be reached: .*Connection refused"),
+        ("http://no.such.host.invalid", "retrying", "can't be reached: .*no.such.host.invalid"),
+        ("htp://127.0.0.1:5000", "broken", "unsupported URI 'htp://127.0.0.1:5000'"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_error_that_says_why(
+    tmp_path: Path, eventually: Eventually, uri: str, state: str, told: str
+) -> None:
     place = Place(tmp_path / "run", [table(0)])
-    with serving(lambda *_: Answer(401, {"WWW-Authenticate": "Basic"}, b"You are not authenticated")) as uri:
+    sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=uri)), times=TIMES)
+    eventually(lambda: sink.status().retries > 1, 60, "the error")
+    assert sink.status().state == state
+    assert re.search(told, sink.status().error)
+    assert sink.status().dead_letters == sink.offset == 0
+    assert sink.stop(drain=False, timeout=60)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_wrong_credentials_are_one_error_that_says_what_to_set(
+    tmp_path: Path, eventually: Eventually, status: int
+) -> None:
+    place = Place(tmp_path / "run", [table(0)])
+    with serving(lambda *_: Answer(status, {"WWW-Authenticate": "Basic"}, b"You are not authenticated")) as uri:
         sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=uri)), times=TIMES)
         eventually(lambda: sink.status().retries > 1, 60, "the error")
-        assert "401" in sink.status().error
+        assert sink.status().state == "broken"
+        assert re.search(f"set MLFLOW_TRACKING_TOKEN, or .*_USERNAME and .*_PASSWORD.*{status}", sink.status().error)
         assert sink.status().dead_letters == sink.offset == 0
         assert sink.stop(drain=False, timeout=60)
+
+
+def test_credentials_that_may_only_read_lose_nothing(tmp_path: Path, server: str, eventually: Eventually) -> None:
+    """A person gives them the right to write after a while."""
+    place, may_write = Place(tmp_path / "run", [table(step) for step in range(3)]), threading.Event()
+    place.add(RunEnd("success"))
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        if path.endswith("log-batch") and not may_write.is_set():
+            return Answer(403, {}, b"Permission denied")
+        return forwarded(server, method, path, body)
+
+    with serving(script) as proxy:
+        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment="read")), times=TIMES)
+        eventually(lambda: sink.status().retries > 1, 60, "the error")
+        assert "MLFLOW_TRACKING_TOKEN" in sink.status().error
+        may_write.set()
+        assert sink.stop(drain=True, timeout=60)
+    assert place.letters == []
+    has_each_point_once(server, "read", 3)

@@ -115,7 +115,7 @@ def test_a_token_that_is_none_or_is_refused_is_one_clear_error(tmp_path: Path, n
     with pytest.raises(PermanentError, match="is none") as none:
         opened(run, online=True, credentials_file=str(tmp_path / "bad"))
     neptune.known = False
-    with pytest.raises(PermanentError, match="refuses the API token") as refused:
+    with pytest.raises(PermanentError, match="refuses the API token: set NEPTUNE_API_TOKEN") as refused:
         online(run, neptune)
     neptune.known = True
     neptune.script("ingest", Answer(403))
@@ -124,6 +124,26 @@ def test_a_token_that_is_none_or_is_refused_is_one_clear_error(tmp_path: Path, n
     assert "secret" not in str(none.value)
     assert neptune.token not in str(refused.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_token_that_is_revoked_is_no_records_fault(tmp_path: Path, neptune: Neptune):
+    run = info(tmp_path)
+    backend = online(run, neptune)
+    position = backend.flush()
+    backend.close("")
+    neptune.known = False
+    for _ in range(2):
+        backend = online(run, neptune, position)
+        backend.write([table(["a"], range(3))])
+        with pytest.raises(PermissionError, match="set NEPTUNE_API_TOKEN"):
+            backend.flush()
+        backend.close("")
+    neptune.known = True
+    backend = online(run, neptune, position)
+    backend.write([table(["a"], range(3))])
+    backend.flush()
+    backend.close("")
+    assert [step for step, _ in neptune.runs[position["key"]].series["metrics/a"]] == [0, 1, 2]
 
 
 def test_what_the_server_says_becomes_what_the_sink_does(tmp_path: Path, neptune: Neptune):
