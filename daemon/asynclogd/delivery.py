@@ -31,7 +31,7 @@ class ItemLog(Protocol):
 
 
 class Limiter(Protocol):
-    """Thins points. What goes in comes out, is counted as limited, or is held until more comes."""
+    """Thins points. What goes in comes out, is counted as limited, or is held until more comes or it is flushed."""
 
     @property
     def limited(self) -> int:
@@ -47,8 +47,12 @@ class Limiter(Protocol):
     def shape(self, points: Points) -> list[Points]:
         """What is due now."""
 
-    def flush(self) -> list[Points]:
-        """What is held, all of it."""
+    @property
+    def due(self) -> float:
+        """When something that is held is to go out if nothing more comes, s since the epoch; infinite for never."""
+
+    def flush(self, until: float = ...) -> list[Points]:
+        """What is held: all of it, or what is due at `until`."""
 
     def state(self) -> bytes:
         """Everything that `restore` needs."""
@@ -67,6 +71,8 @@ class SinkSettings:
     first_retry: float = 0.2
     longest_retry: float = 30.0
     """retries double from the first to the longest, each shortened at random by up to a half"""
+    quiet: float = 5.0
+    """after so long without a new item, what the rate limit holds goes out as soon as its bucket is over"""
 
 
 SinkState = Literal["ok", "retrying", "broken", "closed"]

@@ -150,12 +150,12 @@ class Fanout:
     def cursors(self) -> dict[str, Cursor]:
         """How far each sink is."""
         found = {name: sink.status().cursor for name, sink in self.sinks.items()}
-        return {name: max(cursor, self._told.get(name, cursor), key=_offset) for name, cursor in found.items()}
+        return {name: max(cursor, self._told.get(name, cursor), key=_progress) for name, cursor in found.items()}
 
     def local_offset(self) -> int:
-        """The last item that every local backend has; endless when there is none."""
-        offsets = (cursor.offset for name, cursor in self.cursors().items() if self.sinks[name].local)
-        return min(offsets, default=sys.maxsize)
+        """The last item that every local backend has, and nothing of it held back; endless when there is none."""
+        local = [(cursor.offset, self.sinks[name]) for name, cursor in self.cursors().items() if self.sinks[name].local]
+        return min((min(offset, sink.whole_offset) for offset, sink in local), default=sys.maxsize)
 
     def offset(self) -> int:
         """The last item that every backend has; endless when there is none."""
@@ -173,5 +173,6 @@ class Fanout:
         return [name for name, sink in self.sinks.items() if not sink.join(deadline - time.monotonic())]
 
 
-def _offset(cursor: Cursor) -> int:
-    return cursor.offset
+def _progress(cursor: Cursor) -> tuple[int, int]:
+    """What was held may go out without a new item."""
+    return cursor.offset, cursor.delivered + cursor.limited + cursor.dead

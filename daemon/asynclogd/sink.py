@@ -1,10 +1,11 @@
 """A sink: one backend of one run on its own thread, with batching, retry, backoff, dead letters and a cursor.
 
 A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
-later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
-again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
-good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service
-that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
+later, or at once when someone waits. What the rate limit holds goes out for who waits, and, when nothing more comes,
+once its bucket is over. Whatever goes wrong ends the opening of the backend: it is closed, opened again at the last
+journaled cursor, and everything after that is offered again. A backend that refuses an item for good (PermanentError)
+is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that is throttled
+(ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from asynclogd.bell import Bell, Stop
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
+from asynclogd.holding import Holding
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import Pace
 from asynclogd.suspects import Suspects
@@ -51,6 +53,7 @@ class Sink:
         self._commit, self._settings = commit, settings
         self._health = Health(name, cursor, settings)
         self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch()
+        self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent = 0
         self._next_cycle = self._retry_at = 0.0
         self._suspects = Suspects()
@@ -66,6 +69,11 @@ class Sink:
     def offset(self) -> int:
         """The last item that is durable in the backend."""
         return self._health.status.cursor.offset
+
+    @property
+    def whole_offset(self) -> int:
+        """The last item up to which the rate limit holds nothing back; endless while it holds nothing at all."""
+        return self._holding.whole
 
     def status(self) -> SinkStatus:
         """How it is now."""
@@ -161,6 +169,7 @@ class Sink:
             self._next_cycle,
             patient=self._pace.narrowed,
             caught_up=self._health.went_well,
+            held=lambda: self._holding.rest(self._bell.hurry, opening.read),
         )
 
     def _cycle(self, opening: Opening) -> None:
@@ -177,6 +186,10 @@ class Sink:
                 if self._settles_early(opening) or time.monotonic() >= end:
                     break
             self._settle(opening)
+            until = self._holding.until(self._bell.hurry, opening.read, self._items.last_offset)
+            if until > float("-inf"):
+                opening.release(until, self._suspects.refusals)
+                self._settle(opening)
         except PermanentError as error:
             self._suspects.between(opening.cursor.offset, max([opening.read, *(offset for offset, _ in batch)]))
             raise _AgainError from error
@@ -190,6 +203,7 @@ class Sink:
     def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
+        self._holding.came()
         first = 0
         for index, (offset, item) in enumerate(batch if self._suspects else ()):
             if offset in self._suspects:
@@ -207,6 +221,7 @@ class Sink:
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
+            self._holding.settling(opening.cursor.offset)
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)
