@@ -1,6 +1,6 @@
 """The option `delivery` of a backend: how often and how much at a time its sink sends, and how patient it is.
 
-delivery = { flush_interval = 10, batch_kb = 256, longest_retry = 120 }
+delivery = { flush_interval = 10, batch_kb = 256, longest_retry = 120, timeout = 60 }
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 from asynclogd.delivery import SinkSettings
 
-ALLOWED = "flush_interval, first_retry, longest_retry in seconds, batch_kb"
+ALLOWED = "flush_interval, first_retry, longest_retry, timeout in seconds, batch_kb"
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Wait = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -26,6 +26,8 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """KiB of items in a write, about"""
     first_retry: Wait = 0.2
     longest_retry: Wait = 30.0
+    timeout: Wait = 300.0
+    """a call of the backend that takes longer is told of as one that hangs"""
 
     def settings(self, flush_interval: float) -> SinkSettings:
         """The sink's, with `flush_interval` where none is given."""
@@ -34,4 +36,5 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             batch_bytes=self.batch_kb << 10,
             first_retry=self.first_retry,
             longest_retry=max(self.first_retry, self.longest_retry),
+            timeout=self.timeout,
         )

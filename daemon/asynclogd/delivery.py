@@ -71,12 +71,15 @@ class SinkSettings:
     first_retry: float = 0.2
     longest_retry: float = 30.0
     """retries double from the first to the longest, each shortened at random by up to a half"""
+    timeout: float = 300.0
+    """a call of the backend that takes longer hangs: that is told, for no thread can be ended"""
     quiet: float = 5.0
     """after so long without a new item, what the rate limit holds goes out as soon as its bucket is over"""
 
 
-SinkState = Literal["ok", "retrying", "broken", "closed"]
-"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval)."""
+SinkState = Literal["ok", "retrying", "broken", "hanging", "closed"]
+"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval).
+`hanging`: a call of it takes longer than `SinkSettings.timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class SinkStatus:
     """the call of the backend that is going on, "" for none"""
     call_seconds: float = 0.0
     """for how long"""
+    timeouts: int = 0
+    """calls that took longer than they may, the one that is going on too, in this process"""
     retry_in: float = 0.0
     """s until it is tried again, where that is waited for"""
     window: int = 0

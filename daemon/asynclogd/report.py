@@ -92,6 +92,7 @@ def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
         "started_over": status.started_over,
         "call": status.call,
         "call_s": round(status.call_seconds, 1),
+        "timeouts": status.timeouts,
         "narrowed_to_bytes": status.window,
         "behind_items": run.last_offset - status.cursor.offset,
     }

@@ -52,7 +52,7 @@ class Sink:
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
         self._health = Health(name, cursor, settings)
-        self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch()
+        self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch(name, settings.timeout)
         self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent = 0
         self._next_cycle = self._retry_at = 0.0
@@ -81,12 +81,18 @@ class Sink:
         call, seconds = self._watch.going_on
         return replace(
             status,
+            state="hanging" if self._watch.hangs else status.state,
+            timeouts=self._watch.timeouts,
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
             retry_in=max(0.0, self._retry_at - time.monotonic()),
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
+
+    def tell_of_hanging(self) -> None:
+        """Log a call that takes longer than it may, once; to be asked for now and then."""
+        self._watch.tell()
 
     def wake(self) -> None:
         """There are new items."""
