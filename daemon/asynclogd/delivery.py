@@ -98,6 +98,8 @@ class SinkStatus:
     """in all"""
     error: str = ""
     """the last one"""
+    trouble: str = ""
+    """what goes wrong now that no call has raised"""
     dead_letters: int = 0
     """in this process"""
     unsupported: int = 0

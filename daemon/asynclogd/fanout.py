@@ -165,10 +165,10 @@ class Fanout:
         """How each sink is, by its backend's name."""
         return {name: sink.status() for name, sink in self.sinks.items()}
 
-    def tell_of_hanging(self) -> None:
-        """Log calls of backends that take longer than they may, each once."""
+    def tell_of_trouble(self) -> None:
+        """Log calls of backends that take longer than they may, and what goes wrong without one, each once."""
         for sink in self.sinks.values():
-            sink.tell_of_hanging()
+            sink.tell_of_trouble()
 
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:
         """Stop all sinks together, `timeout` seconds in all. Returns those that had to be left behind."""

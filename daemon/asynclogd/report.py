@@ -84,6 +84,7 @@ def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
     return {
         "state": status.state,
         "error": status.error,
+        "trouble": status.trouble,
         "retries": status.retries,
         "retry_in_s": round(status.retry_in, 1),
         "failures": status.failures,

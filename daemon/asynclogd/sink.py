@@ -55,6 +55,7 @@ class Sink:
         self._bell, self._pace, self._watch = Bell(), Pace(settings.batch_bytes), Watch(name, settings.timeout)
         self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent = 0
+        self._told = ""
         self._next_cycle = self._retry_at = 0.0
         self._suspects = Suspects()
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
@@ -83,6 +84,7 @@ class Sink:
             status,
             state="hanging" if self._watch.hangs else status.state,
             timeouts=self._watch.timeouts,
+            trouble=self._trouble(),
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
@@ -90,9 +92,19 @@ class Sink:
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
 
-    def tell_of_hanging(self) -> None:
-        """Log a call that takes longer than it may, once; to be asked for now and then."""
+    def tell_of_trouble(self) -> None:
+        """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread."""
         self._watch.tell()
+        trouble, before = self._trouble(), self._told
+        self._told = trouble
+        if trouble and trouble != before:
+            log.warning("%s: %s", self.name, trouble)
+
+    def _trouble(self) -> str:
+        try:
+            return self._backend.trouble()
+        except Exception as error:  # of somebody's own backend
+            return describe(error)
 
     def wake(self) -> None:
         """There are new items."""

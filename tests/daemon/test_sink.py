@@ -146,6 +146,28 @@ def test_held_points_survive_a_restart_and_the_count_says_that_they_are_held(pla
     assert (place.cursor.delivered, second.status().held) == (4, 0)
 
 
+def test_what_goes_wrong_without_a_call_is_in_the_status_and_logged_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Uploading(FileBackend):
+        told = ""
+
+        def trouble(self) -> str:
+            if self.told == "worse":
+                raise OSError("worse")
+            return self.told
+
+    backend = Uploading()
+    sink = place.sink(backend)
+    for told, shown in (("", ""), ("HTTP 500", "HTTP 500"), ("worse", "OSError: worse")):
+        backend.told = told
+        sink.tell_of_trouble()
+        sink.tell_of_trouble()
+        assert sink.status().trouble == shown
+    assert [text for text in caplog.messages if text.startswith("file: ")] == ["file: HTTP 500", "file: OSError: worse"]
+    assert sink.stop(drain=True, timeout=30)
+
+
 SOON = replace(FAST, quiet=0.0)
 """Where nothing has to be quiet before what is held goes out."""
 

@@ -163,6 +163,11 @@ class WandbBackend(Backend):
                 self._sent = True
         return position
 
+    def trouble(self) -> str:
+        """What W&B's uploader has met since it was asked last, or has given up on."""
+        upload = self._upload
+        return upload.trouble() if upload is not None else ""
+
     def close(self, status: str) -> None:
         """Let go of the file, and end an upload that is under way."""
         if self._upload is not None:

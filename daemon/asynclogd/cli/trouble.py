@@ -25,6 +25,8 @@ def lines(backends: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"[red]{name} is {backend['state']}[/], tried {backend['retries']} times: {error}{again}"
         if backend["call_s"] > SLOW_CALL_SECONDS and backend["state"] != "hanging":
             yield f"[red]{name} hangs?[/] Its {backend['call']} has been going on for {backend['call_s']:.0f} s"
+        if backend["trouble"]:
+            yield f"[red]{name}:[/] {escape(backend['trouble'])}"
         if backend["narrowed_to_bytes"]:
             size = backend["narrowed_to_bytes"] / 1024
             yield f"[yellow]{name} was throttled[/] and is sent {size:,.0f} KiB at a time, more as it takes that"

@@ -217,6 +217,7 @@ def test_an_upload_that_gave_up_is_an_error_of_the_next_flush(
     backend = opened(info(tmp_path))
     backend.write([table(["a"], range(5))])
     backend.flush()
+    eventually(lambda: "Fatal error while uploading data" in backend.trouble(), what="that it is told of")
 
     def refused() -> bool:
         try:
@@ -226,6 +227,20 @@ def test_an_upload_that_gave_up_is_an_error_of_the_next_flush(
         return False
 
     eventually(refused, what="the error")
+
+
+def test_what_the_uploader_tries_again_is_told_of_at_once(
+    tmp_path: Path, server: Server, opened: Open, eventually: Callable[..., None]
+):
+    server.trouble = lambda path, _: (500, {}, {}) if "file_stream" in path else None
+    backend = opened(info(tmp_path))
+    assert backend.trouble() == ""
+    backend.write([table(["a"], range(5))])
+    backend.flush()
+    told = f"W&B at {server.url}: its uploader retries: HTTP 500 from {server.url}/files/me/digits/abc/file_stream"
+    eventually(lambda: backend.trouble() == told, what="that it is told of")
+    backend.close("")
+    assert backend.trouble() == ""
 
 
 def test_a_server_that_is_down_delays_no_flush(tmp_path: Path):
