@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from asynclog import wandbenv
 from asynclog.keys import ClientKeys
 from asynclog_proto import places
 
@@ -19,13 +20,14 @@ PROBE_S, BUSY_PROBE_S = 0.1, 1.0
 PATIENCE_S = 5.0
 STARTING_S = 15.0
 
-# What makes a process one rank of a job; the daemon is none.
+# What makes a process one rank of a job, and a run that one; the daemon is none.
 _RANK_PREFIXES = ("TORCHELASTIC_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_RANK")
 _RANK_NAMES = frozenset(
     (
         *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
         *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID"),
         *("ASYNCLOG_ENDPOINT", "ASYNCLOG_NAME", "ASYNCLOG_MODE"),
+        *wandbenv.VARIABLES.values(),  # of this run: the next one may have others, or none
     )
 )
 

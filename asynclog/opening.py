@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
+from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings, wandbenv
 from asynclog.backends import check_backends
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
@@ -33,7 +33,7 @@ from asynclog_proto.ringfile import HEADER, MAX_HELLO
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given, and
-    `keys` unless it is on another machine.
+    `keys` unless it is on another machine. `told` is for who reads warnings, "" for nothing.
     """
 
     hello: Hello
@@ -42,6 +42,7 @@ class Plan:
     endpoint: str | None
     run_dir: Path
     keys: ClientKeys | None = None
+    told: str = ""
 
     @property
     def remote(self) -> bool:
@@ -122,6 +123,10 @@ def _plan(
     places.check_component("name", name)
     root = settings.directory(directory, environ)
     run_dir = places.run_dir(root, project, name)
+    address = endpoint or chosen.endpoint
+    mode = chosen.mode if mode == "auto" else mode
+    remote = address is not None and places.is_remote(places.check_endpoint(address))
+    wanted, told = wandbenv.chosen(check_backends(backends), environ, far=remote)
     hello = Hello(
         project=project,
         name=name,
@@ -134,14 +139,12 @@ def _plan(
         pid=os.getpid(),
         host=os.uname().nodename,
         spool=str(places.spool_dir(run_dir, place.rank, incarnation)),
-        backends=check_backends(backends),
+        backends=wanted,
         client=f"asynclog {__version__} (Python)",
     )
-    address = endpoint or chosen.endpoint
-    mode = chosen.mode if mode == "auto" else mode
-    remote = address is not None and places.is_remote(places.check_endpoint(address))
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
-    return Plan(hello, chosen, mode, address, run_dir, keys.read(environ) if remote and mode == "auto" else None)
+    found = keys.read(environ) if remote and mode == "auto" else None
+    return Plan(hello, chosen, mode, address, run_dir, found, told)
 
 
 def _greeting(hello: Hello) -> bytes:
@@ -159,6 +162,8 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     def tell(text: str) -> None:
         notices.add(text, text)
 
+    if plan.told and plan.hello.rank == 0:
+        tell(plan.told)
     runtime = _runtime(plan)
     rings = [_ring_path(plan, parent) for parent in (runtime, plan.run_dir)]
     _check_writable(plan.run_dir, notices, strict=strict)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Literal
 
 Stop = Literal["", "drain", "now", "abandon"]
+_LONGEST = 3600.0
+"""s: whoever waits looks again after so long"""
+
 _STOPS: tuple[Stop, ...] = ("", "drain", "now", "abandon")
 
 
@@ -53,10 +56,18 @@ class Bell:
             self._cond.wait_for(lambda: self.asked != asked, seconds)
 
     def wait_for_items(
-        self, last: Callable[[], int], read: int, due: float, *, patient: bool, caught_up: Callable[[], None]
+        self,
+        last: Callable[[], int],
+        read: int,
+        due: float,
+        *,
+        patient: bool,
+        caught_up: Callable[[], None],
+        held: Callable[[], float] = lambda: _LONGEST,
     ) -> bool:
         """Wait until there are items after `read` and it is `due` (time.monotonic), or sooner for who hurries unless
-        `patient`. False: the sink is to end. `caught_up` is called when there are none.
+        `patient`. False: the sink is to end. `caught_up` is called when there are none; then `held` says how many s
+        later there is something to do all the same.
         """
         with self._cond:
             try:
@@ -68,9 +79,12 @@ class Bell:
                         return True
                     if not behind:
                         caught_up()
+                        wait = held()
                         if self.asked:
                             break
-                    self._cond.wait(wait if behind else None)
+                        if wait <= 0:
+                            return True
+                    self._cond.wait(min(wait, _LONGEST))
                 return False
             finally:
                 self._idle = False

@@ -1,6 +1,6 @@
 """The option `delivery` of a backend: how often and how much at a time its sink sends, and how patient it is.
 
-delivery = { flush_interval = 10, batch_kb = 256, longest_retry = 120 }
+delivery = { flush_interval = 10, batch_kb = 256, longest_retry = 120, timeout = 60 }
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from asynclogd.delivery import SinkSettings
 
-ALLOWED = "flush_interval, first_retry, longest_retry in seconds, batch_kb, points_per_second"
+ALLOWED = "flush_interval, first_retry, longest_retry, timeout in seconds, batch_kb, points_per_second"
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Wait = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -29,6 +29,8 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longest_retry: Wait = 30.0
     points_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """of all series together: those that are too many wait"""
+    timeout: Wait = 300.0
+    """a call of the backend that takes longer is told of as one that hangs"""
 
     def settings(self, flush_interval: float, points_per_second: float = math.inf) -> SinkSettings:
         """The sink's, with the arguments where nothing is given."""
@@ -38,4 +40,5 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             first_retry=self.first_retry,
             longest_retry=max(self.first_retry, self.longest_retry),
             points_per_second=points_per_second if self.points_per_second is None else self.points_per_second,
+            timeout=self.timeout,
         )

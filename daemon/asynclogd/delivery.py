@@ -31,7 +31,7 @@ class ItemLog(Protocol):
 
 
 class Limiter(Protocol):
-    """Thins points. What goes in comes out, is counted as limited, or is held until more comes."""
+    """Thins points. What goes in comes out, is counted as limited, or is held until more comes or it is flushed."""
 
     @property
     def limited(self) -> int:
@@ -47,8 +47,12 @@ class Limiter(Protocol):
     def shape(self, points: Points) -> list[Points]:
         """What is due now."""
 
-    def flush(self) -> list[Points]:
-        """What is held, all of it."""
+    @property
+    def due(self) -> float:
+        """When something that is held is to go out if nothing more comes, s since the epoch; infinite for never."""
+
+    def flush(self, until: float = ...) -> list[Points]:
+        """What is held: all of it, or what is due at `until`."""
 
     def state(self) -> bytes:
         """Everything that `restore` needs."""
@@ -69,10 +73,15 @@ class SinkSettings:
     """retries double from the first to the longest, each shortened at random by up to a half"""
     points_per_second: float = float("inf")
     """of all series together; those that are too many wait"""
+    timeout: float = 300.0
+    """a call of the backend that takes longer hangs: that is told, for no thread can be ended"""
+    quiet: float = 5.0
+    """after so long without a new item, what the rate limit holds goes out as soon as its bucket is over"""
 
 
-SinkState = Literal["ok", "retrying", "broken", "closed"]
-"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval)."""
+SinkState = Literal["ok", "retrying", "broken", "hanging", "closed"]
+"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval).
+`hanging`: a call of it takes longer than `SinkSettings.timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,8 @@ class SinkStatus:
     """in all"""
     error: str = ""
     """the last one"""
+    trouble: str = ""
+    """what goes wrong now that no call has raised"""
     dead_letters: int = 0
     """in this process"""
     unsupported: int = 0
@@ -101,6 +112,8 @@ class SinkStatus:
     """the call of the backend that is going on, "" for none"""
     call_seconds: float = 0.0
     """for how long"""
+    timeouts: int = 0
+    """calls that took longer than they may, the one that is going on too, in this process"""
     retry_in: float = 0.0
     """s until it is tried again, where that is waited for"""
     window: int = 0

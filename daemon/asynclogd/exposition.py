@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-STATES = ("ok", "retrying", "broken", "closed")
+STATES = ("ok", "retrying", "broken", "hanging", "closed")
 
 Labels = Mapping[str, str]
 Samples = Iterable[tuple[Labels, float]]
@@ -43,6 +43,7 @@ _BACKENDS = (
 )  # fmt: skip
 _BACKEND_TOTALS = (
     ("failures", "of calls, in this daemon's life", "failures"),
+    ("timeouts", "calls that took longer than the option delivery.timeout, in this daemon's life", "timeouts"),
     ("dead_letters", "items that it refused for good, in this daemon's life", "dead_letters"),
 )
 

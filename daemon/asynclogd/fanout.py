@@ -166,12 +166,12 @@ class Fanout:
     def cursors(self) -> dict[str, Cursor]:
         """How far each sink is."""
         found = {name: sink.status().cursor for name, sink in self.sinks.items()}
-        return {name: max(cursor, self._told.get(name, cursor), key=_offset) for name, cursor in found.items()}
+        return {name: max(cursor, self._told.get(name, cursor), key=_progress) for name, cursor in found.items()}
 
     def local_offset(self) -> int:
-        """The last item that every local backend has; endless when there is none."""
-        offsets = (cursor.offset for name, cursor in self.cursors().items() if self.sinks[name].local)
-        return min(offsets, default=sys.maxsize)
+        """The last item that every local backend has, and nothing of it held back; endless when there is none."""
+        local = [(cursor.offset, self.sinks[name]) for name, cursor in self.cursors().items() if self.sinks[name].local]
+        return min((min(offset, sink.whole_offset) for offset, sink in local), default=sys.maxsize)
 
     def offset(self) -> int:
         """The last item that every backend has; endless when there is none."""
@@ -185,6 +185,11 @@ class Fanout:
         """How a person looks at what each backend has."""
         return {name: sink.look() for name, sink in self.sinks.items()}
 
+    def tell_of_trouble(self) -> None:
+        """Log calls of backends that take longer than they may, and what goes wrong without one, each once."""
+        for sink in self.sinks.values():
+            sink.tell_of_trouble()
+
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:
         """Stop all sinks together, `timeout` seconds in all. Returns those that had to be left behind."""
         deadline = time.monotonic() + timeout
@@ -193,5 +198,6 @@ class Fanout:
         return [name for name, sink in self.sinks.items() if not sink.join(deadline - time.monotonic())]
 
 
-def _offset(cursor: Cursor) -> int:
-    return cursor.offset
+def _progress(cursor: Cursor) -> tuple[int, int]:
+    """What was held may go out without a new item."""
+    return cursor.offset, cursor.delivered + cursor.limited + cursor.dead

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_REASON = 500
 
+_RELEASED = 1 << 32
+"""The number of the first part that comes of no item: more than any item has parts."""
+
 Refusals = dict[tuple[int, int], str]
 """Why a backend will never take the n-th table that comes of the item at an offset: {(offset, n): reason}."""
 
@@ -84,11 +87,12 @@ class Opening:
         self._letters: list[DeadLetter] = []
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._unsupported = self._sent = 0
+        self._released = False
 
     @property
     def unsettled(self) -> bool:
         """Whether there is anything to settle."""
-        return self._unflushed or self.read > self.cursor.offset
+        return self._unflushed or self._released or self.read > self.cursor.offset
 
     def offer(self, batch: Sequence[tuple[int, Item]]) -> None:
         """Offer items, all in one write."""
@@ -103,16 +107,28 @@ class Opening:
         Raises RefusedError when one more is.
         """
         for number, part in enumerate(self._shape(item)):
-            reason = refusals.get((offset, number))
-            if reason is not None:
-                self._bury(offset, part, reason)
-                continue
-            try:
-                self._write([part])
-                self._flush()
-            except PermanentError as error:
-                raise RefusedError(offset, number, str(error)) from error
+            self._offer_part(offset, number, part, refusals)
         self.read = offset
+
+    def release(self, until: float, refusals: Refusals) -> None:
+        """Offer what the rate limit holds that is due at `until`, as if it came of the last item: part by part, but
+        those that were refused. All before it has to be settled. Raises RefusedError.
+        """
+        held = self._limiter.flush(until)
+        self._released = self._released or bool(held)
+        for number, part in enumerate(filter(self._supports, held), start=_RELEASED):
+            self._offer_part(self.read, number, part, refusals)
+
+    def _offer_part(self, offset: int, number: int, part: Item, refusals: Refusals) -> None:
+        reason = refusals.get((offset, number))
+        if reason is not None:
+            self._bury(offset, part, reason)
+            return
+        try:
+            self._write([part])
+            self._flush()
+        except PermanentError as error:
+            raise RefusedError(offset, number, str(error)) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
         """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
@@ -135,7 +151,7 @@ class Opening:
 
     def settled(self, cursor: Cursor) -> None:
         """`cursor` is journaled: count from it on."""
-        self.cursor = cursor
+        self.cursor, self._released = cursor, False
         self._letters.clear()
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._limiter.limited

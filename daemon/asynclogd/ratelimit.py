@@ -6,7 +6,8 @@ each bucket a series keeps three points: its minimum, its maximum and its last. 
 averaged. NaN and infinities always pass, and whatever is held of their series passes before them: a series keeps
 its order. So between two of them a bucket may give three points more.
 
-A bucket is due when a point of any series under the same rule is past it. A clock that jumps back by more than one
+A bucket is due when a point of any series under the same rule is past it, when one of any series at all is well past it
+(GRACE), or when whoever has a clock says that it is over (`due`, `flush`). A clock that jumps back by more than one
 bucket begins a bucket; one that is late by less counts for the bucket that is open.
 
 A rule with a burst lets some points pass at once (burst.py); only what does not comes into buckets.
@@ -39,6 +40,9 @@ from asynclogd.thinning import thin, visits_of
 
 POINTS_PER_BUCKET = 3
 CACHED_LAYOUTS = 64
+
+GRACE = 5.0
+"""s: points of other series may be ahead by so much, for clocks differ and stragglers are waited for."""
 
 _NEVER = float("inf")
 """The length of a bucket of which nothing goes out."""
@@ -74,6 +78,11 @@ class RateLimiter:
 
     def shape(self, points: Points) -> list[Points]:
         """What is due now: all points that no rule covers, as a table, and those of buckets that are complete."""
+        out = self._shaped(points)
+        over = float(points.times.max()) - GRACE if len(points.times) else float("-inf")
+        return out + self.flush(over) if self.due <= over else out
+
+    def _shaped(self, points: Points) -> list[Points]:
         due, self._due = self._due, []
         if points.host and not self._host:
             self.limited += points.logged_total
@@ -94,10 +103,21 @@ class RateLimiter:
             tables.append(cells.columns_of(points, free))
         return tables
 
-    def flush(self) -> list[Points]:
-        """Every point that is held; all buckets are closed."""
+    @property
+    def due(self) -> float:
+        """When the first of the open buckets that hold anything is over, s since the epoch; infinite for none."""
+        if self._due:
+            return float("-inf")
+        return min((self._end(rule) for rule, held in enumerate(self._held) if len(held)), default=float("inf"))
+
+    def flush(self, until: float = float("inf")) -> list[Points]:
+        """Every point that is held in a bucket that is over at `until`, in s since the epoch: those are closed. What
+        comes for one of them yet is shaped by itself.
+        """
         due, self._due = self._due, []
-        out, self._held = self._held, [cells.empty() for _ in self._rules]
+        over = [until == float("inf") or self._end(rule) <= until for rule in range(len(self._rules))]
+        out = [held for held, closed in zip(self._held, over, strict=True) if closed]
+        self._held = [cells.empty() if closed else held for held, closed in zip(self._held, over, strict=True)]
         return [*due, *cells.tables(cells.join(out), self._names)]
 
     def state(self) -> bytes:
@@ -135,6 +155,10 @@ class RateLimiter:
                     tokens.restore(burst)
         else:
             self._due = cells.tables(cells.join(held), names)
+
+    def _end(self, rule: int) -> float:
+        """When a rule's open bucket is over."""
+        return (self._open[rule] + 1) * float(self._rules[rule][1])
 
     def _split(self, names: tuple[str, ...]) -> list[NDArray[np.intp]]:
         """Columns that no rule covers, and then the columns of each rule."""

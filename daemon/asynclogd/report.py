@@ -85,6 +85,7 @@ def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
     return {
         "state": status.state,
         "error": status.error,
+        "trouble": status.trouble,
         "retries": status.retries,
         "retry_in_s": round(status.retry_in, 1),
         "failures": status.failures,
@@ -93,6 +94,7 @@ def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
         "started_over": status.started_over,
         "call": status.call,
         "call_s": round(status.call_seconds, 1),
+        "timeouts": status.timeouts,
         "narrowed_to_bytes": status.window,
         "behind_items": run.last_offset - status.cursor.offset,
     }

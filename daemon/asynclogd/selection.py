@@ -50,9 +50,14 @@ class Selection:
         self._left_out += points.logged_total - passed.logged_total
         return [table for table in self._inner.shape(passed) if len(table)]
 
-    def flush(self) -> list[Points]:
-        """What is held, all of it."""
-        return self._inner.flush()
+    @property
+    def due(self) -> float:
+        """When something of it is to go out."""
+        return self._inner.due
+
+    def flush(self, until: float = float("inf")) -> list[Points]:
+        """What is held, all of it or what is due at `until`."""
+        return self._inner.flush(until)
 
     def state(self) -> bytes:
         """The state of the limiter within: a selection has none."""

@@ -1,10 +1,11 @@
 """A sink: one backend of one run on its own thread, with batching, retry, backoff, dead letters and a cursor.
 
 A cycle reads what is new, offers it, flushes, and has the cursor journaled; the next cycle begins a flush interval
-later, or at once when someone waits. Whatever goes wrong ends the opening of the backend: it is closed, opened
-again at the last journaled cursor, and everything after that is offered again. A backend that refuses an item for
-good (PermanentError) is given the same items one by one: the one becomes a dead letter, the rest goes on. A service
-that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
+later, or at once when someone waits. What the rate limit holds goes out for who waits, and, when nothing more comes,
+once its bucket is over. Whatever goes wrong ends the opening of the backend: it is closed, opened again at the last
+journaled cursor, and everything after that is offered again. A backend that refuses an item for good (PermanentError)
+is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that is throttled
+(ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from asynclogd.bell import Bell, Stop
 from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
+from asynclogd.holding import Holding
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import Pace, Quota
 from asynclogd.redact import Redactor
@@ -51,9 +53,11 @@ class Sink:
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
         self._health = Health(name, cursor, settings)
-        self._bell, self._watch, self._suspects = Bell(), Watch(), Suspects()
+        self._bell, self._watch, self._suspects = Bell(), Watch(name, settings.timeout), Suspects()
         self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
+        self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
+        self._told = ""
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -67,12 +71,20 @@ class Sink:
         """The last item that is durable in the backend."""
         return self._health.status.cursor.offset
 
+    @property
+    def whole_offset(self) -> int:
+        """The last item up to which the rate limit holds nothing back; endless while it holds nothing at all."""
+        return self._holding.whole
+
     def status(self) -> SinkStatus:
         """How it is now."""
         status = self._health.status
         call, seconds = self._watch.going_on
         return replace(
             status,
+            state="hanging" if self._watch.hangs else status.state,
+            timeouts=self._watch.timeouts,
+            trouble=self._trouble(),
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
@@ -83,6 +95,20 @@ class Sink:
     def look(self) -> str:
         """How a person looks at what the backend has."""
         return look(self._backend, self._run)
+
+    def tell_of_trouble(self) -> None:
+        """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread."""
+        self._watch.tell()
+        trouble, before = self._trouble(), self._told
+        self._told = trouble
+        if trouble and trouble != before:
+            log.warning("%s: %s", self.name, trouble)
+
+    def _trouble(self) -> str:
+        try:
+            return self._backend.trouble()
+        except Exception as error:  # of somebody's own backend
+            return describe(error)
 
     def wake(self) -> None:
         """There are new items."""
@@ -170,6 +196,7 @@ class Sink:
             self._next_cycle,
             patient=self._pace.narrowed or self._quota.due > time.monotonic(),
             caught_up=self._health.went_well,
+            held=lambda: self._holding.rest(self._bell.hurry, opening.read),
         )
 
     def _cycle(self, opening: Opening) -> None:
@@ -187,6 +214,10 @@ class Sink:
                 if self._settles_early(opening) or now >= end or self._quota.due > now:
                     break
             self._settle(opening)
+            until = self._holding.until(self._bell.hurry, opening.read, self._items.last_offset)
+            if until > float("-inf"):
+                opening.release(until, self._suspects.refusals)
+                self._settle(opening)
         except PermanentError as error:
             self._suspects.between(opening.cursor.offset, max([opening.read, *(offset for offset, _ in batch)]))
             raise _AgainError from error
@@ -200,6 +231,7 @@ class Sink:
     def _offer(self, opening: Opening, batch: list[tuple[int, Any]]) -> None:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
+        self._holding.came()
         first = 0
         for index, (offset, item) in enumerate(batch if self._suspects else ()):
             if offset in self._suspects:
@@ -217,6 +249,7 @@ class Sink:
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
+            self._holding.settling(opening.cursor.offset)
             while not self._journal(cursor, letters):
                 pass
             opening.settled(cursor)

@@ -1,30 +1,60 @@
-"""Which call of a backend is going on, and since when: one that hangs can't be ended, but it can be seen."""
+"""Which call of a backend is going on, and since when: one that hangs can't be ended, but it is seen and told of."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+log = logging.getLogger(__name__)
+
 
 class Watch:
-    """One thread calls, any thread looks."""
+    """One thread calls, any thread looks; `tell` is for one of them."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, name: str = "", limit: float = float("inf"), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`limit`: a call of the backend `name` that takes longer, in s, has timed out."""
+        self._name, self._limit, self._clock = name, limit, clock
         self._current: tuple[str, float] | None = None
+        self._told: tuple[str, float] | None = None
+        self._late = 0
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
         """The backend is in this call."""
-        self._current = call, self._clock()
+        began = self._clock()
+        self._current = call, began
         try:
             yield
         finally:
-            self._current = None
+            self._current, took = None, self._clock() - began
+            if took > self._limit:
+                self._late += 1
+                log.warning("%s: its %s has come back, after %.0f s", self._name, call, took)
 
     @property
     def going_on(self) -> tuple[str, float]:
         """The call, "" for none, and for how many s."""
         current = self._current
         return ("", 0.0) if current is None else (current[0], self._clock() - current[1])
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the call that goes on has timed out."""
+        return self.going_on[1] > self._limit
+
+    @property
+    def timeouts(self) -> int:
+        """Calls that took longer than they may, the one that goes on too."""
+        return self._late + self.hangs
+
+    def tell(self) -> None:
+        """Log a call that hangs, once."""
+        current = self._current
+        if current is not None and current != self._told and self.hangs:
+            self._told = current
+            text = "%s: its %s hangs: it has been going on for more than %g s; other backends go on"
+            log.error(text, self._name, current[0], self._limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,22 @@ def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
     for row in rows:
         assert row["ranks"] == 8
         assert row["scalars_per_cpu_s"] > 0
+
+
+def test_fanout_holds_the_others_lag_to_what_it_is_without_a_slow_one_in_the_99th_percentile_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    fanout = importlib.import_module("fanout")
+
+    def row(contender: str, backend: str, median: float, p99: float) -> dict[str, Any]:
+        about = {"contender": contender, "backend": backend, "steps": 9, "delivered": 9}
+        return {**about, "median_ms": median, "p99_ms": p99}
+
+    without = [row("quick", name, 10.0, 20.0) for name in fanout.OTHERS]
+    beside = [row("slow", name, 10.0, p99) for name, p99 in zip(fanout.OTHERS, (20.0, 21.0, 30.0), strict=True)]
+    found = [(each.measured, each.passed) for each in fanout.checks([*without, *beside])]
+    assert found == [(1.0, True), (1.0, True), (1.05, True), (1.5, False), (0, True)]
 
 
 def test_fanout_delivers_everything_to_all_four_whichever_is_slow() -> None:

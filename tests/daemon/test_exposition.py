@@ -53,6 +53,7 @@ def run(name: str, backend: str = "csv", **ledger: Any) -> dict[str, Any]:
                 "call_s": 1.5,
                 "narrowed_to_bytes": 0,
                 "failures": 5,
+                "timeouts": 1,
                 "dead_letters": 1,
             }
         },

@@ -90,11 +90,13 @@ def test_one_that_hangs_delays_no_other_and_holds_up_the_stop_only_to_its_deadli
 ) -> None:
     made.backends["other"] = HangingBackend()
     for name in ("file", "other"):
-        made.fanout.add(name, {}, world=1, cursor=Cursor())
+        made.fanout.add(name, {"delivery": {"timeout": 0.01}}, world=1, cursor=Cursor())
     for step in range(50):
         made.log(table(step))
     eventually(lambda: made.fanout.sinks["file"].offset == 50, what="delivery beside the one that hangs")
     assert made.fanout.local_offset() == 0
+    eventually(lambda: made.fanout.statuses()["other"].state == "hanging", what="the status")
+    assert made.fanout.statuses()["other"].timeouts == 1
     assert made.fanout.stop(0.1) == ["other"]
     assert made.fanout.statuses()["file"].state == "closed"
 
@@ -168,9 +170,9 @@ def test_what_is_neither_is_named() -> None:
 
 
 def test_how_it_is_delivered_to_is_an_option_of_every_backend() -> None:
-    given = {"flush_interval": "10", "batch_kb": 2, "longest_retry": 0.1}
+    given = {"flush_interval": "10", "batch_kb": 2, "longest_retry": 0.1, "timeout": "60"}
     delivery = choose("file", {"delivery": given}, lambda *_: FileBackend()).delivery
-    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2)
+    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2, 60.0)
     assert choose("file", {}, lambda *_: FileBackend()).delivery.settings(1.0) == SinkSettings(1.0)
     assert delivery.settings(1.0, 200.0).points_per_second == 200.0
     delivery = choose("file", {"delivery": {"points_per_second": "inf"}}, lambda *_: FileBackend()).delivery

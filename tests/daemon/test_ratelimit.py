@@ -275,3 +275,23 @@ def test_a_state_that_is_none_is_refused(state: bytes) -> None:
 def test_a_rate_is_no_less_than_zero(rate: float) -> None:
     with pytest.raises(ConfigError, match="'loss': points_per_second: Expected `float` >= 0"):
         RateLimiter({"loss": rate})
+
+
+def test_another_series_that_is_well_past_a_bucket_closes_it() -> None:
+    limiter = RateLimiter({"slow": 0.1})  # buckets of 30 s
+    assert limiter.shape(table(3, names=["slow"])) == []
+    assert limiter.due == 30
+    fast = table(30, k=5, names=["fast"])
+    assert limiter.shape(fast) == [fast]
+    out = limiter.shape(table(35, names=["fast"]))
+    assert series(out) == {"fast": [(35, 35.0, 35.0, 2)], "slow": [(3, 3.0, 3.0, 2)]}
+    assert (limiter.held, limiter.due) == (0, math.inf)
+
+
+def test_only_buckets_that_are_over_are_flushed() -> None:
+    limiter = RateLimiter({"slow": 0.1, "slower": 0.01})
+    limiter.shape(table(3, names=["slow", "slower"]))
+    assert limiter.flush(29.9) == []
+    assert list(series(limiter.flush(30.0))) == ["slow"]
+    assert (limiter.held, limiter.due) == (2, 300)
+    assert list(series(limiter.flush())) == ["slower"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,3 +157,74 @@ def test_held_points_survive_a_restart_and_the_count_says_that_they_are_held(pla
     assert second.stop(drain=True, timeout=30)
     assert place.text() == f"b 0 0.1 2\na 0 0.0 2\n{RunEnd('success')!r}\n"
     assert (place.cursor.delivered, second.status().held) == (4, 0)
+
+
+def test_what_goes_wrong_without_a_call_is_in_the_status_and_logged_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Uploading(FileBackend):
+        told = ""
+
+        def trouble(self) -> str:
+            if self.told == "worse":
+                raise OSError("worse")
+            return self.told
+
+    backend = Uploading()
+    sink = place.sink(backend)
+    for told, shown in (("", ""), ("HTTP 500", "HTTP 500"), ("worse", "OSError: worse")):
+        backend.told = told
+        sink.tell_of_trouble()
+        sink.tell_of_trouble()
+        assert sink.status().trouble == shown
+    assert [text for text in caplog.messages if text.startswith("file: ")] == ["file: HTTP 500", "file: OSError: worse"]
+    assert sink.stop(drain=True, timeout=30)
+
+
+SOON = replace(FAST, quiet=0.0)
+"""Where nothing has to be quiet before what is held goes out."""
+
+
+def test_who_flushes_has_what_is_held_though_nothing_more_comes(place: Place, eventually: Eventually) -> None:
+    sink = place.sink(FileBackend(), rules={"*": 0.001})
+    for step in range(3):
+        place.add(table(step))
+        sink.wake()
+        eventually(lambda: sink.offset == place.log.last_offset, what="delivery")
+        sink.flush_soon()
+        eventually(lambda: sink.whole_offset >= place.log.last_offset, what="what was held")
+        assert place.text() == "".join(lines(table(each)) for each in range(step + 1))
+    assert sink.stop(drain=False, timeout=30)
+    assert (place.cursor.delivered, place.cursor.limited) == (3 * 4, 0)
+
+
+def test_an_idle_run_has_its_last_points_once_their_bucket_is_over(place: Place, eventually: Eventually) -> None:
+    place.add(table(0, k=9, names=["a"]))
+    sink = place.sink(FileBackend(), rules={"*": 0.001}, times=SOON)
+    eventually(lambda: place.cursor.delivered == 2 * 2, what="the first, which is the lowest, and the last")
+    assert place.text() == lines(table(0, names=["a"])) + lines(table(8, names=["a"]))
+    assert sink.stop(drain=False, timeout=30)
+    assert (place.cursor.limited, sink.status().held) == (7 * 2, 0)
+
+
+def test_a_bucket_that_is_not_over_stays_open(place: Place) -> None:
+    now = table(0)
+    place.add(replace(now, times=now.times + time.time()))
+    sink = place.sink(FileBackend(), rules={"*": 1e-9}, times=SOON)
+    assert sink.stop(drain=True, timeout=30)
+    assert (place.text(), place.cursor.delivered, sink.status().held) == ("", 0, 2 * 2)
+
+
+def test_held_points_that_are_refused_are_dead_letters_and_the_rest_goes_on(
+    place: Place, eventually: Eventually
+) -> None:
+    place.add(table(0))
+    sink = place.sink(FileBackend(refused=frozenset({0})), rules={"*": 0.001}, times=SOON)
+    eventually(lambda: place.cursor.dead, what="the dead letter")
+    place.add(table(1))
+    sink.wake()
+    eventually(lambda: place.cursor.delivered, what="the rest")
+    assert sink.stop(drain=False, timeout=30)
+    assert place.text() == lines(table(1))
+    assert [(letter.offset, letter.reason) for letter in place.letters] == [(1, "a step that is refused")]
+    assert (place.cursor.delivered, place.cursor.dead) == (4, 4)

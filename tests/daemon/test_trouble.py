@@ -11,6 +11,7 @@ from asynclogd.cli.trouble import lines
 WELL = {
     "state": "ok",
     "error": "OSError: long ago",
+    "trouble": "",
     "retries": 0,
     "retry_in_s": 0.0,
     "call": "write",
@@ -43,9 +44,14 @@ def test_a_backend_that_works_is_not_told_of(state: str) -> None:
         ({"state": "broken", "error": "none"}, "wandb is broken, tried 0 times: none\n"),
         ({"call_s": 61.2}, "wandb hangs? Its write has been going on for 61 s\n"),
         (
+            {"call_s": 61.2, "state": "hanging"},
+            "wandb hangs: its write has been going on for 61 s, longer than delivery.timeout\n",
+        ),
+        (
             {"narrowed_to_bytes": 20480},
             "wandb was throttled and is sent 20 KiB at a time, more as it takes that\n",
         ),
+        ({"trouble": "W&B is [retried]: HTTP 500"}, "wandb: W&B is [retried]: HTTP 500\n"),
         ({"started_over": 2}, "wandb could not go on from where it was, and began anew 2 times\n"),
     ],
 )

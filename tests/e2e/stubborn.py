@@ -1,11 +1,13 @@
 """A backend in a file of its own, for processes that are told `class`: lines in a file, and what may go wrong with it.
 
-It refuses to open while `broken` is beside its file, and is down from step 1,000 on while `down` is there.
+It refuses to open while `broken` is beside its file, is down from step 1,000 on while `down` is there, and hangs while
+`hangs` is.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,8 @@ class StubbornBackend(Backend):
         os.ftruncate(self.fd, position["bytes"] if position is not None else 0)
 
     def write(self, batch: Sequence[Item]) -> None:
+        while (self.own_dir / "hangs").exists():
+            time.sleep(0.01)
         for item in batch:
             assert isinstance(item, Points)
             if (self.own_dir / "down").exists() and item.steps.max() >= 1000:

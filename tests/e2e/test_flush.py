@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import asynclog
 from tests.e2e.oracle import csv_series, tensorboard_series
 from tests.e2e.test_kills import daemon_pid, sync
 
@@ -53,6 +54,19 @@ def test_ranks_that_log_other_names_at_the_last_step_flush_at_once_and_go_on(pup
         assert both_files(run_dir, "only/one")[last] == [1.5]
     together(ranks, "finish", timeout=60)
     assert both_files(run_dir, "loss") == expected
+
+
+def test_what_a_rate_limit_holds_is_in_the_files_when_flush_returns(tmp_path: Path) -> None:
+    backends = {"csv": {"rate_limit": {"loss": 0.0001}}, "tensorboard": {}}
+    with asynclog.init("p", "run", dir=str(tmp_path), backends=backends) as run:
+        for step in range(20):
+            run.log({"loss": float(step % 7)}, step=step)
+            if step % 10 == 9:
+                assert run.flush(timeout=60)
+                kept = {0, 6, 9} if step == 9 else {0, 6, 9, 13, 14, 19}  # highest, lowest and last, twice
+                assert set(csv_series(tmp_path / "p" / "run", "loss")) == kept
+        assert run.flush(timeout=60)
+    assert len(tensorboard_series(tmp_path / "p" / "run", "loss")) == 20
 
 
 def test_a_rank_that_logs_nothing_and_one_that_is_ahead_flush_at_once(puppets, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import msgspec
@@ -29,8 +30,31 @@ _ID_LENGTH = 8
 _OTHERS_MAY_READ = 0o077
 _FORBIDDEN = frozenset("/\\#?%:")
 
-# The first would make the uploader a guest in someone else's wandb-core; the others would hide what it says.
-_NOT_ITS = frozenset({"WANDB_SERVICE", "WANDB_SILENT", "WANDB_QUIET", "WANDB_MODE"})
+# The first would make the uploader a guest in someone else's wandb-core; the next three would hide what it says, and
+# the last have it take a run for another one.
+_NOT_ITS = frozenset({"WANDB_SERVICE", "WANDB_SILENT", "WANDB_QUIET", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_RESUME"})
+
+SYNC_STATE = ".syncstate"
+"""What the name of W&B's uploader's own file beside a `.wandb` file ends with: behind which row of a run that was there
+already it began. Without it, what is sent again would be put behind what was sent before."""
+
+VARIABLES = {
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "name": "WANDB_NAME",
+    "notes": "WANDB_NOTES",
+    "tags": "WANDB_TAGS",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+    "mode": "WANDB_MODE",
+}
+"""An option, and the variable that holds where it is not given. What init() names has the options of its process's
+variables already (asynclog/wandbenv.py): these are for what a daemon is told by its own configuration."""
+
+Mode = Literal["", "online", "offline", "disabled", "run", "shared", "dryrun"]
+"""What WANDB_MODE may say; the last three are W&B's older names."""
+
+_ONLINE = frozenset({"online", "run", "shared"})
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -54,11 +78,25 @@ class Login:
         return own | ({"WANDB_API_KEY": self.api_key} if self.api_key else {})
 
 
+def said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """What W&B's variables say of options that are not `given`."""
+    found: dict[str, Any] = {
+        option: environment[variable]
+        for option, variable in VARIABLES.items()
+        if not given.get(option) and environment.get(variable)
+    }
+    return found | ({"tags": tags(found["tags"])} if "tags" in found else {})
+
+
+def tags(text: str) -> tuple[str, ...]:
+    """Those in a text as WANDB_TAGS has them."""
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
 def online(mode: str, host: str, credentials_file: str, environment: Mapping[str, str]) -> bool:
-    """Whether it is to be uploaded: as `mode` says, as WANDB_MODE says, or when there are credentials for the host."""
-    said = mode or environment.get("WANDB_MODE")
-    if said:
-        return said == "online"
+    """Whether it is to be uploaded: as `mode` says, else when there are credentials for the host."""
+    if mode:
+        return mode in _ONLINE
     given = credentials_file or environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE")
     return bool(given) or _netrc_knows(address(host, environment), environment)
 

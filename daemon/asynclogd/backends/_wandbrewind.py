@@ -12,6 +12,7 @@ from typing import Any
 
 from asynclogd.backends._wandbfiles import FILES
 from asynclogd.backends._wandbnames import STEP
+from asynclogd.backends._wandbplace import SYNC_STATE
 
 _NAME = re.compile(r"(?P<run>.*?)(?:\.(?P<times>\d+))?")
 
@@ -31,6 +32,8 @@ def beside(directory: Path) -> Path:
     if new.exists():  # of a life that was killed
         shutil.rmtree(new)
     new.mkdir()
+    for state in directory.glob(f"*{SYNC_STATE}"):
+        shutil.copy2(state, new)
     if (directory / FILES).is_dir():
         shutil.copytree(directory / FILES, new / FILES, symlinks=True, copy_function=_linked)
     return new

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from asynclogd.backends import _wandbrewind
+from asynclogd.backends._files import replace
 from asynclogd.backends._wandblog import LogFile, records
-from asynclogd.backends._wandbplace import remove, run_directories
+from asynclogd.backends._wandbplace import SYNC_STATE, remove, run_directories
 from asynclogd.backends._wandbrecords import Counts, RunRecords
 from asynclogd.backends.base import Item, Media, Points, Position, StartOverError
 
@@ -64,8 +65,12 @@ class RunFile:
 
     def begin(self, directory: str) -> None:
         """A new file, after what was there of the run was removed."""
-        remove(run_directories(self._own_dir, self._fields["run_id"]))
+        before = run_directories(self._own_dir, self._fields["run_id"])
+        sent = [path.read_bytes() for each in before for path in each.glob(f"*{SYNC_STATE}")]
+        remove(before)
         self._open(State(directory, 0, Counts()))
+        if sent:
+            replace(self.path.with_name(self.path.name + SYNC_STATE), sent[:1], fsync=self._fsync)
 
     def go_on(self, position: Position) -> None:
         """The file as it was at a position. Raises StartOverError when it is not there any more."""

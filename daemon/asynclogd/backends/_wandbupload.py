@@ -8,11 +8,17 @@ gives up on it says in a line `wandb: ERROR ...`.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from asynclogd.backends._wandbplace import Login
 
@@ -23,6 +29,10 @@ _LONGEST_ERROR = 1000
 _ENDS_WITHIN = 5.0
 _LOOK_EVERY = 1.0
 _LONGEST_LOG = 1 << 20
+_LAST_OF_LOG = 1 << 15
+_RETRIED = "api: retrying"
+_RETRIED_LATELY = 120.0
+"""s: wandb-core waits at most a minute before it tries again"""
 
 
 class UploadError(Exception):
@@ -37,6 +47,7 @@ class Upload:
         self._login, self._logs = login, logs
         self._process: subprocess.Popen[bytes] | None = None
         self._file = Path()
+        self._looked = float("-inf"), ""
 
     def ensure(self, file: Path) -> None:
         """Upload `file`, from now on if nothing or another one is. Raises OSError."""
@@ -66,12 +77,25 @@ class Upload:
             return
         ended = self._process.poll()  # before the output is read, or its last line might be missed
         lines = (self._logs / _OUTPUT).read_bytes().splitlines()
-        said = next((line for line in lines if line.startswith(_ERROR)), b"").removeprefix(_ERROR)
+        said = _error_in(lines)
         if said or (ended is not None and not self._synced().exists()):
             self.stop()
-            text = (said or b"".join(lines[-1:])).decode("utf-8", "replace")[:_LONGEST_ERROR]
+            text = said or _text(b"".join(lines[-1:]))
             raise UploadError(f"W&B at {self._login.host}: {text or f'its uploader ended with {ended}'}")
         self._bound_logs()
+
+    def trouble(self) -> str:
+        """What it has given up on, which `check` raises when it is asked next, or what it retries; "" for nothing. From
+        any thread. Looked up now and then.
+        """
+        looked, found = self._looked
+        if time.monotonic() - looked >= _LOOK_EVERY:
+            found = ""
+            with contextlib.suppress(OSError):  # it begins anew
+                given_up = _error_in((self._logs / _OUTPUT).read_bytes().splitlines())
+                found = given_up or _retried(self._logs, time.time())
+            self._looked = time.monotonic(), found
+        return f"W&B at {self._login.host}: {found}" if found and self._process is not None else ""
 
     def finish(self) -> None:
         """Wait until all of the file, whose last record is the run's end, is at W&B. Raises UploadError."""
@@ -102,3 +126,30 @@ class Upload:
         for log in self._logs.rglob("*.log"):
             if log.stat().st_size > _LONGEST_LOG:
                 os.truncate(log, 0)
+
+
+def _error_in(lines: Sequence[bytes]) -> str:
+    """The first line by which W&B tells that it has given up."""
+    return _text(next((line for line in lines if line.startswith(_ERROR)), b"").removeprefix(_ERROR))
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace")[:_LONGEST_ERROR]
+
+
+def _retried(logs: Path, now: float) -> str:
+    """The last request that it has lately tried again, as its own log has it."""
+    for log in logs.rglob("debug-sync.*.log"):
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_OF_LOG))
+            lines = file.read().splitlines()
+        for line in reversed(lines):
+            with contextlib.suppress(
+                msgspec.DecodeError, KeyError, TypeError, ValueError
+            ):  # half a line, or another form
+                told: dict[str, Any] = msgspec.json.decode(line)
+                if told["msg"].startswith(_RETRIED):
+                    at = dt.datetime.fromisoformat(f"{told['time'][:19]}+00:00").timestamp()
+                    what = f"HTTP {told['status']} from {told['url']}" if "status" in told else told["error"]
+                    return f"its uploader retries: {what}"[:_LONGEST_ERROR] if now - at < _RETRIED_LATELY else ""
+    return ""

@@ -134,6 +134,12 @@ class Backend(ABC):
     def flush(self) -> Position:
         """Everything written so far survives this process; where that is."""
 
+    def trouble(self) -> str:
+        """What goes wrong that no call has raised, of an upload in the background, say; "" for nothing. Asked now and
+        then, by any thread, beside any call.
+        """
+        return ""
+
     @abstractmethod
     def close(self, status: str) -> None:
         """Let go of files and connections. `status` is the run's, or "" when the daemon ends before it.

@@ -14,12 +14,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Literal
+
+import msgspec
 
 from asynclogd.backends import _wandbplace
 from asynclogd.backends._join import joined
 from asynclogd.backends._wandbfiles import Files
 from asynclogd.backends._wandbnames import project_name
+from asynclogd.backends._wandbplace import Mode
 from asynclogd.backends._wandbrun import RunFile
 from asynclogd.backends._wandbupload import Upload
 from asynclogd.backends.base import (
@@ -33,6 +35,7 @@ from asynclogd.backends.base import (
     Rewind,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
 )
 
@@ -45,12 +48,13 @@ _EXIT_CODES = {"success": 0, "failed": 1, "killed": 255}
 
 
 class WandbConfig(BackendConfig, frozen=True):
-    """`mode`: "online" or "offline"; by default what WANDB_MODE says, else online when there are credentials for
-    `host`. `credentials_file`: one with the API key, instead of WANDB_API_KEY or netrc. `project` is asynclog's by
-    default, `id` one of its own. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
+    """Where an option is not given, W&B's own variable holds (`_wandbplace.VARIABLES`). `mode`: "online", "offline" or
+    "disabled"; by default online when there are credentials for `host`. `credentials_file`: one with the API key,
+    instead of WANDB_API_KEY or netrc. `project` is asynclog's by default. `id`: one of its own by default; a run that
+    W&B has already goes on. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
     """
 
-    mode: Literal["", "online", "offline"] = ""
+    mode: Mode = ""
     host: str = ""
     credentials_file: str = ""
     project: str = ""
@@ -76,9 +80,13 @@ class WandbBackend(Backend):
     config: WandbConfig
 
     def __init__(self, config: WandbConfig) -> None:
+        config = msgspec.structs.replace(config, **_wandbplace.said(msgspec.to_builtins(config), os.environ))
         super().__init__(config)
         self._online = _wandbplace.online(config.mode, config.host, config.credentials_file, os.environ)
+        self._disabled = config.mode == "disabled"
         self.local = not self._online  # type: ignore[misc] # by its options
+        if self._disabled:
+            self.kinds = frozenset()  # type: ignore[misc] # as above: nothing is offered
         self._file: RunFile | None = None
         self._files: Files
         self._upload: Upload | None = None
@@ -90,6 +98,9 @@ class WandbBackend(Backend):
         PermanentError for a file of credentials that can't be used.
         """
         self.close("")
+        if self._disabled:
+            log.warning("%s: W&B is disabled (mode, or WANDB_MODE): nothing is written for it", run.name)
+            return
         found = _wandbplace.identity(run.own_dir, self.config.id)
         config = self.config
         whose = {"run_id": found.id, "project": project_name(config.project or run.project), "entity": config.entity}
@@ -101,12 +112,15 @@ class WandbBackend(Backend):
             "job_type": config.job_type,
             "notes": config.notes,
             "tags": config.tags,
+            "resume": bool(config.id),  # one that is there already goes on: W&B's uploader asks for its last row
         }
         file = RunFile(run.own_dir, {**whose, **fields}, fsync=config.fsync)
         if position is None:
             file.begin(found.directory)
             where = f"online, at {config.host or 'W&B'}" if self._online else "offline: `wandb sync` uploads it"
             log.info("%s is W&B run %s, %s; %s", run.name, found.id, where, file.path)
+        elif not position:
+            raise StartOverError("W&B was disabled until now")
         else:
             file.go_on(position)
         self._file = file
@@ -129,12 +143,16 @@ class WandbBackend(Backend):
             elif isinstance(item, Summary):
                 records.summary(item.values)
             elif isinstance(item, Rewind):
+                if self._upload is not None:
+                    self._upload.stop()  # what it keeps beside the file goes along
                 file.rewind(item.step)
             elif isinstance(item, RunEnd):
                 file.end(_EXIT_CODES.get(item.status, 1))
 
     def flush(self) -> Position:
         """Append to the file; after the run's end, wait until W&B has all of it. Raises OSError, UploadError."""
+        if self._disabled:
+            return {}
         file = self._open_file()
         position = file.flush()
         if self._upload is not None and file.begun and not self._sent:
@@ -144,6 +162,11 @@ class WandbBackend(Backend):
                 self._upload.finish()
                 self._sent = True
         return position
+
+    def trouble(self) -> str:
+        """What W&B's uploader has met since it was asked last, or has given up on."""
+        upload = self._upload
+        return upload.trouble() if upload is not None else ""
 
     def close(self, status: str) -> None:
         """Let go of the file, and end an upload that is under way."""

@@ -14,12 +14,19 @@ SLOW_CALL_SECONDS = 5.0
 def lines(backends: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """One line for each thing, with rich's markup; `backends` is the report's."""
     for name, backend in backends.items():
-        if backend["state"] not in ("ok", "closed"):
+        if backend["state"] == "hanging":
+            lasts = (
+                f"its {backend['call']} has been going on for {backend['call_s']:.0f} s, longer than delivery.timeout"
+            )
+            yield f"[red]{name} hangs:[/] {lasts}"
+        elif backend["state"] not in ("ok", "closed"):
             again = f"; again in {backend['retry_in_s']:.0f} s" if backend["retry_in_s"] >= 1 else ""
             error = escape(backend["error"])
             yield f"[red]{name} is {backend['state']}[/], tried {backend['retries']} times: {error}{again}"
-        if backend["call_s"] > SLOW_CALL_SECONDS:
+        if backend["call_s"] > SLOW_CALL_SECONDS and backend["state"] != "hanging":
             yield f"[red]{name} hangs?[/] Its {backend['call']} has been going on for {backend['call_s']:.0f} s"
+        if backend["trouble"]:
+            yield f"[red]{name}:[/] {escape(backend['trouble'])}"
         if backend["narrowed_to_bytes"]:
             size = backend["narrowed_to_bytes"] / 1024
             yield f"[yellow]{name} was throttled[/] and is sent {size:,.0f} KiB at a time, more as it takes that"

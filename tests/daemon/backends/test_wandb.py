@@ -33,6 +33,7 @@ from asynclogd.testing import Content, table
 from tests.daemon.backends import wandbreader
 from tests.daemon.backends.fulldisk import FullDiskContract
 from tests.daemon.backends.mediastore import Store
+from tests.daemon.sinkplace import Place
 
 pytestmark = pytest.mark.sdk
 
@@ -203,6 +204,36 @@ def test_ids_are_kept_given_or_refused(tmp_path: Path):
     assert wandbreader.file_of(info(tmp_path, "run-3").own_dir).stem == "run-mine"
     with pytest.raises(PermanentError, match=r"'id': '\.\./mine'"):
         opened(run, id="../mine")
+
+
+def test_a_variable_of_the_daemon_holds_where_the_option_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"PROJECT": "q", "ENTITY": "me", "NAME": "nice", "RUN_GROUP": "g", "TAGS": "a, b"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    run = info(tmp_path)
+    backend = opened(run, name="mine")
+    backend.write([table(["a"], [0])])
+    backend.flush()
+    ((_, about),) = [each for each in records(run) if each[0] == "run"]
+    names = ("project", "entity", "display_name", "run_group", "tags")
+    assert [about[name] for name in names] == ["q", "me", "mine", "g", ["a", "b"]]
+
+
+def test_one_that_is_disabled_writes_nothing_and_has_all_of_the_run_once_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    place = Place(tmp_path)
+    place.run = info(tmp_path)
+    place.add(table(["a"], range(3)))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert place.sink(WandbBackend(WandbConfig())).stop(drain=True, timeout=30)
+    assert (place.cursor.offset, place.cursor.limited, place.cursor.delivered) == (1, 6, 0)
+    assert not list(place.run.own_dir.iterdir())
+    assert caplog.text.count("nothing is written") == 1
+    place.add(table(["a"], [3]))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert place.sink(WandbBackend(WandbConfig())).stop(drain=True, timeout=30)
+    assert [step for _, step, _ in wandbreader.points(wandbreader.file_of(place.run.own_dir))] == [0, 1, 2, 3]
+    assert (place.cursor.limited, place.cursor.delivered) == (0, 8)
 
 
 def test_names_that_are_no_text_are_told_by_number(tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 
 from asynclogd.backends import _wandbplace
 from asynclogd.backends._wandbupload import UploadError
-from asynclogd.backends.base import Params, PermanentError, Position, RunEnd, RunInfo, Summary
+from asynclogd.backends.base import Params, PermanentError, Position, Rewind, RunEnd, RunInfo, Summary
 from asynclogd.backends.wandb import WandbBackend, WandbConfig
 from asynclogd.samples import Content, content
 from asynclogd.testing import table
@@ -155,6 +155,30 @@ def test_a_run_that_is_taken_up_again_goes_on(tmp_path: Path, server: Server, op
     assert server.exit_code == 0
 
 
+def test_a_run_of_something_else_goes_on_behind_its_last_row_whatever_is_sent_again(
+    tmp_path: Path, server: Server, opened: Open
+):
+    others = {step: {"_step": step, "other": step} for step in range(5)}
+    server.rows.update(others)
+    run, points = info(tmp_path), [table(["a"], range(4)), table(["a"], range(4, 6))]
+    backend = opened(run)
+    backend.write([points[0], RunEnd("failed")])
+    position = backend.flush()
+    backend.close("failed")
+    backend = opened(run, position)
+    backend.write([points[1]])
+    backend.flush()
+    backend.write([Rewind(6, 1), RunEnd("success")])  # nothing is superseded: all of it is sent from a new file
+    backend.flush()
+    backend.close("success")
+    backend = opened(run)  # and from one that is begun anew
+    backend.write([*points, RunEnd("success")])
+    backend.flush()
+    assert {step: server.rows[step] for step in range(5)} == others
+    ours = [(row["_step"], row["step"]) for step, row in sorted(server.rows.items()) if step >= 5]
+    assert ours == [(5 + step, step) for step in range(6)]
+
+
 def test_wrong_credentials_are_one_clear_error_and_nothing_is_lost(tmp_path: Path, server: Server, opened: Open):
     run, refusal = info(tmp_path), "user is not logged in"
     server.trouble = lambda path, _: (401, {}, {"errors": [{"message": refusal}]}) if "graphql" in path else None
@@ -193,6 +217,7 @@ def test_an_upload_that_gave_up_is_an_error_of_the_next_flush(
     backend = opened(info(tmp_path))
     backend.write([table(["a"], range(5))])
     backend.flush()
+    eventually(lambda: "Fatal error while uploading data" in backend.trouble(), what="that it is told of")
 
     def refused() -> bool:
         try:
@@ -202,6 +227,20 @@ def test_an_upload_that_gave_up_is_an_error_of_the_next_flush(
         return False
 
     eventually(refused, what="the error")
+
+
+def test_what_the_uploader_tries_again_is_told_of_at_once(
+    tmp_path: Path, server: Server, opened: Open, eventually: Callable[..., None]
+):
+    server.trouble = lambda path, _: (500, {}, {}) if "file_stream" in path else None
+    backend = opened(info(tmp_path))
+    assert backend.trouble() == ""
+    backend.write([table(["a"], range(5))])
+    backend.flush()
+    told = f"W&B at {server.url}: its uploader retries: HTTP 500 from {server.url}/files/me/digits/abc/file_stream"
+    eventually(lambda: backend.trouble() == told, what="that it is told of")
+    backend.close("")
+    assert backend.trouble() == ""
 
 
 def test_a_server_that_is_down_delays_no_flush(tmp_path: Path):
@@ -261,10 +300,12 @@ def test_it_is_online_where_there_are_credentials(tmp_path: Path):
     for mode, host, file, environment, expected in (
         ("", "", "", {"HOME": "/nowhere"}, False),
         ("", "", "", key, True),
-        ("", "", "", key | {"WANDB_MODE": "offline"}, False),
-        ("", "", "", key | {"WANDB_MODE": "disabled"}, False),
-        ("online", "", "", key | {"WANDB_MODE": "offline"}, True),
         ("offline", "", "", key, False),
+        ("dryrun", "", "", key, False),
+        ("disabled", "", "", key, False),
+        ("online", "", "", {}, True),
+        ("shared", "", "", {}, True),
+        ("run", "", "", {}, True),
         ("", "", "/a/file", {}, True),
         ("", "", "", {"WANDB_IDENTITY_TOKEN_FILE": "/a"}, True),
         ("", "", "", there, False),

@@ -61,10 +61,27 @@ class Server:
             project = {"id": "p", "name": given["project"], "entity": {"id": "e", "name": "me"}}
             bucket = {"id": "s", "name": given["name"], "displayName": kept.get("displayName"), "project": project}
             return {"upsertBucket": {"bucket": {**bucket, "historyLineCount": len(self.rows)}, "inserted": True}}
+        if query["operationName"] == "RunResumeStatus":
+            return {"model": {"bucket": self._resumed() if self.rows else None}}
         if query["operationName"] == "CreateRunFiles":
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "s", "uploadHeaders": [], "files": files}}
         return {"serverInfo": {"features": []}}
+
+    def _resumed(self) -> dict[str, Any]:
+        """A run that is there, as one that goes on with it is told of it."""
+        last = max(self.rows)
+        known = {
+            "id": "s",
+            "name": "abc",
+            "displayName": "there",
+            "config": "{}",
+            "wandbConfig": '{"t": 1}',
+            "tags": [],
+        }
+        counts = {"historyLineCount": len(self.rows), "eventsLineCount": 0, "logLineCount": 0}
+        tails = {"historyTail": json.dumps([json.dumps(self.rows[last])]), "eventsTail": "[]"}
+        return {**known, **counts, **tails, "summaryMetrics": json.dumps({"_step": last})}
 
     def _stream(self, told: dict[str, Any]) -> None:
         files = told.get("files") or {}

@@ -1,0 +1,88 @@
+"""W&B's standard variables: whose they are, and what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import asynclog
+from asynclog.launcher import daemon_environ
+from asynclog.wandbenv import VARIABLES, chosen
+from asynclogd.backends import _wandbplace
+from tests.daemon.backends import wandbreader
+
+SAID = {
+    "WANDB_PROJECT": "p",
+    "WANDB_ENTITY": "me",
+    "WANDB_NAME": "nice",
+    "WANDB_NOTES": "n",
+    "WANDB_TAGS": "a, b,",
+    "WANDB_RUN_GROUP": "g",
+    "WANDB_JOB_TYPE": "train",
+    "WANDB_MODE": "offline",
+}
+
+
+def test_a_variable_holds_where_the_option_is_not_given() -> None:
+    given = {"wandb": {"name": "mine"}, "csv": {}}
+    said = {
+        "project": "p", "name": "mine", "notes": "n", "tags": ["a", "b"], "group": "g", "job_type": "train",
+        "mode": "offline",
+    }  # fmt: skip
+    assert chosen(given, {**SAID, "WANDB_ENTITY": ""}, far=False) == ({**given, "wandb": said}, "")
+
+
+def test_it_does_not_for_other_backends_nor_for_a_daemon_that_takes_no_options() -> None:
+    assert chosen({"csv": {}}, SAID, far=False) == ({"csv": {}}, "")
+    assert chosen(None, SAID, far=False) == (None, "")
+    assert chosen({"wandb": {}}, SAID, far=True) == ({"wandb": {}}, "")
+    assert chosen({"wandb": {}}, {"WANDB_MODE": "disabled"}, far=True)[0] == {}
+
+
+def test_the_daemon_knows_the_same_and_one_that_is_started_for_a_run_has_none_of_that_runs() -> None:
+    assert _wandbplace.VARIABLES == VARIABLES
+    assert daemon_environ({**SAID, "WANDB_API_KEY": "k", "WANDB_BASE_URL": "u"}) == {
+        "WANDB_API_KEY": "k",
+        "WANDB_BASE_URL": "u",
+    }
+
+
+@pytest.mark.sdk
+def test_each_run_of_one_daemon_has_what_its_own_process_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def about(name: str, **options: Any) -> dict[str, Any]:
+        with asynclog.init("digits", name, dir=str(tmp_path), backends={"wandb": options}) as run:
+            run.log({"loss": 1.0})
+            assert run.finish().complete
+        file = wandbreader.file_of(tmp_path / "digits" / name / "wandb")
+        (found,) = [content for kind, content in wandbreader.told(file) if kind == "run"]
+        return found
+
+    for name, value in SAID.items():
+        monkeypatch.setenv(name, value)
+    first = about("one")
+    assert [first[key] for key in ("project", "entity", "display_name", "run_group")] == ["p", "me", "nice", "g"]
+    assert (first["tags"], first["job_type"], first["notes"]) == (["a", "b"], "train", "n")
+    for name in SAID:
+        monkeypatch.delenv(name)
+    second = about("two", mode="offline")
+    assert (second["project"], second["display_name"]) == ("digits", "two")
+    assert not second.keys() & {"entity", "run_group", "tags", "job_type", "notes"}
+
+
+@pytest.mark.parametrize("by", ["variable", "option"])
+def test_nothing_is_written_for_a_wandb_that_is_disabled_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    if by == "variable":
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+    options = {"mode": "disabled"} if by == "option" else {}
+    with pytest.warns(asynclog.AsynclogWarning, match="wandb is disabled") as told:
+        run = asynclog.init("p", "run", dir=str(tmp_path), backends={"wandb": options, "jsonl": {}})
+    assert len(told) == 1
+    run.log({"loss": 1.0}, step=3)
+    assert list(run.finish().backends) == ["jsonl"]
+    assert not (tmp_path / "p" / "run" / "wandb").exists()
+    assert json.loads((tmp_path / "p" / "run" / "jsonl" / "points.jsonl").read_text().splitlines()[-1])
