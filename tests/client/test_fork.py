@@ -158,8 +158,16 @@ def test_a_data_loader_works_beside_a_run(method: str, daemon: ScriptedDaemon, b
     torch = pytest.importorskip("torch")
     run = begin()
     data = torch.utils.data.TensorDataset(torch.arange(64.0))
+    spawns = method == "spawn"  # where each worker imports torch, which takes seconds: one worker, for both epochs
+    loader = torch.utils.data.DataLoader(
+        data,
+        batch_size=8,
+        num_workers=1 if spawns else 2,
+        multiprocessing_context=method,
+        persistent_workers=spawns,
+    )
     for _ in range(2):
-        for (batch,) in torch.utils.data.DataLoader(data, batch_size=8, num_workers=2, multiprocessing_context=method):
+        for (batch,) in loader:
             run.log({"mean": batch.mean()})
     assert run.finish().complete
     assert [value for _, _, value in daemon.points()] == [3.5 + 8 * i for i in range(8)] * 2

@@ -165,17 +165,11 @@ def test_resuming_in_the_same_process_goes_on_too(trainer, callback, tmp_path: P
     assert losses(only(tmp_path / "logs" / "x")) == list(range(1, 13))
 
 
-def test_of_two_ranks_the_first_logs_alone_by_default(script, tmp_path: Path):
-    script(*TORCHRUN, TRAIN, tmp_path)
-    run_dir = only(tmp_path / "logs" / "x")
-    assert losses(run_dir) == list(range(1, 9))
-    assert {line["world"] for line in lines(run_dir) if "world" in line} == {1}
-
-
-def test_all_ranks_are_reduced_to_the_same_values(script, tmp_path: Path):
-    script(*TORCHRUN, TRAIN, tmp_path / "one")
-    script(*TORCHRUN, TRAIN, tmp_path / "all", "--all-ranks")
-    one, both = (only(tmp_path / which / "logs" / "x") for which in ("one", "all"))
+def test_of_two_ranks_the_first_logs_alone_by_default_and_all_are_reduced_to_the_same_values(script, tmp_path: Path):
+    script(*TORCHRUN, TRAIN, tmp_path, "--all-ranks")
+    one, both = only(tmp_path / "logs" / "x"), only(tmp_path / "all" / "logs" / "x")
+    assert losses(one) == list(range(1, 9))
+    assert {line["world"] for line in lines(one) if "world" in line} == {1}
     assert series(both, "train/loss") == series(one, "train/loss")
     points = [line for line in lines(both) if "train/loss" in line.get("metrics", {})]
     assert {(line["world"], str(line["ranks"])) for line in points} == {(2, "2")}

@@ -28,6 +28,17 @@ class CrashAt(TrainerCallback):  # type: ignore[misc]  # transformers is not fol
             raise self.kind("as told")
 
 
+def training(out: Path, told: argparse.Namespace, *, all_ranks: bool = False) -> Any:
+    ours = AsyncLogCallback(
+        "x", told.name, all_ranks=all_ranks, dir=out / "logs", backends=["tensorboard", "csv", "jsonl"]
+    )
+    crash = CrashAt(told.crash_at, KeyboardInterrupt if told.interrupt else RuntimeError)
+    return trainer(
+        out / "model", [ours, crash], max_steps=told.steps, save_strategy="steps", save_steps=4,
+        eval_strategy="steps", eval_steps=4,
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
@@ -37,17 +48,12 @@ def main() -> None:
     parser.add_argument("--interrupt", action="store_true")
     parser.add_argument("--catch", action="store_true")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--all-ranks", action="store_true")
+    parser.add_argument("--all-ranks", action="store_true", help="before it, train in OUT/all, each rank logging")
     told = parser.parse_args()
     faulthandler.dump_traceback_later(60, exit=True)  # a process that hangs says where
-    ours = AsyncLogCallback(
-        "x", told.name, all_ranks=told.all_ranks, dir=told.out / "logs", backends=["tensorboard", "csv", "jsonl"]
-    )
-    crash = CrashAt(told.crash_at, KeyboardInterrupt if told.interrupt else RuntimeError)
-    one = trainer(
-        told.out / "model", [ours, crash], max_steps=told.steps, save_strategy="steps", save_steps=4,
-        eval_strategy="steps", eval_steps=4,
-    )  # fmt: skip
+    if told.all_ranks:
+        training(told.out / "all", told, all_ranks=True).train()
+    one = training(told.out, told)
     try:
         one.train(resume_from_checkpoint=told.resume)
     except RuntimeError:
