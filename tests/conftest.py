@@ -14,6 +14,8 @@ import psutil
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ("tests.faults.plugin",)
+
 FOREIGN_VARIABLES = ("ASYNCLOG_", "COMET_", "NEPTUNE_", "SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_")
 RANK_VARIABLES = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"})
 

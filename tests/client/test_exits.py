@@ -196,6 +196,8 @@ def test_every_record_whose_log_returned_survives_sigkill(tmp_path: Path, runtim
         reader, writer = os.pipe()
         script = f"""
 import asynclog, os, signal
+
+pytestmark = pytest.mark.fault("exits")
 run = asynclog.init(project="p", name="k{round_}", dir="out")
 step = 0
 while True:

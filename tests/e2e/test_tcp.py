@@ -77,6 +77,7 @@ def test_ranks_of_two_machines_make_one_run(
     assert not list((tmp_path / "there" / "rings").iterdir())
 
 
+@pytest.mark.fault("stranger")
 @pytest.mark.parametrize("key", ["none", "random"])
 def test_no_byte_of_a_stranger_reaches_a_decoder(
     key: str, endpoint: str, home: Path, status: Callable[[], list[dict[str, Any]]], eventually: Eventually
