@@ -17,6 +17,8 @@ import pytest
 from asynclog_proto import records, ringfile, spoolfile
 from tests.client.scripted import ScriptedDaemon
 
+pytestmark = pytest.mark.fault("exits")
+
 Child = Callable[..., subprocess.Popen[str]]
 Eventually = Callable[..., None]
 
@@ -196,8 +198,6 @@ def test_every_record_whose_log_returned_survives_sigkill(tmp_path: Path, runtim
         reader, writer = os.pipe()
         script = f"""
 import asynclog, os, signal
-
-pytestmark = pytest.mark.fault("exits")
 run = asynclog.init(project="p", name="k{round_}", dir="out")
 step = 0
 while True:

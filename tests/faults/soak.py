@@ -34,6 +34,7 @@ from tests.e2e.oracle import expect_each_once, log_p999_us, returned, value
 WORKER = Path(__file__).parent.parent / "e2e" / "worker.py"
 RANKS = 2
 START_S = 60.0
+END_S = 120.0
 
 
 class Soak:
@@ -76,7 +77,7 @@ class Soak:
         self._measure()
         daemon = self._daemon
         daemon.kill()
-        daemon.wait()
+        _await_end(daemon)
 
     def _answers(self) -> bool:
         with contextlib.suppress(Exception), dealer(places.endpoint(self._runtime)) as peer:
@@ -154,7 +155,7 @@ class Soak:
         self._measure()
         daemon = self._daemon
         daemon.terminate()
-        daemon.wait(120)
+        _await_end(daemon)
         sync(self._directory)
         issued, slowest = 0, 0.0
         for number, (name, _) in enumerate(self._runs):
@@ -177,6 +178,15 @@ class Soak:
             process.kill()
             process.wait()
         self._log.close()
+
+
+def _await_end(process: psutil.Process) -> None:
+    """One that a rank has started stays a zombie until that rank looks at it."""
+    end = time.monotonic() + END_S
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            raise AssertionError(f"the daemon {process.pid} does not end")
+        time.sleep(0.01)
 
 
 KINDS = ("kill_daemon", "kill_daemon", "kill_rank", "kill_both", "stop_daemon", "fill_disk", "pester")
