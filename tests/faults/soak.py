@@ -183,10 +183,11 @@ class Soak:
 def _await_end(process: psutil.Process) -> None:
     """One that a rank has started stays a zombie until that rank looks at it."""
     end = time.monotonic() + END_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > end:
-            raise AssertionError(f"the daemon {process.pid} does not end")
-        time.sleep(0.01)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > end:
+                raise AssertionError(f"the daemon {process.pid} does not end")
+            time.sleep(0.01)
 
 
 KINDS = ("kill_daemon", "kill_daemon", "kill_rank", "kill_both", "stop_daemon", "fill_disk", "pester")

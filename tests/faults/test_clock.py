@@ -32,16 +32,15 @@ time.time = moved
 
 
 @pytest.mark.fault("clock-moved")
-@pytest.mark.parametrize("moves", [(DAY,), (-DAY,), (DAY, -DAY)])
 def test_a_clock_that_jumps_delays_nothing_and_changes_no_order(
-    moves: tuple[int, ...], worker: Start, tmp_path: Path, whole: Whole, eventually: Callable[..., None]
+    worker: Start, tmp_path: Path, whole: Whole, eventually: Callable[..., None]
 ) -> None:
     site, file = tmp_path / "site", tmp_path / "moved"
     site.mkdir()
     (site / "sitecustomize.py").write_text(MOVED)
     paths = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     rank = worker("--steps", 3000, "--period", 0.001, PYTHONPATH=paths, MOVED_CLOCK=str(file))
-    for number, move in enumerate(moves, 1):
+    for number, move in enumerate((DAY, -DAY), 1):
         eventually(lambda number=number: returned(tmp_path / "returned-run-0") > 600 * number, 60, "steps")
         part = file.with_suffix(".part")
         part.write_text(str(move))
