@@ -7,10 +7,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 BENCH  := hot_path ingest tensorboard lightning media backends fanout import_time
 ARGS   ?=
+MINUTES ?= 10
+SEED   ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest other-pythons oldest-lightning bench lock clean
+.PHONY: help install demo test lint format pytest faults soak other-pythons oldest-lightning bench lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -52,6 +54,12 @@ format: install ## let ruff mend what it can
 # Two at a time: most tests wait for processes. A file's tests stay together, for they share fixtures.
 pytest: install ## the tests alone; ARGS='-k ring -x' goes to pytest
 	pytest -n 2 --dist loadfile $(ARGS)
+
+faults: install ## inject each fault that asynclog survives, and print the matrix
+	pytest -n 2 --dist loadfile -m fault --matrix $(ARGS)
+
+soak: install ## random faults for MINUTES=10, with SEED=... those of before
+	python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 other-pythons: install ## tests that need no torch, on each other Python that this machine has
 	.ci/other-pythons

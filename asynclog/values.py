@@ -97,7 +97,7 @@ def number(value: Any) -> float:
 
 def is_rounded(value: Any, kept: float) -> bool:
     """Whether `value` is an integer that float64 can't hold exactly; `kept` is what it became."""
-    if -EXACT <= kept <= EXACT or kept != kept or kept in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
+    if -EXACT < kept < EXACT or kept != kept or kept in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
         return False
     whole = value.item() if hasattr(value, "item") else value
     return isinstance(whole, int) and int(kept) != whole

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ("tests.faults.plugin",)
+
 FOREIGN_VARIABLES = (
     *("ASYNCLOG_", "COMET_", "MLFLOW_", "NEPTUNE_"),
     *("SLURM_", "OMPI_", "PMI_", "PMIX_", "TORCHELASTIC_", "MASTER_"),

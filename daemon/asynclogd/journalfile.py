@@ -10,6 +10,7 @@ Errors, all of them AsynclogErrors that name the file:
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -60,7 +61,7 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """What SQLite or a decoder says, as an error of ours that names the file."""
+    """What SQLite or a decoder says, as an error of ours that names the file; a full disk is an OSError."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -68,6 +69,8 @@ def named(path: Path) -> Iterator[None]:
             raise JournalBusyError(
                 f"{path}: another process has this journal open (a daemon, or asynclog sync, export, replay or show)"
             ) from error
+        if "disk is full" in str(error):  # it passes, and who wants the run is asked to wait
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise JournalCorruptError(f"{path}: can't be read: {error}") from error
     except (sqlite3.DatabaseError, ProtocolError) as error:
         raise JournalCorruptError(f"{path}: {error}") from error

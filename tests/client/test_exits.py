@@ -17,6 +17,8 @@ import pytest
 from asynclog_proto import records, ringfile, spoolfile
 from tests.client.scripted import ScriptedDaemon
 
+pytestmark = pytest.mark.fault("exits")
+
 Child = Callable[..., subprocess.Popen[str]]
 Eventually = Callable[..., None]
 

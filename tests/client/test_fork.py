@@ -21,6 +21,8 @@ import asynclog
 from asynclog_proto import records
 from tests.client.scripted import ScriptedDaemon
 
+pytestmark = pytest.mark.fault("forked")
+
 Begin = Callable[..., asynclog.Run]
 
 

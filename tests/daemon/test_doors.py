@@ -23,6 +23,7 @@ def test_it_is_made_for_this_user_alone(tmp_path: Path) -> None:
         assert directory.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.fault("socket-foreign")
 def test_one_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(0o755)
@@ -30,6 +31,7 @@ def test_one_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
         prepare_runtime(tmp_path / "run")
 
 
+@pytest.mark.fault("socket-foreign")
 def test_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
@@ -46,6 +48,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.fault("two-at-once")
 def test_a_second_daemon_is_told_the_pid_of_the_first_and_may_follow_its_death(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

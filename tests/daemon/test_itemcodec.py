@@ -36,6 +36,7 @@ def test_an_item_comes_back_to_the_bit(item: Item) -> None:
     assert identity(itemcodec.decode(itemcodec.encode(item, layouts.number), layouts.names)) == identity(item)
 
 
+@pytest.mark.fault("values-odd")
 def test_the_payload_of_a_nan_is_kept() -> None:
     bits = struct.pack("<Q", 0xFFF80000DEADBEEF)
     points = table(0)

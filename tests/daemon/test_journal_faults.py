@@ -55,6 +55,7 @@ with Journal.open(Path(sys.argv[1])) as journal:
 """
 
 
+@pytest.mark.fault("disk-full")
 def test_a_full_disk_refuses_the_commit_and_a_freed_one_takes_it(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["OperationalError", "OperationalError", "[3, 4]", ""]
@@ -101,6 +102,7 @@ def content_or_error(path: Path) -> dict[str, Any] | JournalError:
         return error
 
 
+@pytest.mark.fault("files-damaged")
 @given(st.data())
 @settings(max_examples=200)
 def test_a_spoiled_file_gives_an_error_or_what_was_written(sound: Any, data: st.DataObject) -> None:
@@ -122,6 +124,7 @@ def test_a_spoiled_file_gives_an_error_or_what_was_written(sound: Any, data: st.
     assert found["snapshot"] in (None, told["snapshot"])
 
 
+@pytest.mark.fault("files-damaged")
 def test_a_flipped_bit_in_a_payload_is_named(path: Path) -> None:
     with Journal.open(path) as journal:
         journal.commit(Commit(inputs=[Input(Cause.BATCH, payload=b"twenty-one is 21 here")]))
@@ -130,6 +133,7 @@ def test_a_flipped_bit_in_a_payload_is_named(path: Path) -> None:
         list(journal.inputs(0))
 
 
+@pytest.mark.fault("files-damaged")
 def test_an_item_that_is_gone_is_named(path: Path) -> None:
     with Journal.open(path) as journal:
         journal.commit(Commit(items=[table(i) for i in range(5)]))

@@ -29,6 +29,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.mark.fault("record-refused")
 def test_an_item_that_is_refused_becomes_a_dead_letter_and_the_rest_arrives_once(place: Place) -> None:
     items = [table(step) for step in range(10)]
     for item in items:
@@ -42,6 +43,7 @@ def test_an_item_that_is_refused_becomes_a_dead_letter_and_the_rest_arrives_once
     assert (sink.status().dead_letters, sink.status().failures) == (2, 0)
 
 
+@pytest.mark.fault("record-refused")
 def test_an_item_that_is_refused_only_by_the_flush_is_found(place: Place) -> None:
     class Late(FileBackend):
         """Finds out in flush, like one that sends its batch there."""

@@ -19,6 +19,8 @@ from tests.daemon.httpservice import Answer, HttpBackend, serving
 from tests.daemon.sinkplace import Place
 from tests.daemon.tables import table
 
+pytestmark = pytest.mark.fault("service-errors")
+
 Eventually = Callable[..., None]
 
 ITEMS: list[Item] = [table(step) for step in range(200)]

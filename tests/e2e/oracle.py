@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import math
+from array import array
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ def returned(path: Path) -> int:
     """The highest step whose log() has returned, -1 for none."""
     data = path.read_bytes() if path.exists() else b""
     return int.from_bytes(data, "big") if data else -1
+
+
+def log_p999_us(directory: Path, name: str = "run", rank: int = 0) -> float:
+    """How long the slowest thousandth of a worker's calls of log() took at least (us)."""
+    times = sorted(array("q", (directory / f"times-{name}-{rank}").read_bytes()))
+    return times[len(times) * 999 // 1000] / 1000
 
 
 def csv_series(run_dir: Path, name: str) -> dict[int, list[float]]:

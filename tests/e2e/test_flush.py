@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import asynclog
+from tests.e2e.daemons import daemon_pid, sync
 from tests.e2e.oracle import csv_series, tensorboard_series
-from tests.e2e.test_kills import daemon_pid, sync
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_kills import alive, daemon_pid
+from tests.e2e.daemons import alive, daemon_pid
 
 pytestmark = pytest.mark.timeout(120)
 

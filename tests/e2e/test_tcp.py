@@ -95,6 +95,7 @@ def test_a_run_is_resumed_that_only_the_daemons_machine_knows_and_one_that_it_do
     assert rows[1:] == ["1.0,7", "2.0,8"]
 
 
+@pytest.mark.fault("stranger")
 @pytest.mark.parametrize("key", ["none", "random"])
 def test_no_byte_of_a_stranger_reaches_a_decoder(
     key: str, endpoint: str, home: Path, status: Callable[[], list[dict[str, Any]]], eventually: Eventually

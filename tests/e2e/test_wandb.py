@@ -13,8 +13,8 @@ import pytest
 
 from tests.daemon.backends import wandbreader
 from tests.daemon.backends.wandbserver import KEY, serving
+from tests.e2e.daemons import alive, daemon_pid
 from tests.e2e.oracle import value
-from tests.e2e.test_kills import alive, daemon_pid
 
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(120)]
 

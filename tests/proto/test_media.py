@@ -87,6 +87,7 @@ def test_a_large_body_is_not_in_the_record():
         )
 
 
+@pytest.mark.fault("media-hostile")
 def test_a_body_has_a_limit():
     size = limits.MAX_MEDIA_BYTES + 8
     with pytest.raises(LimitError, match="bytes; at most"):

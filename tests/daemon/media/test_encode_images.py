@@ -170,6 +170,7 @@ def test_what_is_no_image_is_told(parts: dict[str, Any], options: dict[str, Any]
     assert told in refusal("image", options, **parts)
 
 
+@pytest.mark.fault("media-hostile")
 def test_100_megapixels_are_refused_before_a_byte_is_taken() -> None:
     """The body is virtual memory that nothing touches: taking a copy of it would show."""
     with mmap.mmap(-1, 100_000_000) as body, memoryview(body) as view:

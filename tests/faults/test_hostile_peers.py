@@ -50,6 +50,7 @@ def serves(runtime: Path) -> dict[str, Any]:
     return daemon
 
 
+@pytest.mark.fault("frames-hostile")
 @pytest.mark.parametrize(
     "noise",
     [
@@ -74,6 +75,7 @@ def test_what_is_no_zmtp_is_turned_away(begin: Callable[..., psutil.Process], ru
     assert (daemon["connections"], daemon["messages"], daemon["malformed"]) == (1, 1, 0)
 
 
+@pytest.mark.fault("frames-hostile")
 @pytest.mark.parametrize(
     "parts",
     [
@@ -103,6 +105,7 @@ def test_what_is_no_message_is_refused_and_counted(
     assert daemon.memory_info().rss < 200 * MIB
 
 
+@pytest.mark.fault("frames-hostile")
 def test_a_frame_that_is_too_large_ends_its_connection(begin: Callable[..., psutil.Process], runtime_dir: Path) -> None:
     daemon = begin()
     with shaken(runtime_dir) as connection:
@@ -112,6 +115,7 @@ def test_a_frame_that_is_too_large_ends_its_connection(begin: Callable[..., psut
     assert daemon.memory_info().rss < 200 * MIB
 
 
+@pytest.mark.fault("frames-hostile")
 @pytest.mark.parametrize("size", [MIB, 40_000, 100])
 def test_a_message_without_end_is_cut_off_however_often_it_is_begun(
     begin: Callable[..., psutil.Process], runtime_dir: Path, size: int
@@ -125,6 +129,7 @@ def test_a_message_without_end_is_cut_off_however_often_it_is_begun(
     assert serves(runtime_dir)["connections_cut"] >= 3
 
 
+@pytest.mark.fault("frames-hostile")
 def test_ranks_go_on_while_somebody_else_is_cut_off(
     begin: Callable[..., psutil.Process], runtime_dir: Path, worker: Start, tmp_path: Path
 ) -> None:
@@ -137,6 +142,7 @@ def test_ranks_go_on_while_somebody_else_is_cut_off(
     assert len(rows) == 2001
 
 
+@pytest.mark.fault("reconnects")
 def test_reconnects_leave_nothing_behind(begin: Callable[..., psutil.Process], runtime_dir: Path) -> None:
     daemon = begin()
     serves(runtime_dir)
@@ -168,6 +174,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.fault("descriptors-out")
 def test_more_connections_than_file_descriptors_do_not_end_the_daemon(
     begin: Callable[..., psutil.Process], runtime_dir: Path, output: Callable[[], str]
 ) -> None:

@@ -5,44 +5,24 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.daemons import alive, daemon_pid, peak_mb, sync
 from tests.e2e.oracle import csv_series, expect_each_once, returned, value
 
 pytestmark = pytest.mark.timeout(180)
 
-KILLS = 5
-
-
-def daemon_pid(runtime: Path) -> int:
-    text = (runtime / "daemon.lock").read_text() if (runtime / "daemon.lock").exists() else ""
-    return int(text) if text.strip() else 0
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def sync(directory: Path) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "asynclogd", "sync", str(directory)], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+KILLS = 3
 
 
 def up_to(step: int) -> dict[int, float]:
     return {s: value(0, s) for s in range(step + 1)}
 
 
-def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually) -> None:
+@pytest.mark.fault("rank-killed")
+def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually, whole) -> None:
     rank = worker("--steps", 10**7)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 20_000, 60, "20,000 steps logged")
@@ -50,17 +30,18 @@ def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, 
     rank.wait()
     last = returned(told)
     eventually(lambda: status() and not status()[0]["busy"], 60, "the daemon has delivered what the rank left")
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(last), extra=1)
+    whole(up_to(last), extra=1)
     assert list((runtime_dir / "rings").iterdir()) == []
 
 
+@pytest.mark.fault("daemon-killed")
 def test_a_killed_daemon_is_started_again_and_loses_nothing(
-    worker, tmp_path: Path, runtime_dir: Path, eventually
+    worker, tmp_path: Path, runtime_dir: Path, eventually, whole
 ) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)
-    rank = worker("--steps", 6000, "--period", 0.002)
+    rank = worker("--steps", 3600, "--period", 0.002)
     told = tmp_path / "returned-run-0"
     killed = 0
     for kill in range(1, KILLS + 1):
@@ -74,11 +55,12 @@ def test_a_killed_daemon_is_started_again_and_loses_nothing(
         killed += 1
     assert rank.wait(90) == 0
     assert killed == KILLS
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(5999))
+    whole(up_to(3599), seed=seed)
 
 
+@pytest.mark.fault("daemon-killed")
 def test_a_daemon_that_is_killed_as_soon_as_it_starts_loses_nothing(
-    worker, tmp_path: Path, runtime_dir: Path, eventually
+    worker, tmp_path: Path, runtime_dir: Path, eventually, whole
 ) -> None:
     """The spawns have grown rare by then; at the run's end one comes at once."""
     rank = worker("--steps", 4500, "--period", 0.002)
@@ -91,10 +73,11 @@ def test_a_daemon_that_is_killed_as_soon_as_it_starts_loses_nothing(
             os.kill(pid, signal.SIGKILL)
     assert rank.wait(90) == 0
     assert len(seen) >= 2
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(4499))
+    whole(up_to(4499))
 
 
-def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually) -> None:
+@pytest.mark.fault("both-killed")
+def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually, whole) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
@@ -102,21 +85,23 @@ def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eve
     rank.kill()
     rank.wait()
     sync(tmp_path)
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
+    whole(up_to(returned(told)), extra=1)
 
 
-def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually) -> None:
+@pytest.mark.fault("both-killed")
+def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually, whole) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005, "--mode", "offline")
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000, 60, "1,000 steps logged")
     rank.kill()
     rank.wait()
     sync(tmp_path)
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(returned(told)), extra=1)
+    whole(up_to(returned(told)), extra=1)
 
 
+@pytest.mark.fault("daemon-stopped")
 def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(
-    worker, tmp_path: Path, runtime_dir: Path, eventually
+    worker, tmp_path: Path, runtime_dir: Path, eventually, whole
 ) -> None:
     told = tmp_path / "returned-run-0"
     rank = worker("--steps", 200_000)
@@ -127,10 +112,13 @@ def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(
         eventually(lambda: returned(told) == 199_999, 60, "every step logged while the daemon stood still")
     finally:
         os.kill(daemon, signal.SIGCONT)
-    assert rank.wait(90) == 0
-    expect_each_once(tmp_path / "p" / "run", "loss", up_to(199_999))
+    eventually(lambda: rank.poll() is not None, 90, "the rank's end")
+    peak = peak_mb(daemon)
+    assert rank.wait() == 0
+    whole(up_to(199_999), memory_mb=peak)
 
 
+@pytest.mark.fault("rank-killed")
 def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path, status, eventually) -> None:
     steps, death = 600, 250
     ranks = []

@@ -1,0 +1,29 @@
+"""What whole processes need, as in tests/e2e; and a run's check that tells the matrix what it has found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import output, puppets, start, status, tell_output_of_failures, worker
+from tests.e2e.oracle import expect_each_once, log_p999_us
+from tests.faults.plugin import Tell
+
+__all__ = ["output", "puppets", "start", "status", "tell_output_of_failures", "worker"]
+
+Whole = Callable[..., None]
+
+
+@pytest.fixture
+def whole(figures: Tell, tmp_path: Path) -> Whole:
+    """`whole(expected, extra=0, **figures)`: the worker's run holds its steps once each, as expect_each_once says."""
+
+    def check(expected: Mapping[int, float], extra: int = 0, **more: float) -> None:
+        expect_each_once(tmp_path / "p" / "run", "loss", dict(expected), extra)
+        if (tmp_path / "times-run-0").exists():
+            more["log_p999_us"] = log_p999_us(tmp_path)
+        figures(issued=len(expected), lost=0, doubled=0, **more)
+
+    return check

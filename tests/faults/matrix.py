@@ -1,0 +1,60 @@
+"""The faults that the system survives, one row each: what `make faults` and docs/reliability.md have a line for.
+
+A test is a row's by `@pytest.mark.fault(name)`, wherever it is; those of whole processes are beside this file.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """A fault, and what must hold when it has happened."""
+
+    fault: str
+    holds: str
+
+
+MATRIX = {
+    "daemon-killed": Row("SIGKILL of the daemon under load, at random moments", "nothing lost, nothing twice"),
+    "rank-killed": Row(
+        "SIGKILL of a rank in mid-step", "each record whose log() returned arrives; the step closes by rule"
+    ),
+    "both-killed": Row("SIGKILL of both", "the same"),
+    "power-lost": Row("the power fails", "acked records survive with durability fsync"),
+    "daemon-stopped": Row("SIGSTOP of the daemon", "ranks go on at full speed, memory is capped, it all arrives later"),
+    "disk-full": Row("the disk is full, then freed", "acked data are whole, it says so, and recovers by itself"),
+    "service-down": Row(
+        "a real MLflow server is stopped, killed, restarted", "its rows are right; other backends unaffected"
+    ),
+    "service-errors": Row(
+        "a service answers 500, 429, hangs, resets, is slow", "retried with backoff; others unaffected"
+    ),
+    "answer-lost": Row("the answer is lost after the backend has committed", "no row twice"),
+    "record-refused": Row("one record is refused for good", "that one is dead-lettered, the rest go on"),
+    "files-damaged": Row(
+        "journal or spool are cut or have flipped bits", "the rest is recovered; the loss is counted and named"
+    ),
+    "clock-moved": Row("the clock is moved by a day, both ways", "timers are unaffected; order is by number"),
+    "frames-repeated": Row("frames are repeated and reordered", "deduplicated"),
+    "steps-late": Row("steps come late and out of order", "counted, by the backend's documented policy"),
+    "workers-restarted": Row("torchrun restarts a worker; world 4 to 2", "no stall, nothing counted twice"),
+    "preempted": Row("preemption as by SLURM: SIGTERM, SIGKILL after a grace", "drained or on disk; the run goes on"),
+    "two-at-once": Row(
+        "two runs at once; a second daemon at the same endpoint", "isolated; refused with a clear error"
+    ),
+    "frames-hostile": Row("malformed, endless, deep, huge frames", "refused, counted, memory bounded, the daemon up"),
+    "media-hostile": Row("2 GiB of media, an image bomb", "refused before it is allocated, with a clear error"),
+    "stranger": Row("a TCP peer without a key, or with a wrong one", "no byte of it reaches a decoder"),
+    "socket-foreign": Row(
+        "the socket's path is a link, is there, is another user's", "it refuses to start and says why"
+    ),
+    "forked": Row("fork and spawn with a live client", "the parent is safe; the child is told once that it can't log"),
+    "reconnects": Row("reconnects without end", "file descriptors and memory do not grow"),
+    "descriptors-out": Row("no file descriptors are left", "the daemon stays up and says so"),
+    "values-odd": Row("NaN, infinities, huge ints, -0.0, subnormals", "kept exactly in the journal"),
+    "names-odd": Row("odd, long and countless names", "no path escape, no collision, bounded"),
+    "exits": Row("each way a process can end", "within its deadline; nothing lost"),
+    "soak": Row("random faults for a while", "memory, file descriptors and disk stay flat"),
+}
+"""By their names."""
