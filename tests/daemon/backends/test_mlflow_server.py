@@ -75,6 +75,7 @@ def test_a_real_server(tmp_path: Path, server: str) -> None:
     assert client.get_run(position["run"]).info.status == "FINISHED"
 
 
+@pytest.mark.fault("service-errors")
 def test_everything_is_there_once_after_429_and_500_and_broken_connections(
     tmp_path: Path, server: str, eventually: Eventually
 ) -> None:
@@ -100,6 +101,27 @@ def test_everything_is_there_once_after_429_and_500_and_broken_connections(
     has_each_point_once(server, "project", 100)
 
 
+@pytest.mark.fault("answer-lost")
+def test_an_answer_that_is_lost_after_mlflow_has_committed_doubles_nothing(
+    tmp_path: Path, server: str, eventually: Eventually
+) -> None:
+    place = Place(tmp_path / "run", [table(step) for step in range(100)])
+    place.add(RunEnd("success"))
+    lost = iter(range(4))
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        answer = forwarded(server, method, path, body)
+        return GONE if path.endswith("log-batch") and next(lost, None) is not None else answer
+
+    with serving(script) as proxy:
+        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment="lost")), times=TIMES)
+        eventually(lambda: sink.offset == 101, 60, "delivery")
+        assert sink.stop(drain=True, timeout=60)
+    assert next(lost, None) is None
+    has_each_point_once(server, "lost", 100)
+
+
+@pytest.mark.fault("service-down")
 def test_a_server_that_hangs_and_is_killed_delays_nobody_and_lacks_nothing(
     tmp_path: Path, started: MlflowServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
