@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlparse
 
 import msgspec
 
+from asynclog_proto.errors import ConfigError
 from asynclogd.backends._files import replace
 from asynclogd.backends.base import PermanentError
 
@@ -79,12 +80,17 @@ class Login:
 
 
 def said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """What W&B's variables say of options that are not `given`."""
+    """What W&B's variables say of options that are not `given`. Raises ConfigError for a mode that W&B has not."""
     found: dict[str, Any] = {
         option: environment[variable]
         for option, variable in VARIABLES.items()
         if not given.get(option) and environment.get(variable)
     }
+    if "mode" in found and found["mode"] not in get_args(Mode):
+        allowed = ", ".join(filter(None, get_args(Mode)))
+        raise ConfigError(
+            f"WANDB_MODE={found['mode']!r}, where the daemon runs: W&B has no such mode (allowed: {allowed})"
+        )
     return found | ({"tags": tags(found["tags"])} if "tags" in found else {})
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asynclog_proto.errors import ConfigError
 from asynclogd.backends import _wandbrecords
 from asynclogd.backends._wandbnames import STEP, meant, project_name, spelt
 from asynclogd.backends.base import (
@@ -216,6 +217,13 @@ def test_a_variable_of_the_daemon_holds_where_the_option_is_not_given(tmp_path: 
     ((_, about),) = [each for each in records(run) if each[0] == "run"]
     names = ("project", "entity", "display_name", "run_group", "tags")
     assert [about[name] for name in names] == ["q", "me", "mine", "g", ["a", "b"]]
+
+
+def test_a_mode_that_wandb_has_not_is_refused_with_those_that_it_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(ConfigError, match=r"WANDB_MODE='ofline'.*allowed: online, offline, disabled"):
+        WandbBackend(WandbConfig())
+    assert WandbBackend(WandbConfig(mode="offline")).local
 
 
 def test_one_that_is_disabled_writes_nothing_and_has_all_of_the_run_once_it_is_not(
