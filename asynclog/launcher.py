@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from asynclog import wandbenv
+from asynclog import trackerenv
 from asynclog.keys import ClientKeys
 from asynclog_proto import places
 
@@ -27,17 +27,15 @@ _RANK_NAMES = frozenset(
         *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
         *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID"),
         *("ASYNCLOG_ENDPOINT", "ASYNCLOG_NAME", "ASYNCLOG_MODE"),
-        *wandbenv.VARIABLES.values(),  # of this run: the next one may have others, or none
     )
 )
 
 
 def daemon_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a spawned daemon: the client's, without what makes it a rank."""
+    """The environment of a spawned daemon: the client's, without what makes it a rank, and that run."""
+    of_the_run = _RANK_NAMES | trackerenv.handed_over(environ)
     return {
-        name: value
-        for name, value in environ.items()
-        if name not in _RANK_NAMES and not name.startswith(_RANK_PREFIXES)
+        name: value for name, value in environ.items() if name not in of_the_run and not name.startswith(_RANK_PREFIXES)
     }
 
 

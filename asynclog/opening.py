@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings, wandbenv
+from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings, trackerenv
 from asynclog.backends import check_backends
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
@@ -126,7 +126,7 @@ def _plan(
     address = endpoint or chosen.endpoint
     mode = chosen.mode if mode == "auto" else mode
     remote = address is not None and places.is_remote(places.check_endpoint(address))
-    wanted, told = wandbenv.chosen(check_backends(backends), environ, far=remote)
+    wanted, told = trackerenv.chosen(check_backends(backends), environ, far=remote)
     hello = Hello(
         project=project,
         name=name,

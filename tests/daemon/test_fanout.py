@@ -172,7 +172,7 @@ def test_what_is_neither_is_named() -> None:
 def test_how_it_is_delivered_to_is_an_option_of_every_backend() -> None:
     given = {"flush_interval": "10", "batch_kb": 2, "longest_retry": 0.1, "timeout": "60"}
     delivery = choose("file", {"delivery": given}, lambda *_: FileBackend()).delivery
-    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2, 60.0)
+    assert delivery.settings(1.0) == SinkSettings(10.0, 2048, 0.2, 0.2, timeout=60.0)
     assert choose("file", {}, lambda *_: FileBackend()).delivery.settings(1.0) == SinkSettings(1.0)
     assert delivery.settings(1.0, 200.0).points_per_second == 200.0
     delivery = choose("file", {"delivery": {"points_per_second": "inf"}}, lambda *_: FileBackend()).delivery

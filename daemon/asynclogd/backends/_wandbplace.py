@@ -50,7 +50,7 @@ VARIABLES = {
     "mode": "WANDB_MODE",
 }
 """An option, and the variable that holds where it is not given. What init() names has the options of its process's
-variables already (asynclog/wandbenv.py): these are for what a daemon is told by its own configuration."""
+variables already (asynclog/trackerenv.py): these are for what a daemon is told by its own configuration."""
 
 Mode = Literal["", "online", "offline", "disabled", "run", "shared", "dryrun"]
 """What WANDB_MODE may say; the last three are W&B's older names."""

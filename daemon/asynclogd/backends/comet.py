@@ -148,20 +148,20 @@ class CometBackend(Backend):
         """The project at Comet, or the command that uploads the archive."""
         if not self._online:
             return f"comet upload {run.own_dir}/*.zip"
-        config, host = self.config, self.config.url or os.environ.get("COMET_URL_OVERRIDE") or "https://www.comet.com"
-        place = "/".join(filter(None, [config.workspace, config.project or run.project]))
-        return f"{host}, project {place}, experiment {run.name}"
+        host = self.config.url or os.environ.get("COMET_URL_OVERRIDE") or "https://www.comet.com"
+        project, workspace = self._where(run)
+        return f"{host}, project {'/'.join(filter(None, [workspace, project]))}, experiment {run.name}"
 
     def _archive(self, key: str, position: Position | None) -> Archive:
-        return Archive(self._run.own_dir, key, *self._where(), self.config.tags, position)
+        return Archive(self._run.own_dir, key, *self._where(self._run), self.config.tags, position)
 
     def _server(self, key: str, position: Position | None) -> Server:
         config, api_key = self.config, _given_key(self.config)
-        return Server(key, *self._where(), config.tags, position, api_key, config.url, self._taken)
+        return Server(key, *self._where(self._run), config.tags, position, api_key, config.url, self._taken)
 
-    def _where(self) -> tuple[str, str]:
+    def _where(self, run: RunInfo) -> tuple[str, str]:
         """Project and workspace."""
-        project = self.config.project or _said("project_name") or self._run.project
+        project = self.config.project or _said("project_name") or run.project
         return project, self.config.workspace or _said("workspace")
 
     def _open_place(self) -> Place:

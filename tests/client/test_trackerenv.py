@@ -1,4 +1,4 @@
-"""W&B's standard variables: whose they are, and what they say."""
+"""The trackers' standard variables: whose they are, and what they say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import asynclog
 from asynclog.launcher import daemon_environ
-from asynclog.wandbenv import VARIABLES, chosen
+from asynclog.trackerenv import VARIABLES, chosen
 from asynclogd.backends import _wandbplace
 from tests.daemon.backends import wandbreader
 
@@ -43,11 +43,32 @@ def test_it_does_not_for_other_backends_nor_for_a_daemon_that_takes_no_options()
 
 
 def test_the_daemon_knows_the_same_and_one_that_is_started_for_a_run_has_none_of_that_runs() -> None:
-    assert _wandbplace.VARIABLES == VARIABLES
+    assert VARIABLES["wandb"] == _wandbplace.VARIABLES
     assert daemon_environ({**SAID, "WANDB_API_KEY": "k", "WANDB_BASE_URL": "u"}) == {
         "WANDB_API_KEY": "k",
         "WANDB_BASE_URL": "u",
     }
+
+
+def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_the_daemon() -> None:
+    given: dict[str, dict[str, Any]] = {"mlflow": {"experiment": "mine"}, "comet": {}, "neptune": {}}
+    environ = {
+        "MLFLOW_TRACKING_URI": "http://host:5000", "MLFLOW_EXPERIMENT_NAME": "e", "COMET_WORKSPACE": "me",
+        "NEPTUNE_PROJECT": "me/p", "MLFLOW_TRACKING_TOKEN": "t",
+    }  # fmt: skip
+    found, told = chosen(given, environ, far=False)
+    assert (found, told) == (
+        {
+            "mlflow": {"tracking_uri": "http://host:5000", "experiment": "mine"},
+            "comet": {"workspace": "me"},
+            "neptune": {"project": "me/p"},
+        },
+        "",
+    )
+    assert daemon_environ(environ) == {"MLFLOW_TRACKING_TOKEN": "t"}
+    secret = {"MLFLOW_TRACKING_URI": "postgresql://me:secret@host/db"}
+    assert chosen(given, secret, far=False)[0] == given
+    assert daemon_environ(secret) == secret
 
 
 @pytest.mark.sdk
