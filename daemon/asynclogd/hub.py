@@ -123,8 +123,9 @@ class Hub:
             session = pipeline.hello(hello, peer, self._reshape(pipeline, hello))
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
-            log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
             waits = self._note_untaken(hello, error)
+            if not waits:  # it is asked for again each few seconds, by each rank
+                log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
             busy = isinstance(error, JournalBusyError)
             if busy:
                 claim.lay(places.run_dir(hello.dir, hello.project, hello.name))
@@ -138,7 +139,9 @@ class Hub:
             self._note_untaken(hello, error)
             self._send(peer, Refused(str(error)))
             return
-        self.untaken.pop(str(pipeline.run_dir), None)
+        if self.untaken.pop(str(pipeline.run_dir), None):
+            del self._untaken_since[str(pipeline.run_dir)]
+            log.info("run %s/%s is taken now", hello.project, hello.name)
         self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
         self._peers[peer] = (pipeline, session)
         self.last_active = time.monotonic()
