@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from asynclog import trackerenv
 from asynclog.keys import ClientKeys
-from asynclog_proto import places
+from asynclog_proto import places, trackers
 
 RETRY_S, MOST_RETRY_S = 2.0, 30.0
 PROBE_S, BUSY_PROBE_S = 0.1, 1.0
@@ -33,7 +32,7 @@ _RANK_NAMES = frozenset(
 
 def daemon_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a spawned daemon: the client's, without what makes it a rank, and that run."""
-    of_the_run = _RANK_NAMES | trackerenv.handed_over(environ)
+    of_the_run = _RANK_NAMES | trackers.handed_over(environ)
     return {
         name: value for name, value in environ.items() if name not in of_the_run and not name.startswith(_RANK_PREFIXES)
     }

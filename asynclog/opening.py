@@ -126,7 +126,7 @@ def _plan(
     address = endpoint or chosen.endpoint
     mode = chosen.mode if mode == "auto" else mode
     remote = address is not None and places.is_remote(places.check_endpoint(address))
-    wanted, told = trackerenv.chosen(check_backends(backends), environ, far=remote)
+    wanted, told = trackerenv.chosen(check_backends(backends), environ, str(Path.cwd()), far=remote)
     hello = Hello(
         project=project,
         name=name,

@@ -165,7 +165,7 @@ class Fanout:
 
     def cursors(self) -> dict[str, Cursor]:
         """How far each sink is."""
-        found = {name: sink.status().cursor for name, sink in self.sinks.items()}
+        found = {name: sink.cursor for name, sink in self.sinks.items()}
         return {name: max(cursor, self._told.get(name, cursor), key=_progress) for name, cursor in found.items()}
 
     def local_offset(self) -> int:
@@ -186,8 +186,11 @@ class Fanout:
         return {name: sink.look() for name, sink in self.sinks.items()}
 
     def tell_of_trouble(self) -> None:
-        """Log calls of backends that take longer than they may, and what goes wrong without one, each once."""
-        for sink in self.sinks.values():
+        """Log calls of backends that take longer than they may, and what goes wrong without one, each once.
+
+        Backends are asked, which may take long: not for the event loop.
+        """
+        for sink in list(self.sinks.values()):  # one may come or be exchanged meanwhile
             sink.tell_of_trouble()
 
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:

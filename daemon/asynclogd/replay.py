@@ -58,6 +58,7 @@ class Replay:
     @property
     def status(self) -> SinkStatus:
         """How the sink is."""
+        self._fanout.tell_of_trouble()
         return self._fanout.statuses()[self._name]
 
     @property

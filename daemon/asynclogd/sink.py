@@ -32,6 +32,8 @@ from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
 
+_VALUE_BYTES = 8
+
 
 class Sink:
     """Delivers a run's items to one backend. Every method may be called from any thread; only `join` and `stop`
@@ -67,6 +69,11 @@ class Sink:
         self._thread.start()
 
     @property
+    def cursor(self) -> Cursor:
+        """How far it is."""
+        return self._health.status.cursor
+
+    @property
     def offset(self) -> int:
         """The last item that is durable in the backend."""
         return self._health.status.cursor.offset
@@ -84,7 +91,7 @@ class Sink:
             status,
             state="hanging" if self._watch.hangs else status.state,
             timeouts=self._watch.timeouts,
-            trouble=self._trouble(),
+            trouble=self._told,
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
@@ -97,7 +104,10 @@ class Sink:
         return look(self._backend, self._run)
 
     def tell_of_trouble(self) -> None:
-        """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread."""
+        """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread.
+
+        What goes wrong is what the status says until the next time.
+        """
         self._watch.tell()
         trouble, before = self._trouble(), self._told
         self._told = trouble
@@ -195,9 +205,14 @@ class Sink:
             opening.read,
             self._next_cycle,
             patient=self._pace.narrowed or self._quota.due > time.monotonic(),
-            caught_up=self._health.went_well,
+            caught_up=lambda: self._caught_up(opening),
             held=lambda: self._holding.rest(self._bell.hurry, opening.read),
         )
+
+    def _caught_up(self, opening: Opening) -> None:
+        """Everything was offered; whether it went well is only known when nothing held is to go out after it."""
+        if self._holding.rest(self._bell.hurry, opening.read) > 0:
+            self._health.went_well()
 
     def _cycle(self, opening: Opening) -> None:
         """Offer what there is, for at most a flush interval and within the pace, and settle it."""
@@ -216,8 +231,10 @@ class Sink:
             self._settle(opening)
             until = self._holding.until(self._bell.hurry, opening.read, self._items.last_offset)
             if until > float("-inf"):
+                self._sent += _VALUE_BYTES * self._limiter.held  # at most: what a 429 is to halve
                 opening.release(until, self._suspects.refusals)
                 self._settle(opening)
+            self._health.went_well()
         except PermanentError as error:
             self._suspects.between(opening.cursor.offset, max([opening.read, *(offset for offset, _ in batch)]))
             raise _AgainError from error
@@ -255,7 +272,6 @@ class Sink:
             opening.settled(cursor)
             self._suspects.passed(cursor.offset, may_come_again=self._health.status.started_over > 0)
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
-        self._health.went_well()
 
     def _journal(self, cursor: Cursor, letters: list[Any]) -> bool:
         """Whether it could be journaled. The backend is not at fault when not, and stays open."""

@@ -28,6 +28,11 @@ def reference(value: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2])
 
 
+def has_password(value: str) -> bool:
+    """Whether an address has a password in it."""
+    return _USERINFO.search(value) is not None
+
+
 def check_options(backend: str, options: Mapping[str, Any]) -> None:
     """Raises ConfigError, which does not show it, when a secret is written among a backend's options."""
     for key, value in options.items():
@@ -38,7 +43,7 @@ def check_options(backend: str, options: Mapping[str, Any]) -> None:
                 f"backend {backend!r}: option {key!r} is a secret, and options are kept in files: say 'env:NAME' or "
                 "'file:PATH', where the daemon finds it"
             )
-        if _USERINFO.search(value):
+        if has_password(value):
             raise ConfigError(
                 f"backend {backend!r}: option {key!r} has a password in its address, and options are kept in files: "
                 "give the address without it, and the password by the environment or the file that the product reads"

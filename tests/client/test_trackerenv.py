@@ -10,8 +10,8 @@ import pytest
 
 import asynclog
 from asynclog.launcher import daemon_environ
-from asynclog.trackerenv import VARIABLES, chosen
-from asynclogd.backends import _wandbplace
+from asynclog.trackerenv import chosen
+from asynclog_proto import trackers
 from tests.daemon.backends import wandbreader
 
 SAID = {
@@ -32,18 +32,17 @@ def test_a_variable_holds_where_the_option_is_not_given() -> None:
         "project": "p", "name": "mine", "notes": "n", "tags": ["a", "b"], "group": "g", "job_type": "train",
         "mode": "offline",
     }  # fmt: skip
-    assert chosen(given, {**SAID, "WANDB_ENTITY": ""}, far=False) == ({**given, "wandb": said}, "")
+    assert chosen(given, {**SAID, "WANDB_ENTITY": ""}, "/here", far=False) == ({**given, "wandb": said}, "")
 
 
 def test_it_does_not_for_other_backends_nor_for_a_daemon_that_takes_no_options() -> None:
-    assert chosen({"csv": {}}, SAID, far=False) == ({"csv": {}}, "")
-    assert chosen(None, SAID, far=False) == (None, "")
-    assert chosen({"wandb": {}}, SAID, far=True) == ({"wandb": {}}, "")
-    assert chosen({"wandb": {}}, {"WANDB_MODE": "disabled"}, far=True)[0] == {}
+    assert chosen({"csv": {}}, SAID, "/here", far=False) == ({"csv": {}}, "")
+    assert chosen(None, SAID, "/here", far=False) == (None, "")
+    assert chosen({"wandb": {}}, SAID, "/here", far=True) == ({"wandb": {}}, "")
+    assert chosen({"wandb": {}}, {"WANDB_MODE": "disabled"}, "/here", far=True)[0] == {}
 
 
-def test_the_daemon_knows_the_same_and_one_that_is_started_for_a_run_has_none_of_that_runs() -> None:
-    assert VARIABLES["wandb"] == _wandbplace.VARIABLES
+def test_a_daemon_that_is_started_for_a_run_has_none_of_that_runs() -> None:
     assert daemon_environ({**SAID, "WANDB_API_KEY": "k", "WANDB_BASE_URL": "u"}) == {
         "WANDB_API_KEY": "k",
         "WANDB_BASE_URL": "u",
@@ -56,7 +55,7 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
         "MLFLOW_TRACKING_URI": "http://host:5000", "MLFLOW_EXPERIMENT_NAME": "e", "COMET_WORKSPACE": "me",
         "NEPTUNE_PROJECT": "me/p", "MLFLOW_TRACKING_TOKEN": "t",
     }  # fmt: skip
-    found, told = chosen(given, environ, far=False)
+    found, told = chosen(given, environ, "/here", far=False)
     assert (found, told) == (
         {
             "mlflow": {"tracking_uri": "http://host:5000", "experiment": "mine"},
@@ -67,8 +66,34 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
     )
     assert daemon_environ(environ) == {"MLFLOW_TRACKING_TOKEN": "t"}
     secret = {"MLFLOW_TRACKING_URI": "postgresql://me:secret@host/db"}
-    assert chosen(given, secret, far=False)[0] == given
+    assert chosen(given, secret, "/here", far=False)[0] == given
     assert daemon_environ(secret) == secret
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////here/mlflow.db"),
+        ("sqlite:////there/mlflow.db", "sqlite:////there/mlflow.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("file:./mlruns", "file:///here/mlruns"),
+        ("file:///there/mlruns", "file:///there/mlruns"),
+        ("mlruns", "/here/mlruns"),
+        ("./a/../mlruns", "/here/mlruns"),
+        ("/there", "/there"),
+        ("http://host:5000", "http://host:5000"),
+        ("databricks", "databricks"),
+        ("databricks://profile", "databricks://profile"),
+    ],
+)
+def test_an_address_is_one_of_the_directory_of_who_gives_it(given: str, wanted: str) -> None:
+    assert trackers.settled("mlflow", {"tracking_uri": given, "experiment": "e"}, "/here") == {
+        "tracking_uri": wanted, "experiment": "e",
+    }  # fmt: skip
+    assert trackers.settled("other", {"tracking_uri": given}, "/here") == {"tracking_uri": given}
+    assert chosen({"mlflow": {}}, {"MLFLOW_TRACKING_URI": given}, "/here", far=False)[0] == {
+        "mlflow": {"tracking_uri": wanted}
+    }
 
 
 @pytest.mark.sdk

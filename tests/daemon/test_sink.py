@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -205,6 +206,20 @@ def test_an_idle_run_has_its_last_points_once_their_bucket_is_over(place: Place,
     assert place.text() == lines(table(0, names=["a"])) + lines(table(8, names=["a"]))
     assert sink.stop(drain=False, timeout=30)
     assert (place.cursor.limited, sink.status().held) == (7 * 2, 0)
+
+
+def test_what_is_held_and_cannot_go_out_is_tried_again_less_and_less_often(
+    place: Place, eventually: Eventually
+) -> None:
+    works = threading.Event()
+    place.add(table(0, names=["a"]))
+    down = FileBackend(lambda call: "" if works.is_set() or call != "write" else "error")
+    sink = place.sink(down, rules={"*": 0.001}, times=SOON)
+    eventually(lambda: sink.status().retries > 3, what="retries that are counted on")
+    works.set()
+    eventually(lambda: sink.status().retries == 0, what="the end of it")
+    assert sink.stop(drain=False, timeout=30)
+    assert place.text() == lines(table(0, names=["a"]))
 
 
 def test_a_bucket_that_is_not_over_stays_open(place: Place) -> None:

@@ -225,6 +225,26 @@ def test_options_may_be_json(tmp_path: Path, finished) -> None:
     assert set(jsonl_points(run_dir / "jsonl" / "points.jsonl")) == points
 
 
+@pytest.mark.mlflow
+def test_a_trackers_variables_and_directory_are_those_of_the_command(
+    tmp_path: Path, puppets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that is open as of one that is over; the daemon has neither."""
+    (rank,) = puppets(1)
+    rank("log", {"loss": 0.5}, 0)
+    assert rank("flush")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "open")
+    monkeypatch.chdir(tmp_path)
+    run_dir = tmp_path / "p" / "run"
+    for _ in range(2):
+        done = asynclog_command("replay", run_dir, "--to", "mlflow")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 pending" in rank("finish")
+    assert (tmp_path / "mine.db").exists()
+    assert not (run_dir / "mlflow" / "mlflow.db").exists()
+
+
 def test_a_run_that_goes_on_is_left_to_its_daemon(tmp_path: Path, puppets) -> None:
     (rank,) = puppets(1)
     for step in range(50):

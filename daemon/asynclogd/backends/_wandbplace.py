@@ -19,6 +19,7 @@ from urllib.parse import urlparse
 
 import msgspec
 
+from asynclog_proto import trackers
 from asynclog_proto.errors import ConfigError
 from asynclogd.backends._files import replace
 from asynclogd.backends.base import PermanentError
@@ -38,19 +39,6 @@ _NOT_ITS = frozenset({"WANDB_SERVICE", "WANDB_SILENT", "WANDB_QUIET", "WANDB_MOD
 SYNC_STATE = ".syncstate"
 """What the name of W&B's uploader's own file beside a `.wandb` file ends with: behind which row of a run that was there
 already it began. Without it, what is sent again would be put behind what was sent before."""
-
-VARIABLES = {
-    "project": "WANDB_PROJECT",
-    "entity": "WANDB_ENTITY",
-    "name": "WANDB_NAME",
-    "notes": "WANDB_NOTES",
-    "tags": "WANDB_TAGS",
-    "group": "WANDB_RUN_GROUP",
-    "job_type": "WANDB_JOB_TYPE",
-    "mode": "WANDB_MODE",
-}
-"""An option, and the variable that holds where it is not given. What init() names has the options of its process's
-variables already (asynclog/trackerenv.py): these are for what a daemon is told by its own configuration."""
 
 Mode = Literal["", "online", "offline", "disabled", "run", "shared", "dryrun"]
 """What WANDB_MODE may say; the last three are W&B's older names."""
@@ -80,23 +68,19 @@ class Login:
 
 
 def said(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """What W&B's variables say of options that are not `given`. Raises ConfigError for a mode that W&B has not."""
-    found: dict[str, Any] = {
-        option: environment[variable]
-        for option, variable in VARIABLES.items()
-        if not given.get(option) and environment.get(variable)
-    }
+    """What W&B's variables say of options that are not `given`. Raises ConfigError for a mode that W&B has not.
+
+    What init() names has those of its own process already (asynclog/trackerenv.py): these are for what a daemon is
+    told by its own configuration.
+    """
+    variables = trackers.said("wandb", environment)
+    found = {option: value for option, value in variables.items() if not given.get(option)}
     if "mode" in found and found["mode"] not in get_args(Mode):
         allowed = ", ".join(filter(None, get_args(Mode)))
         raise ConfigError(
             f"WANDB_MODE={found['mode']!r}, where the daemon runs: W&B has no such mode (allowed: {allowed})"
         )
-    return found | ({"tags": tags(found["tags"])} if "tags" in found else {})
-
-
-def tags(text: str) -> tuple[str, ...]:
-    """Those in a text as WANDB_TAGS has them."""
-    return tuple(each.strip() for each in text.split(",") if each.strip())
+    return found | ({"tags": tuple(found["tags"])} if "tags" in found else {})
 
 
 def online(mode: str, host: str, credentials_file: str, environment: Mapping[str, str]) -> bool:

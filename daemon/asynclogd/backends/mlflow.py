@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from asynclog_proto.records import Scalar
+from asynclog_proto.secrets import has_password
 from asynclogd.backends._files import replace
 from asynclogd.backends._mlflowclient import DELETED, client_of, experiment_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
@@ -83,7 +84,7 @@ class MlflowBackend(Backend):
         self._client: Any = None
         self._run_id = ""
         self._uri = ""
-        self._by_variable = False
+        self._begun: dict[str, Any] = {}
         self._running = True
         self._params: dict[str, str] = {}
         self._files: Files
@@ -135,7 +136,7 @@ class MlflowBackend(Backend):
 
     def flush(self) -> Position:
         """Everything was sent by `write`."""
-        return {"run": self._run_id, "by_variable": True} if self._by_variable else {"run": self._run_id}
+        return {"run": self._run_id, **self._begun}
 
     def close(self, status: str) -> None:
         """Let go of the client; the run's status is set by its end alone."""
@@ -152,14 +153,19 @@ class MlflowBackend(Backend):
 
     def _place(self, run: RunInfo, position: Position | None) -> str:
         """The URI: the option's, else that of the daemon's environment, else a file; later on the one that it began
-        with, which is not in the position for it may have a password.
+        with. The position has that, unless there is a password in it.
         """
         if self.config.tracking_uri:
             return self.config.tracking_uri
         given = os.environ.get(URI_VARIABLE, "")
-        self._by_variable = bool(given) if position is None else "by_variable" in position
-        if not self._by_variable:
+        if position is None:
+            self._begun = {} if not given else {"by_variable": True} if has_password(given) else {"uri": given}
+        else:
+            self._begun = {key: position[key] for key in ("uri", "by_variable") if key in position}
+        if not self._begun:
             return f"sqlite:///{run.own_dir / 'mlflow.db'}"
+        if "uri" in self._begun:
+            return str(self._begun["uri"])
         if not given:
             raise PermanentError(f"the run was begun where {URI_VARIABLE} says, which the daemon has not: set it there")
         return given

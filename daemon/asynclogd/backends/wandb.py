@@ -48,8 +48,8 @@ _EXIT_CODES = {"success": 0, "failed": 1, "killed": 255}
 
 
 class WandbConfig(BackendConfig, frozen=True):
-    """Where an option is not given, W&B's own variable holds (`_wandbplace.VARIABLES`). `mode`: "online", "offline" or
-    "disabled"; by default online when there are credentials for `host`. `credentials_file`: one with the API key,
+    """Where an option is not given, W&B's own variable holds (asynclog_proto/trackers.py). `mode`: "online", "offline"
+    or "disabled"; by default online when there are credentials for `host`. `credentials_file`: one with the API key,
     instead of WANDB_API_KEY or netrc. `project` is asynclog's by default. `id`: one of its own by default; a run that
     W&B has already goes on. `log_model`: checkpoints are artifacts. `fsync`: a flush survives power loss too.
     """

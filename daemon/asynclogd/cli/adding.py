@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from asynclog_proto import trackers
 from asynclog_proto.errors import AsynclogError
 from asynclog_proto.frames import AddBackend
 from asynclogd import talk
@@ -44,6 +46,11 @@ def added(run_dir: Path, name: str, options: Mapping[str, Any], patience: float,
     if trouble:
         console.print(f"[red]{escape(trouble)}[/]: the daemon goes on trying, see `asynclog status`", soft_wrap=True)
     return 1 if trouble else 0
+
+
+def with_said(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a backend that a run is to get, with what this command's environment and directory say of them."""
+    return trackers.settled(name, {**trackers.said(name, os.environ), **options}, str(Path.cwd()))
 
 
 def handed_over(run_dir: Path, name: str, options: Mapping[str, Any], patience: float, runtime_dir: Path | None) -> int:

@@ -17,7 +17,7 @@ from asynclog_proto.errors import ConfigError
 from asynclogd import claim
 from asynclogd.catalog import JOURNAL, locate, spool_of, title
 from asynclogd.cli import render
-from asynclogd.cli.adding import added, handed_over
+from asynclogd.cli.adding import added, handed_over, with_said
 from asynclogd.cli.options import run_options, runtime_option
 from asynclogd.cli.render import console, count
 from asynclogd.cli.replaybar import POLL_SECONDS, STOPPED, ReplayBar
@@ -66,7 +66,8 @@ def replay(
     command goes on where it stopped (Ctrl-C, a failure), and does nothing when all is there; --again is for a backend
     whose data somebody has removed, and sends all of it once more. A run that is going on, or
     is resumed meanwhile, is left to its daemon, which then delivers to the backend as well. Credentials are for the
-    environment, as the backend's SDK names them.
+    environment, as the backend's SDK names them; so are the SDK's other variables (WANDB_PROJECT,
+    MLFLOW_TRACKING_URI) where no --option is given.
 
     Exit code 1 when the backend could not be given everything.
     """
@@ -82,11 +83,13 @@ def replay(
         if again:
             text = f"{title(run_dir)} is open, and --again needs it to itself: when the run is over"
             raise ConfigError(f"{text}, or after an asynclog daemon has let go of it") from None
-        raise SystemExit(added(run_dir, name, given, patience, runtime_dir)) from None
+        raise SystemExit(added(run_dir, name, with_said(name, given), patience, runtime_dir)) from None
     if spool_of(run_dir) or any(stream.state == "live" for stream in journal.streams()):
         text = f"[yellow]what its ranks left is not taken up yet, and not sent; first:[/] asynclog sync {run_dir}"
         console.print(text, soft_wrap=True)
     claim.lift(run_dir)  # an old one: who lays it now lays it again
+    if name not in journal.facts().get("backends", {}):
+        given = with_said(name, given)
     code, agreed = _replay(run_dir, journal, name, given, patience, again=again)
     if code == HANDED_OVER:
         code = handed_over(run_dir, name, agreed, patience, runtime_dir)

@@ -23,6 +23,7 @@ from asynclogd.backends._spelling import meant
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.contractbase import MediaContent
 from asynclogd.testing import BackendContract, Content
+from tests.daemon.backends.fulldisk import FullDiskContract
 from tests.daemon.backends.references import referred
 from tests.daemon.backends.sigkill import SigkillContract
 
@@ -108,7 +109,7 @@ class TestTheExampleOfAnOwnOne(BackendContract):
 
 
 @pytest.mark.mlflow
-class TestMlflow(BackendContract):
+class TestMlflow(FullDiskContract):
     many_names = 2500
 
     def make(self) -> Backend:

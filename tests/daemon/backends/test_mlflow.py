@@ -219,8 +219,15 @@ def test_mlflows_own_variables_hold_where_an_option_is_not_given(
     assert not (run.own_dir / "mlflow.db").exists()
     assert opened(run, position).flush() == position
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert opened(run, position).flush() == position
+    secret = {"run": position["run"], "by_variable": True}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database.replace("sqlite:///", "sqlite://me:secret@/"))
+    begun = MlflowBackend(MlflowConfig())
+    begun._place(run, None)
+    assert begun._begun == {"by_variable": True}
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(PermanentError, match="MLFLOW_TRACKING_URI says, which the daemon has not"):
-        opened(run, position)
+        opened(run, secret)
 
 
 @pytest.mark.mlflow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -187,7 +188,36 @@ def test_wrong_credentials_are_one_error_that_says_what_to_set(
         assert sink.status().state == "broken"
         assert re.search(f"set MLFLOW_TRACKING_TOKEN, or .*_USERNAME and .*_PASSWORD.*{status}", sink.status().error)
         assert sink.status().dead_letters == sink.offset == 0
+        other = Place(tmp_path / "other", [table(0)]).sink(FileBackend())
+        eventually(lambda: other.offset == 1, what="another backend's delivery")
+        assert other.stop(drain=True, timeout=30)
         assert sink.stop(drain=False, timeout=60)
+
+
+@pytest.mark.fault("record-refused")
+def test_an_item_that_the_server_refuses_is_a_dead_letter_and_the_rest_arrives_once(
+    tmp_path: Path, server: str, eventually: Eventually
+) -> None:
+    place = Place(tmp_path / "run", [table(step) for step in range(20)])
+    place.add(table(20, names=("poison",)))
+    for step in range(20, 40):
+        place.add(table(step))
+    place.add(RunEnd("success"))
+    refusal = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": "a key that is refused"}).encode()
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        if path.endswith("log-batch") and b"poison" in body:
+            return Answer(400, {"Content-Type": "application/json"}, refusal)
+        return forwarded(server, method, path, body)
+
+    with serving(script) as proxy:
+        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment="poisoned")), times=TIMES)
+        eventually(lambda: sink.offset == place.log.last_offset, 60, "delivery")
+        assert sink.stop(drain=True, timeout=60)
+    ((offset, reason),) = [(letter.offset, letter.reason) for letter in place.letters]
+    assert offset == 21
+    assert "a key that is refused" in reason
+    has_each_point_once(server, "poisoned", 40)
 
 
 def test_credentials_that_may_only_read_lose_nothing(tmp_path: Path, server: str, eventually: Eventually) -> None:
