@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def raw(runtime: Path) -> Iterator[socket.socket]:
     """A connection to the daemon's socket, nothing said."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
-        connection.connect(str(runtime / "daemon.sock"))
+        end = time.monotonic() + 30
+        while connection.connect_ex(str(runtime / "daemon.sock")):
+            assert time.monotonic() < end, "nobody listens"  # bound, and not listening yet
         yield connection
 
 
