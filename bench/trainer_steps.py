@@ -124,11 +124,16 @@ def checks(rows: Sequence[Row]) -> list[Check]:
             costs = [cost for cost in theirs if cost is not None]
             if ours is not None and costs:
                 promise = f"{what} over the cheapest of Lightning's, {ranks} ranks"
-                made.append(Check(promise, ours / min(costs), 1 / 5))
+                made.append(Check(promise, _share(ours, min(costs)), 1 / 5))
     ours, sync = added(rows, 2, "asynclog"), added(rows, 2, "none", sync_dist=True)
     if ours is not None and sync is not None:
         made.append(Check("reduced by the daemon over what sync_dist=True adds", ours / sync, 1 / 20))
     return made
+
+
+def _share(ours: float, theirs: float) -> float:
+    """Where the clock says that theirs costs nothing, ours holds only when it costs nothing either."""
+    return ours / theirs if theirs > 0 else 0.0 if ours <= 0 else float("inf")
 
 
 def footnote() -> str:
