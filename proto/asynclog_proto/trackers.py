@@ -36,9 +36,14 @@ _NAMED_PLACES = frozenset(("databricks", "databricks-uc", "uc"))
 
 
 def said(backend: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The options of a backend that the variables say. No address with a password: options are kept in files."""
-    found: dict[str, Any] = {option: environ.get(name, "") for option, name in VARIABLES.get(backend, {}).items()}
-    found = {option: value for option, value in found.items() if value and not secrets.has_password(value)}
+    """The options of a backend that the variables say. Of an address with a password `env:NAME`: options are kept in
+    files, and the daemon is to have it from its own environment.
+    """
+    found: dict[str, Any] = {}
+    for option, name in VARIABLES.get(backend, {}).items():
+        value = environ.get(name, "")
+        if value:
+            found[option] = f"env:{name}" if option == "tracking_uri" and secrets.has_password(value) else value
     if "tags" in found:
         found["tags"] = [tag.strip() for tag in found["tags"].split(",") if tag.strip()]
     return found

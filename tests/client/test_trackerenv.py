@@ -66,7 +66,9 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
     )
     assert daemon_environ(environ) == {"MLFLOW_TRACKING_TOKEN": "t"}
     secret = {"MLFLOW_TRACKING_URI": "postgresql://me:secret@host/db"}
-    assert chosen(given, secret, "/here", far=False)[0] == given
+    assert chosen(given, secret, "/here", far=False)[0] == {
+        **given, "mlflow": {"tracking_uri": "env:MLFLOW_TRACKING_URI", "experiment": "mine"},
+    }  # fmt: skip
     assert daemon_environ(secret) == secret
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from asynclog_proto.records import Scalar
-from asynclog_proto.secrets import has_password
+from asynclog_proto.secrets import has_password, reference
 from asynclogd.backends._files import replace
 from asynclogd.backends._mlflowclient import DELETED, client_of, experiment_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
@@ -53,10 +53,10 @@ URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NA
 
 
 class MlflowConfig(BackendConfig, frozen=True):
-    """`tracking_uri`: an MLflow server, database or directory (default: MLFLOW_TRACKING_URI, or an SQLite file in the
-    run's directory); `experiment`: default MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's;
-    `run_id`: a run that is there already and is written to; `parent_run_id`: the run below which this one is shown;
-    `tags`: set on the run.
+    """`tracking_uri`: an MLflow server, database or directory, or `env:NAME` for what that variable of the daemon says
+    (default: MLFLOW_TRACKING_URI, or an SQLite file in the run's directory); `experiment`: default
+    MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's; `run_id`: a run that is there already and is
+    written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
     """
 
     tracking_uri: str = ""
@@ -65,6 +65,12 @@ class MlflowConfig(BackendConfig, frozen=True):
     run_id: str = ""
     parent_run_id: str = ""
     tags: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def _address(config: MlflowConfig) -> str:
+    """The tracking URI that the options say; "" for none, also where the daemon has not the variable that they name."""
+    named = reference(config.tracking_uri)
+    return os.environ.get(named[1], "") if named is not None and named[0] == "env" else config.tracking_uri
 
 
 class MlflowBackend(Backend):
@@ -79,7 +85,7 @@ class MlflowBackend(Backend):
 
     def __init__(self, config: MlflowConfig) -> None:
         super().__init__(config)
-        place = config.tracking_uri or os.environ.get(URI_VARIABLE, "")
+        place = _address(config) or os.environ.get(URI_VARIABLE, "")
         self.local = not place or place.startswith(("sqlite:", "file:", "/"))  # type: ignore[misc] # by its options
         self._client: Any = None
         self._run_id = ""
@@ -147,7 +153,7 @@ class MlflowBackend(Backend):
         """MLflow's pages: those of a server, or a server to start."""
         file = run.own_dir / "mlflow.db"
         given = "" if file.exists() else os.environ.get(URI_VARIABLE, "")
-        uri = self.config.tracking_uri or given or f"sqlite:///{file}"
+        uri = _address(self.config) or given or f"sqlite:///{file}"
         what = f"experiment {self._experiment(run)}"
         return f"mlflow ui --backend-store-uri {uri}" if self.local else f"{uri}, {what}"
 
@@ -156,7 +162,12 @@ class MlflowBackend(Backend):
         with. The position has that, unless there is a password in it.
         """
         if self.config.tracking_uri:
-            return self.config.tracking_uri
+            address = _address(self.config)
+            if not address:
+                raise PermanentError(
+                    f"tracking_uri is {self.config.tracking_uri}, which the daemon has not: set it there"
+                )
+            return address
         given = os.environ.get(URI_VARIABLE, "")
         if position is None:
             self._begun = {} if not given else {"by_variable": True} if has_password(given) else {"uri": given}

@@ -228,6 +228,10 @@ def test_mlflows_own_variables_hold_where_an_option_is_not_given(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(PermanentError, match="MLFLOW_TRACKING_URI says, which the daemon has not"):
         opened(run, secret)
+    with pytest.raises(PermanentError, match="tracking_uri is env:MY_MLFLOW, which the daemon has not"):
+        opened(run, tracking_uri="env:MY_MLFLOW")
+    monkeypatch.setenv("MY_MLFLOW", database)
+    assert opened(run, position, tracking_uri="env:MY_MLFLOW").flush() == {"run": position["run"]}
 
 
 @pytest.mark.mlflow
