@@ -99,7 +99,8 @@ def init(
             choice (TensorBoard and CSV).
         rank: Of this process; with `world_size` from torchrun, MPI or SLURM, else 0 of 1.
         world_size: How many ranks log to this run.
-        endpoint: A daemon's address, `ipc://` and an absolute path; $ASYNCLOG_ENDPOINT, else this node's own.
+        endpoint: A daemon's address, `ipc://` and an absolute path, or `tcp://HOST:PORT` (docs/security.md);
+            $ASYNCLOG_ENDPOINT, else this node's own.
         mode: "auto", "offline" (everything goes to the spool, for `asynclog sync`) or "disabled";
             $ASYNCLOG_MODE in place of "auto".
         strict: Bad input to `log` raises instead of warning.

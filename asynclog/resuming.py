@@ -32,8 +32,8 @@ def tell_of_earlier_run(hello: Hello, run_dir: Path, notices: Notices) -> None:
     except OSError:
         return
     if written < launch.process_start():
-        text = f"run {hello.project}/{hello.name} exists: it goes on, and steps that are logged again"
-        notices.add("exists", f"{text} replace the old ones in its files (the journal keeps both)")
+        text = f"run {hello.project}/{hello.name} exists: it goes on, and from the first new step on what is"
+        notices.add("exists", f"{text} logged replaces what its files had (the journal keeps both)")
 
 
 def named(name: Any, resume: Any) -> Any:

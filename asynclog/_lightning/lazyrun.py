@@ -152,7 +152,7 @@ class LazyRun:
 
     def _tell_of_earlier_run(self, log_dir: str) -> None:
         if self._is_of_before(Path(log_dir, "journal.sqlite")):
-            text = f"{log_dir} has a run already: it goes on, and steps that are logged again replace the old ones"
+            text = f"{log_dir} has a run already: it goes on, and new steps replace all from the first of them on"
         elif self._writes_csv_there and self._is_of_before(Path(log_dir, "metrics.csv")):
             text = f"{log_dir} has another logger's metrics.csv: it is kept as set-aside.metrics.csv"
         else:
