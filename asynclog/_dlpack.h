@@ -110,3 +110,22 @@ clear_torch(PyObject *module)
     Py_CLEAR(torch->is_neg);
     return 0;
 }
+
+/* The module asynclog.<name>, after its VERSION and `methods`: what it keeps is what is asked of torch. */
+#define MODULE(name)                                                                                       \
+    static int exec_module(PyObject *module)                                                               \
+    {                                                                                                      \
+        return PyModule_AddIntConstant(module, "VERSION", VERSION);                                        \
+    }                                                                                                      \
+                                                                                                           \
+    static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};                             \
+                                                                                                           \
+    static struct PyModuleDef definition = {                                                               \
+        PyModuleDef_HEAD_INIT, .m_name = "asynclog." #name, .m_size = sizeof(Torch), .m_methods = methods, \
+        .m_slots = slots, .m_traverse = traverse_torch, .m_clear = clear_torch,                            \
+    };                                                                                                     \
+                                                                                                           \
+    PyMODINIT_FUNC PyInit_##name(void)                                                                     \
+    {                                                                                                      \
+        return PyModuleDef_Init(&definition);                                                              \
+    }

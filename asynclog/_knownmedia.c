@@ -204,21 +204,4 @@ static PyMethodDef methods[] = {
     {NULL},
 };
 
-static int
-exec_module(PyObject *module)
-{
-    return PyModule_AddIntConstant(module, "VERSION", VERSION);
-}
-
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec_module}, {0, NULL}};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "asynclog._knownmedia", .m_size = sizeof(Torch), .m_methods = methods,
-    .m_slots = slots, .m_traverse = traverse_torch, .m_clear = clear_torch,
-};
-
-PyMODINIT_FUNC
-PyInit__knownmedia(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+MODULE(_knownmedia)
