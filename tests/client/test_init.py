@@ -125,6 +125,17 @@ def test_the_directory_and_the_name_may_come_from_the_environment(
     assert begin(dir=tmp_path / "given", mode="offline").dir.parent.parent == tmp_path / "given"
 
 
+def test_a_current_directory_that_has_gone_is_no_hindrance_where_none_is_needed(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    run = begin(dir=tmp_path / "given", mode="offline", backends={"mlflow": {"tracking_uri": "http://host:5000"}})
+    assert run.dir.parent.parent == tmp_path / "given"
+
+
 def test_default_names_of_one_process_differ(tmp_path: Path) -> None:
     script = """
         import asynclog
