@@ -71,8 +71,9 @@ class Bodies:
         there is no room now.
         """
         outbox = self.outbox
-        offset = None if outbox is None else outbox.room(size)
-        return None if outbox is None or offset is None else (outbox.data, outbox.at(offset), offset)
+        if outbox is None or (position := outbox.room(size)) is None:
+            return None
+        return outbox.data, outbox.at(position), position
 
     def take(self, position: int) -> None:
         """Everything before `position`, within what `room` gave, is in use."""

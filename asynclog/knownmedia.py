@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from asynclog import hostarrays
 from asynclog.compiled import extension
 
-__all__ = ["Found", "Known", "Template", "find", "find_in_python", "lay", "lay_in_python"]
+__all__ = ["Found", "Known", "Template", "find", "find_in_python", "key_of", "lay", "lay_in_python"]
 
 
 class Template(NamedTuple):

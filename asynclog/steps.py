@@ -8,11 +8,9 @@ import time
 from typing import Any, Protocol
 
 from asynclog.values import Problem
+from asynclog_proto.limits import MAX_TIME
 
 MOST = (1 << 63) - 1
-
-LATEST = 253_402_300_799.0
-"""9999-12-31 23:59:59 UTC in s since the epoch: what is beyond was given in ms"""
 
 
 class Steps(Protocol):
@@ -88,7 +86,7 @@ def check_time(given: Any, problems: list[Problem]) -> float:
         at = float(given)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         at = math.nan
-    if 0 <= at <= LATEST:
+    if 0 <= at <= MAX_TIME:  # what is beyond was given in ms
         return at
     text = f"the time {given!r} is not in seconds since 1970 (as time.time() is): this moment is used"
     problems.append(Problem("time", "", text, lost=0))

@@ -19,10 +19,7 @@ def chosen(
     """
     if not backends:
         return backends, ""
-    told = {
-        name: trackers.settled(name, {**trackers.said(name, environ), **options}, directory)
-        for name, options in backends.items()
-    }
+    told = {name: trackers.with_said(name, options, environ, directory) for name, options in backends.items()}
     if told.get("wandb", {}).get("mode") == "disabled":
         rest = {name: options for name, options in (backends if far else told).items() if name != "wandb"}
         text = "wandb is disabled, by its option mode or WANDB_MODE, and not begun"

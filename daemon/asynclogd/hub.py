@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ProtocolError
@@ -50,6 +50,13 @@ class RunDirError(AsynclogError):
     """The run's directory can't be made."""
 
 
+class Untaken(NamedTuple):
+    """A run that ranks ask for in vain: why, and since when (monotonic seconds)."""
+
+    why: str
+    since: float
+
+
 class Hub:
     """Owns the pipelines between `open` and `close`."""
 
@@ -58,9 +65,7 @@ class Hub:
         self.runs: dict[Path, Pipeline] = {}
         self.last_active = time.monotonic()
         self.closed_runs: dict[str, dict[str, Any]] = {}
-        self.untaken: dict[str, str] = {}
-        """runs that ranks asked for in vain: directory and why"""
-        self._untaken_since: dict[str, float] = {}
+        self._untaken: dict[str, Untaken] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -83,6 +88,11 @@ class Hub:
     def given_up(self) -> set[Path]:
         """Rings and spools that could not be taken up."""
         return self._estate.given_up
+
+    @property
+    def untaken(self) -> dict[str, str]:
+        """Runs that ranks asked for in vain: directory and why."""
+        return {run_dir: run.why for run_dir, run in self._untaken.items()}
 
     async def close(self, timeout: float) -> None:
         """Stop watching and close every run, all at once."""
@@ -139,8 +149,7 @@ class Hub:
             self._note_untaken(hello, error)
             self._send(peer, Refused(str(error)))
             return
-        if self.untaken.pop(str(pipeline.run_dir), None):
-            del self._untaken_since[str(pipeline.run_dir)]
+        if self._untaken.pop(str(pipeline.run_dir), None):
             log.info("run %s/%s is taken now", hello.project, hello.name)
         self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
         self._peers[peer] = (pipeline, session)
@@ -162,11 +171,11 @@ class Hub:
     def _note_untaken(self, hello: Hello, error: Exception) -> float:
         """For how many seconds the run has been asked for in vain."""
         run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
-        since = self._untaken_since.get(run_dir, now) if run_dir in self.untaken else now
-        self.untaken[run_dir], self._untaken_since[run_dir] = str(error), since
-        if len(self.untaken) > CLOSED_RUNS:
-            oldest = next(iter(self.untaken))
-            del self.untaken[oldest], self._untaken_since[oldest]
+        before = self._untaken.get(run_dir)
+        since = now if before is None else before.since
+        self._untaken[run_dir] = Untaken(str(error), since)
+        if len(self._untaken) > CLOSED_RUNS:
+            del self._untaken[next(iter(self._untaken))]
         return now - since
 
     async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 BURST_SECONDS = 5.0
 """A quota lets points of so many seconds through at once."""
 
-_POINT_BYTES = 8
+VALUE_BYTES = 8
 """The least that a point takes in a batch."""
 
 
@@ -73,7 +73,7 @@ class Quota:
     @property
     def batch_bytes(self) -> float:
         """A batch of so many bytes has no more points than the bucket has tokens, but for one large item."""
-        return self.points_per_second * BURST_SECONDS * _POINT_BYTES
+        return self.points_per_second * BURST_SECONDS * VALUE_BYTES
 
     def spend(self, points: int, now: float) -> float:
         """So many were sent; `due`."""

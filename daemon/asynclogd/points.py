@@ -13,10 +13,11 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from asynclog_proto.limits import MAX_TIME
 from asynclog_proto.records import Scalar
 
-EARLIEST, LATEST = 0.0, 253_402_300_799.0
-"""1970-01-01 00:00:00 and 9999-12-31 23:59:59 UTC in s since the epoch: what any product can show"""
+EARLIEST, LATEST = 0.0, MAX_TIME
+"""What any product can show, in s since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,13 @@ from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
-from asynclogd.pace import Pace, Quota
+from asynclogd.pace import VALUE_BYTES, Pace, Quota
 from asynclogd.redact import Redactor
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
-
-_VALUE_BYTES = 8
 
 
 class Sink:
@@ -231,7 +229,7 @@ class Sink:
             self._settle(opening)
             until = self._holding.until(self._bell.hurry, opening.read, self._items.last_offset)
             if until > float("-inf"):
-                self._sent += _VALUE_BYTES * self._limiter.held  # at most: what a 429 is to halve
+                self._sent += VALUE_BYTES * self._limiter.held  # at most: what a 429 is to halve
                 opening.release(until, self._suspects.refusals)
                 self._settle(opening)
             self._health.went_well()

@@ -46,6 +46,9 @@ MAX_MEDIA_OPTIONS = 64 << 10
 MAX_SECTIONS = 16
 """Parts of one media item's body."""
 
+MAX_TIME = 253_402_300_799.0
+"""9999-12-31 23:59:59 UTC in s since the epoch, the last moment that every product can show: a later one becomes it."""
+
 MAX_DEPTH = 8
 """Nesting of a decoded value; a row has 1, a hello 4."""
 

@@ -49,6 +49,13 @@ def said(backend: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def with_said(backend: str, options: Mapping[str, Any], environ: Mapping[str, str], directory: str) -> dict[str, Any]:
+    """The options of a backend with what a process's variables say where they don't, and its directory of what is
+    relative.
+    """
+    return settled(backend, {**said(backend, environ), **options}, directory)
+
+
 def handed_over(environ: Mapping[str, str]) -> frozenset[str]:
     """The variables whose values go as options, so that a daemon has no use for them: its next run may have others."""
     names = (name for variables in VARIABLES.values() for name in variables.values())

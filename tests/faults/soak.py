@@ -27,6 +27,7 @@ import psutil
 from rich.console import Console
 
 from asynclog_proto import frames, places
+from tests.conftest import has_ended
 from tests.daemon.peers import asked, dealer, raw
 from tests.e2e.daemons import daemon_pid, peak_mb, sync
 from tests.e2e.oracle import expect_each_once, log_p999_us, returned, value
@@ -183,11 +184,10 @@ class Soak:
 def _await_end(process: psutil.Process) -> None:
     """One that a rank has started stays a zombie until that rank looks at it."""
     end = time.monotonic() + END_S
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while process.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() > end:
-                raise AssertionError(f"the daemon {process.pid} does not end")
-            time.sleep(0.01)
+    while not has_ended(process):
+        if time.monotonic() > end:
+            raise AssertionError(f"the daemon {process.pid} does not end")
+        time.sleep(0.01)
 
 
 KINDS = ("kill_daemon", "kill_daemon", "kill_rank", "kill_both", "stop_daemon", "fill_disk", "pester")

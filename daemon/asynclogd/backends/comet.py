@@ -148,7 +148,7 @@ class CometBackend(Backend):
         """The project at Comet, or the command that uploads the archive."""
         if not self._online:
             return f"comet upload {run.own_dir}/*.zip"
-        host = self.config.url or os.environ.get("COMET_URL_OVERRIDE") or "https://www.comet.com"
+        host = self.config.url or _said("url_override") or "https://www.comet.com"
         project, workspace = self._where(run)
         return f"{host}, project {'/'.join(filter(None, [workspace, project]))}, experiment {run.name}"
 

@@ -50,7 +50,7 @@ def added(run_dir: Path, name: str, options: Mapping[str, Any], patience: float,
 
 def with_said(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a backend that a run is to get, with what this command's environment and directory say of them."""
-    return trackers.settled(name, {**trackers.said(name, os.environ), **options}, str(Path.cwd()))
+    return trackers.with_said(name, options, os.environ, str(Path.cwd()))
 
 
 def handed_over(run_dir: Path, name: str, options: Mapping[str, Any], patience: float, runtime_dir: Path | None) -> int:

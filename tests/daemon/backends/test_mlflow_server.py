@@ -17,7 +17,7 @@ from asynclogd.points import Params, RunEnd
 from asynclogd.samples import table as points_of
 from tests.daemon.backends.mlflowserver import MlflowServer, mlflow_server
 from tests.daemon.filebackend import FileBackend
-from tests.daemon.httpservice import Answer, forwarded, serving
+from tests.daemon.httpservice import Answer, Script, forwarded, serving
 from tests.daemon.sinkplace import Place
 from tests.daemon.tables import table
 
@@ -56,6 +56,15 @@ def has_each_point_once(server: str, experiment: str, steps: int) -> None:
     for column, name in enumerate("ab"):
         history = client.get_metric_history(run.info.run_id, name)
         assert [(m.step, m.value) for m in history] == [(step, step + column / 10) for step in range(steps)]
+
+
+def deliver(place: Place, script: Script, experiment: str, eventually: Eventually) -> int:
+    """Have all of it delivered through a proxy, to its end; the sink's offset."""
+    with serving(script) as proxy:
+        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment=experiment)), times=TIMES)
+        eventually(lambda: sink.offset == place.log.last_offset, 60, "delivery")
+        assert sink.stop(drain=True, timeout=60)
+    return sink.offset
 
 
 def test_a_real_server(tmp_path: Path, server: str) -> None:
@@ -114,10 +123,7 @@ def test_an_answer_that_is_lost_after_mlflow_has_committed_doubles_nothing(
         answer = forwarded(server, method, path, body)
         return GONE if path.endswith("log-batch") and next(lost, None) is not None else answer
 
-    with serving(script) as proxy:
-        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment="lost")), times=TIMES)
-        eventually(lambda: sink.offset == 101, 60, "delivery")
-        assert sink.stop(drain=True, timeout=60)
+    assert deliver(place, script, "lost", eventually) == 101
     assert next(lost, None) is None
     has_each_point_once(server, "lost", 100)
 
@@ -210,10 +216,7 @@ def test_an_item_that_the_server_refuses_is_a_dead_letter_and_the_rest_arrives_o
             return Answer(400, {"Content-Type": "application/json"}, refusal)
         return forwarded(server, method, path, body)
 
-    with serving(script) as proxy:
-        sink = place.sink(MlflowBackend(MlflowConfig(tracking_uri=proxy, experiment="poisoned")), times=TIMES)
-        eventually(lambda: sink.offset == place.log.last_offset, 60, "delivery")
-        assert sink.stop(drain=True, timeout=60)
+    deliver(place, script, "poisoned", eventually)
     ((offset, reason),) = [(letter.offset, letter.reason) for letter in place.letters]
     assert offset == 21
     assert "a key that is refused" in reason
