@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
@@ -15,6 +16,8 @@ from asynclogd.reducer import ReducerSettings
 from asynclogd.standing import Standing
 from asynclogd.state import Asked, RunState
 from asynclogd.tally import Climb
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_BYTES = 32 << 20
 """A restart replays at most so much of the journal: about a second."""
@@ -73,15 +76,25 @@ class Outcome:
     media: MediaStanding
 
 
+def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
+    """A run's state: by its snapshot and the `inputs` after it, by all of them where another version has written it."""
+    snapshot = journal.snapshot()
+    if snapshot is not None:
+        after, blob = snapshot
+        try:
+            return RunState.restore(settings, blob, inputs(after))
+        except ValueError as error:
+            log.warning("%s: all of it is read, for the snapshot in it is of another version: %s", journal.path, error)
+    return RunState.restore(settings, None, inputs(0))
+
+
 class RunStore:
     """Owns the journal file. Every method runs in the same single thread."""
 
     def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
         self.journal = Journal.open(path, durability=durability)
-        snapshot = self.journal.snapshot()
-        after, blob = snapshot if snapshot is not None else (0, None)
         self._replayed = 0
-        self.state = RunState.restore(settings, blob, self._inputs(after))
+        self.state = restored(self.journal, settings, self._inputs)
         self._since_snapshot = self._replayed
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
