@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import zmq
 
 from asynclog_proto import frames
-from asynclog_proto.errors import ProtocolError
+from asynclog_proto.errors import ProtocolError, VersionError
 from asynclog_proto.frames import Message, Refused
 from asynclog_proto.limits import MAX_PARTS
 from asynclogd import zap
@@ -27,6 +27,9 @@ BURST = 64
 
 SILENT_SECONDS = 60.0
 """A connection that completes no message for so long is ended; a rank says that it lives every 2 s."""
+
+LOGGED = 10
+"""So many refusals are in the log; a peer that goes on like this would fill the disk with its lines."""
 
 Deliver = Callable[[bytes, Message, memoryview], None]
 
@@ -171,9 +174,17 @@ class Ingest:
                 raise ProtocolError(f"a message of {MAX_PARTS} frames or more")
             message, payload = frames.decode(arrival.parts)
         except ProtocolError as error:
-            self.counts.malformed += 1
-            if self.counts.malformed <= 10:  # a peer that goes on like this would fill the disk with its lines
-                log.warning("a malformed message was refused: %s", error)
-            self.send(peer, Refused(str(error)))
+            self.send(peer, Refused(self._refuse(error)))
             return
         self._deliver(peer, message, payload)
+
+    def _refuse(self, error: ProtocolError) -> str:
+        """Count a message that is none; why it is refused, for its sender."""
+        self.counts.malformed += 1
+        what, reason = "a malformed message was refused", str(error)
+        if isinstance(error, VersionError):
+            what = "a client of another version was refused"
+            reason = f"{error}: update the older of the two, and end a daemon that was updated"
+        if self.counts.malformed <= LOGGED:
+            log.warning("%s: %s", what, reason)
+        return reason

@@ -16,14 +16,15 @@ PATIENCE_MS = 30_000
 
 
 class Speaker:
-    """One stream of the run `<root>/p/run`, without ring and spool. Use it as a context manager."""
+    """One stream of the run `<root>/p/run`. Use it as a context manager."""
 
     def __init__(
-        self, runtime: Path, root: Path, incarnation: str, *, launch: str, rank: int = 0, world: int = 1
+        self, runtime: Path, root: Path, incarnation: str, *, launch: str, rank: int = 0, world: int = 1, **more: str
     ) -> None:
+        """`more` are other fields of its hello."""
         self._about: dict[str, Any] = {
             "project": "p", "name": "run", "dir": str(root), "host": "golden", "pid": 1,
-            "rank": rank, "world_size": world, "incarnation": incarnation, "launch": launch,
+            "rank": rank, "world_size": world, "incarnation": incarnation, "launch": launch, **more,
         }  # fmt: skip
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)

@@ -78,6 +78,7 @@ def with_a_snapshot_of_another_version(run_dir: Path) -> None:
         journal.commit(Commit(snapshot=wire.pack(state)))
 
 
+@pytest.mark.fault("versions")
 @pytest.mark.parametrize("snapshot", ["kept", "foreign"])
 @each_version
 def test_a_daemon_goes_on_with_it(
@@ -137,6 +138,7 @@ def test_a_newer_journal_is_refused_with_both_formats_and_left_as_it_is(newer: P
     assert content_of(newer) == content_of(tmp_path / "before" / JOURNAL)
 
 
+@pytest.mark.fault("versions")
 def test_a_run_whose_journal_is_newer_is_refused_by_the_daemon(
     newer: Path, tmp_path: Path, runtime_dir: Path, start: Start, eventually: Callable[..., None]
 ) -> None:

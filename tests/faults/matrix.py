@@ -55,6 +55,10 @@ MATRIX = {
     "values-odd": Row("NaN, infinities, huge ints, -0.0, subnormals", "kept exactly in the journal"),
     "names-odd": Row("odd, long and countless names", "no path escape, no collision, bounded"),
     "exits": Row("each way a process can end", "within its deadline; nothing lost"),
+    "versions": Row(
+        "client, daemon and journal of versions that don't fit",
+        "said on both sides; training goes on; nothing is removed",
+    ),
     "soak": Row("random faults for a while", "memory, file descriptors and disk stay flat"),
 }
 """By their names."""
