@@ -62,3 +62,17 @@ MATRIX = {
     "soak": Row("random faults for a while", "memory, file descriptors and disk stay flat"),
 }
 """By their names."""
+
+CAPS = {
+    "ring": "ring of a rank",
+    "spool": "spool of a rank",
+    "media": "media in memory, and in the spool",
+    "pending-media": "media that wait to be encoded, a run",
+    "encoding": "encoding one item",
+    "credit": "unacked bytes of all ranks",
+    "names": "names of a row, layouts of a stream",
+    "sizes": "one record, one batch",
+    "peers": "runs, ranks, connections",
+    "questions": "questions of `reduced()`",
+}
+"""What is bounded, each with a test by `@pytest.mark.cap(name)` in each file that its line on the page names."""
