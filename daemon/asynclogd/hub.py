@@ -315,19 +315,29 @@ class Hub:
         await self._estate.recover(rings, pipelines)
 
     async def _watch(self) -> None:
+        trouble = ""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if orphans := self._orphans():
-                await self._estate.recover(orphans, [])
-            for pipeline in list(self.runs.values()):
-                dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
-                for launch in dict.fromkeys(session.stream.launch for session in dead):
-                    self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
-                await asyncio.to_thread(pipeline.fanout.tell_of_trouble)
-                await self._close_when_complete(pipeline)
-            self._live = self._count_live()
-            if self._workers.pids():
-                await asyncio.to_thread(self._workers.end_idle)
+            try:
+                await self._look_around()
+                trouble = ""
+            except OSError as error:  # no file descriptor is left, say: who has died is found when there is one
+                if trouble != str(error):
+                    log.error("dead ranks can't be looked for now: %s", error)
+                trouble = str(error)
+
+    async def _look_around(self) -> None:
+        if orphans := self._orphans():
+            await self._estate.recover(orphans, [])
+        for pipeline in list(self.runs.values()):
+            dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
+            for launch in dict.fromkeys(session.stream.launch for session in dead):
+                self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
+            await asyncio.to_thread(pipeline.fanout.tell_of_trouble)
+            await self._close_when_complete(pipeline)
+        self._live = self._count_live()
+        if self._workers.pids():
+            await asyncio.to_thread(self._workers.end_idle)
 
     def _is_dead(self, session: Session) -> bool:
         if not session.live:
