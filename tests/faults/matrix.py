@@ -44,6 +44,10 @@ MATRIX = {
         "two runs at once; a second daemon at the same endpoint", "isolated; refused with a clear error"
     ),
     "frames-hostile": Row("malformed, endless, deep, huge frames", "refused, counted, memory bounded, the daemon up"),
+    "http-hostile": Row(
+        "other methods, huge, malformed and slow requests at the port of /metrics",
+        "refused or ended; the daemon up, its descriptors and threads bounded",
+    ),
     "media-hostile": Row("2 GiB of media, an image bomb", "refused before it is allocated, with a clear error"),
     "stranger": Row("a TCP peer without a key, or with a wrong one", "no byte of it reaches a decoder"),
     "socket-foreign": Row(
