@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ import zmq
 from asynclog_proto import frames, places, records
 from asynclog_proto.limits import MAX_REPORT_BYTES
 
-PATIENCE_MS = 30_000
+PATIENCE_S = 30.0
 
 
 class Speaker:
@@ -51,11 +52,22 @@ class Speaker:
 
     def say(self, *said: records.Record) -> None:
         """Records; returns when they are journaled."""
+        self.begin_to_say(*said)
+        assert self.is_acked(PATIENCE_S), "no ack"
+
+    def begin_to_say(self, *said: records.Record) -> None:
+        """Records; does not wait."""
         payload = b"".join(map(records.encode, said))
         self._send(frames.Batch(self.seq, len(said)), payload)
         self.seq += len(said)
-        while self._answer(frames.Ack).next_seq < self.seq:
-            pass
+
+    def is_acked(self, seconds: float) -> bool:
+        """Whether all that was said is acked, waiting so long at most."""
+        end = time.monotonic() + seconds
+        while self._socket.poll(max(0, int(1000 * (end - time.monotonic())))):
+            if self._answer(frames.Ack).next_seq == self.seq:
+                return True
+        return False
 
     def ask(self, message: frames.Message, kind: type[Any]) -> Any:
         """The answer of this kind to a message; others are passed over."""
@@ -73,7 +85,7 @@ class Speaker:
 
     def _answer(self, kind: type[Any]) -> Any:
         while True:
-            assert self._socket.poll(PATIENCE_MS), f"no {kind.__name__}"
+            assert self._socket.poll(int(1000 * PATIENCE_S)), f"no {kind.__name__}"
             answer, _ = frames.decode(self._socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
             if isinstance(answer, kind):
                 return answer
