@@ -109,9 +109,10 @@ def test_what_is_no_request_is_turned_away(address: tuple[str, int], daemon: psu
 
 @pytest.mark.fault("http-hostile")
 def test_slow_requests_take_neither_all_threads_nor_all_descriptors(
-    address: tuple[str, int], daemon: psutil.Process, runtime_dir: Path
+    address: tuple[str, int], daemon: psutil.Process, runtime_dir: Path, output: Callable[[], str]
 ) -> None:
     """Libzmq would end the daemon when descriptors run out."""
+    assert "256 file descriptors are all that this daemon may have" in output()
     before = daemon.num_threads()
     with open_connections(address, DESCRIPTORS + 50, b"GET /metrics HTTP/1.1\r\nX-a: "):
         serves(address, daemon)
