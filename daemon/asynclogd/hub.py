@@ -308,7 +308,7 @@ class Hub:
                 dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
                 for launch in dict.fromkeys(session.stream.launch for session in dead):
                     self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
-                await asyncio.to_thread(pipeline.fanout.tell_of_trouble)
+                pipeline.fanout.tell_of_trouble()
                 await self._close_when_complete(pipeline)
             if self._workers.pids():
                 await asyncio.to_thread(self._workers.end_idle)

@@ -23,9 +23,9 @@ from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, Sink
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
+from asynclogd.inquiry import Inquiry, look
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
-from asynclogd.redact import Redactor
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -57,7 +57,7 @@ class Sink:
         self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
         self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
-        self._told = ""
+        self._inquiry, self._look = Inquiry(name, backend), str(run.own_dir)
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Sink:
             status,
             state="hanging" if self._watch.hangs else status.state,
             timeouts=self._watch.timeouts,
-            trouble=self._told,
+            trouble=self._inquiry.trouble,
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
@@ -97,26 +97,18 @@ class Sink:
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
 
+    @property
     def look(self) -> str:
-        """How a person looks at what the backend has."""
-        return look(self._backend, self._run)
+        """How a person looks at what the backend has, as it last said."""
+        return self._look
 
     def tell_of_trouble(self) -> None:
         """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread.
 
-        What goes wrong is what the status says until the next time.
+        What goes wrong is in the status as soon as the backend has said it.
         """
         self._watch.tell()
-        trouble, before = self._trouble(), self._told
-        self._told = trouble
-        if trouble and trouble != before:
-            log.warning("%s: %s", self.name, trouble)
-
-    def _trouble(self) -> str:
-        try:
-            return self._backend.trouble()
-        except Exception as error:  # of somebody's own backend
-            return describe(error)
+        self._inquiry.ask()
 
     def wake(self) -> None:
         """There are new items."""
@@ -152,8 +144,11 @@ class Sink:
     # -- the thread ---------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        self._ask_look()
         while not self._serve_once():
             pass
+        self._inquiry.end()
+        self._ask_look()
         self._health.closed()
 
     def _serve_once(self) -> bool:
@@ -187,6 +182,7 @@ class Sink:
             cursor = self._health.status.cursor
             opening = Opening(self.name, self._backend, self._run, self._limiter, cursor, self._watch)
             self._health.opened(self._limiter.held)
+            self._ask_look()
             if opening.unsettled:
                 self._settle(opening)
             while self._await_work(opening):
@@ -281,6 +277,11 @@ class Sink:
             return False
         return True
 
+    def _ask_look(self) -> None:
+        if self._bell.asked != "abandon":
+            with self._watch.during("look"):
+                self._look = look(self._backend, self._run)
+
     def _close(self, status: str) -> None:
         if self._bell.asked == "abandon":
             return
@@ -301,14 +302,6 @@ class Sink:
         self._retry_at = time.monotonic() + delay
         self._bell.wait(delay)
         self._retry_at = 0.0
-
-
-def look(backend: Backend, run: RunInfo) -> str:
-    """How a person looks at what a backend has, whatever its own answer is."""
-    try:
-        return Redactor().text(backend.look(run))
-    except Exception:
-        return str(run.own_dir)
 
 
 class _AgainError(Exception):
