@@ -26,6 +26,7 @@ from asynclogd.holding import Holding
 from asynclogd.inquiry import Inquiry, look
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
+from asynclogd.spellings import Spellings
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -58,6 +59,7 @@ class Sink:
         self._holding = Holding(limiter, cursor, settings.quiet)
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
         self._inquiry, self._look = Inquiry(name, backend), str(run.own_dir)
+        self._spellings = Spellings(name, backend)
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -243,6 +245,7 @@ class Sink:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
         self._holding.came()
+        self._spellings.see(item for _, item in batch)
         first = 0
         for index, (offset, item) in enumerate(batch if self._suspects else ()):
             if offset in self._suspects:

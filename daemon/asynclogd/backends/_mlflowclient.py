@@ -21,6 +21,8 @@ _ENVIRONMENT = {
     # The sink retries, with its own patience, and other runs do not wait for it.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # It writes to a directory no more unless it is told that this is meant: whoever names one means it.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
 }
 _PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
 _THROTTLED = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})

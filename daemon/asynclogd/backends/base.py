@@ -146,8 +146,12 @@ class Backend(ABC):
         Idempotent.
         """
 
+    def spelt(self, name: str) -> str:
+        """A name as it is there: itself where it can be taken as it is. No two names may become one."""
+        return name
+
     def look(self, run: RunInfo) -> str:
-        """How a person looks at what it has of the run: a command, an address or a place. Asked before it is open, then,
-        and after it; of a run that is over, where nothing was opened.
+        """How a person looks at what it has of the run: a command, an address or a place. Asked before it is open,
+        then, and after it, or of a run that is over, where nothing was opened.
         """
         return str(run.own_dir)

@@ -149,6 +149,10 @@ class MlflowBackend(Backend):
         del status
         self._client = None
 
+    def spelt(self, name: str) -> str:
+        """A name as MLflow takes it."""
+        return spelt(name)
+
     def look(self, run: RunInfo) -> str:
         """MLflow's pages: those of a server, or a server to start."""
         file = run.own_dir / "mlflow.db"

@@ -244,6 +244,27 @@ def test_a_run_that_began_without_them_goes_on_where_it_is(tmp_path: Path, monke
 
 
 @pytest.mark.mlflow
+def test_a_directory_is_a_file_store_with_the_systems_metrics_where_mlflow_shows_them(tmp_path: Path):
+    import mlflow
+
+    run, uri = info(tmp_path), f"file://{tmp_path}/mlruns"
+    points = table(["train/loss", "system/cpu_percent"], range(30))
+    backend = opened(run, tracking_uri=uri)
+    backend.write([Params({"lr": 0.1}), points, RunEnd("success")])
+    position = backend.flush()
+    backend.close("success")
+    client = mlflow.MlflowClient(uri)
+    for column, name in enumerate(["train/loss", "system/cpu_percent"]):
+        history = client.get_metric_history(position["run"], name)
+        expected = [(step, value[column]) for step, _, value in points.rows()]
+        assert [(metric.step, metric.value) for metric in history] == expected
+    there = client.get_run(position["run"])
+    assert (there.info.status, there.data.params) == ("FINISHED", {"lr": "0.1"})
+    assert (tmp_path / "mlruns").is_dir()
+    assert opened(run, position, tracking_uri=uri).flush() == position
+
+
+@pytest.mark.mlflow
 def test_local_is_what_stays_on_this_machine():
     assert MlflowBackend(MlflowConfig()).local
     assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
