@@ -17,6 +17,7 @@ from asynclog_proto.limits import MAX_PARTS
 from asynclogd import zap
 from asynclogd.door import Arrival, Door
 from asynclogd.growth import Growth
+from asynclogd.incidents import about
 from asynclogd.keys import Pair
 from asynclogd.listening import Listening
 
@@ -124,7 +125,9 @@ class Ingest:
             door.tell_when_full()
             if fds := door.gate.silent_since(silent):
                 if grown is not None:
-                    log.warning("memory has grown to %d MiB: %d silent connections are ended", rss >> 20, len(fds))
+                    told = about("connections-cut", cause="memory", count=len(fds))
+                    text = "memory has grown to %d MiB: %d silent connections are ended"
+                    log.warning(text, rss >> 20, len(fds), extra=told)
                 door.cut(fds)
 
     def connections(self) -> dict[str, int]:
@@ -172,8 +175,8 @@ class Ingest:
             message, payload = frames.decode(arrival.parts)
         except ProtocolError as error:
             self.counts.malformed += 1
-            if self.counts.malformed <= 10:  # a peer that goes on like this would fill the disk with its lines
-                log.warning("a malformed message was refused: %s", error)
+            told = about("message-refused", cause=error)
+            log.warning("a malformed message was refused: %s", error, extra=told)
             self.send(peer, Refused(str(error)))
             return
         self._deliver(peer, message, payload)

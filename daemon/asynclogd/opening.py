@@ -28,6 +28,7 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.incidents import about
 from asynclogd.points import Item, of_showable_times
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
@@ -239,7 +240,7 @@ def status_at(items: ItemLog, offset: int) -> str:
     try:
         (_, item), *_ = items.read(offset - 1, 1)
     except Exception as error:  # the journal can't be read; then the backend is closed without it
-        log.warning("item %d can't be read: %s", offset, error)
+        log.warning("item %d can't be read: %s", offset, error, extra=about("item-unreadable", cause=error))
         return ""
     return item.status if isinstance(item, RunEnd) else ""
 

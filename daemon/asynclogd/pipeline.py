@@ -34,6 +34,7 @@ from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
+from asynclogd.incidents import about
 from asynclogd.lastvalues import LastValues
 from asynclogd.lookup import Lookup
 from asynclogd.media.runmedia import RunMedia
@@ -67,6 +68,7 @@ class Pipeline:
         """`workers` encode media; they are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
+        self.title = f"{self.project}/{self.name}"
         self.sessions: dict[str, Session] = {}
         self.facts: dict[str, Any] = {}
         self.last_offset = 0
@@ -79,7 +81,7 @@ class Pipeline:
         self._cursors: dict[str, Cursor] = {}
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
-        self._commits = Committer(self.name, settings.commit_interval, self._committed, self._interest, self._broken)
+        self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -124,7 +126,8 @@ class Pipeline:
         try:
             await asyncio.wait_for(self._commits.settle(), timeout)
         except asyncio.TimeoutError:
-            log.error("run %s: not everything could be committed; the clients keep what was not", self.name)
+            text = "run %s: not everything could be committed; the clients keep what was not"
+            log.error(text, self.title, extra=about("commit-late", run=self.title))
 
     # -- frames -------------------------------------------------------------------------------------------------
 
@@ -160,7 +163,7 @@ class Pipeline:
             f"rank {stream.rank} says world_size={stream.world_size}, but rank {odd.rank} of the same launch says "
             f"{odd.world_size}: the larger one counts, and steps wait for ranks that may not exist"
         )
-        log.warning("run %s: %s", self.name, text)
+        log.warning("run %s: %s", self.title, text, extra=about("odd-world", run=self.title, rank=stream.rank))
         return text
 
     def _launch(self, hello: Hello) -> str:
@@ -182,7 +185,9 @@ class Pipeline:
         lost = session.flow.hello(first_seq)
         if lost:
             session.stream.lost += lost
-            log.error("run %s: rank %d: %d records are lost: they %s", self.name, session.stream.rank, lost, why)
+            rank = session.stream.rank
+            told = about("records-lost", run=self.title, rank=rank, count=lost)
+            log.error("run %s: rank %d: %d records are lost: they %s", self.title, rank, lost, why, extra=told)
 
     def batch(self, session: Session, first_seq: int, count: int, payload: bytes) -> None:
         """Records of a stream: the new ones go to the journal, the others are acked again."""
@@ -298,7 +303,9 @@ class Pipeline:
         for number, reason in outcome.refused.items():
             by_id[number].refused = reason
             self._answer(by_id[number], Refused(reason))
-            log.error("run %s: rank %d is refused: %s", self.name, by_id[number].stream.rank, reason)
+            rank = by_id[number].stream.rank
+            told = about("stream-refused", run=self.title, rank=rank)
+            log.error("run %s: rank %d is refused: %s", self.title, rank, reason, extra=told)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():

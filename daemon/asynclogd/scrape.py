@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from asynclogd import exposition
 from asynclogd.catalog import JOURNAL
 from asynclogd.config import Prometheus
+from asynclogd.incidents import about
 from asynclogd.journal import journal_bytes
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Scrape:
             await asyncio.to_thread(self._serve)  # the server looks up its host's name
         except (ImportError, OSError) as error:
             self.error = str(error)
-            log.error("no /metrics for Prometheus: %s", error)
+            log.error("no /metrics for Prometheus: %s", error, extra=about("no-metrics", cause=error))
 
     def _serve(self) -> None:
         if importlib.util.find_spec("prometheus_client") is None:

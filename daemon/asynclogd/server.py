@@ -21,6 +21,7 @@ from asynclogd.config import Config
 from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
 from asynclogd.hostmetrics import HostSampler
 from asynclogd.hub import Hub
+from asynclogd.incidents import about
 from asynclogd.ingest import Ingest, Remote
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
@@ -121,7 +122,8 @@ class Server:
             try:
                 message = remote.restrict(message, self._remote_dir, self.config.backends)
             except remote.NotFromAfarError as error:
-                log.warning("refused to a peer on another machine: %s", error)
+                told = about("remote-refused", cause=error)
+                log.warning("refused to a peer on another machine: %s", error, extra=told)
                 self.ingest.send(peer, Refused(str(error)))
                 return
         if isinstance(message, Query):
