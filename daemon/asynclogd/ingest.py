@@ -20,6 +20,7 @@ from asynclogd.growth import Growth
 from asynclogd.incidents import about
 from asynclogd.keys import Pair
 from asynclogd.listening import Listening
+from asynclogd.stages import Stage
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Ingest:
 
     def __init__(self, deliver: Deliver) -> None:
         self.counts = IngestCounts()
+        self.stages = {"ingest": Stage()}
         self._deliver = deliver
         self._doors: list[Door] = []
         self._allowed: zap.Names = lambda _: {}
@@ -156,7 +158,9 @@ class Ingest:
             for _ in range(BURST):
                 if (arrival := door.receive()) is None:
                     break
+                began = time.perf_counter()
                 self._take(number, door, arrival)
+                self.stages["ingest"].add(time.perf_counter() - began)
             else:
                 more = True
         if more:

@@ -44,6 +44,7 @@ from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
+from asynclogd.stages import Stage
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 
@@ -400,6 +401,11 @@ class Pipeline:
     def journal_error(self) -> str:
         """Why the journal refuses data, "" while it does not."""
         return self._commits.error
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        """How long its commits take."""
+        return self._store.stages
 
     @property
     def live(self) -> bool:

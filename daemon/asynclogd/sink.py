@@ -28,6 +28,7 @@ from asynclogd.inquiry import Inquiry, look
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
 from asynclogd.spellings import Spellings
+from asynclogd.stages import Stage
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -60,6 +61,7 @@ class Sink:
         self._bell, self._suspects = Bell(), Suspects()
         self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
         self._holding = Holding(limiter, cursor, settings.quiet)
+        self._visible = Stage()
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
         self._inquiry, self._look = Inquiry(name, backend, self._title), str(run.own_dir)
         self._spellings = Spellings(name, backend, self._title)
@@ -101,6 +103,12 @@ class Sink:
             retry_in=max(0.0, self._retry_at - time.monotonic()),
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """How long the backend's calls take, and `visible`: from log() of the oldest value until its flush is over."""
+        found = dict(self._watch.stages)
+        return {**found, "visible": self._visible}
 
     @property
     def look(self) -> str:
@@ -267,6 +275,8 @@ class Sink:
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
+            if opening.oldest is not None:  # clocks differ between machines
+                self._visible.add(max(0.0, time.time() - opening.oldest))
             self._holding.settling(opening.cursor.offset)
             while not self._journal(cursor, letters):
                 pass

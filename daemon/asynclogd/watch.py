@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from asynclogd.incidents import about
+from asynclogd.stages import Stage
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Watch:
         self._current: tuple[str, float] | None = None
         self._told: tuple[str, float] | None = None
         self._late = 0
+        self.stages: dict[str, Stage] = {}
+        """by call"""
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
@@ -37,6 +40,7 @@ class Watch:
             yield
         finally:
             self._current, took = None, self._clock() - began
+            self.stages.setdefault(call, Stage()).add(took)
             if took > self._limit:
                 self._late += 1
                 told = about("call-came-back", run=self._run, backend=self._name, cause=call)

@@ -28,6 +28,7 @@ def status(report: Mapping[str, Any]) -> None:
         f"{daemon['rss_bytes'] / 2**20:.0f} MiB, {daemon['cpu_s']:.1f} s of CPU"
     )
     console.print(f"  {daemon['endpoint']}", soft_wrap=True)
+    stages(daemon.get("stages", {}))
     if not report["runs"]:
         console.print("no run is open")
     for run in report["runs"]:
@@ -43,6 +44,29 @@ def _run(run: Mapping[str, Any]) -> None:
     ranks(run["ranks"])
     _media(run["media"])
     ledger(run["ledger"], run["backends"])
+    delivery = {
+        f"{backend} {stage}": took
+        for backend, each in run.get("backend_stages", {}).items()
+        for stage, took in each.items()
+    }
+    stages({**run.get("stages", {}), **delivery})
+
+
+def stages(stages: Mapping[str, Mapping[str, float]]) -> None:
+    """How long each stage takes; a daemon of before has none."""
+    if not stages:
+        return
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("stage", no_wrap=True)
+    for title in ("calls", "p50", "p99"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, took in stages.items():
+        table.add_row(name, count(int(took["calls"])), _short(took["p50_s"]), _short(took["p99_s"]))
+    console.print(table)
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.2f} ms"
 
 
 def ranks(streams: Sequence[Mapping[str, Any]]) -> None:
