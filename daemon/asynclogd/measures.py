@@ -132,6 +132,8 @@ GROUPS = (
         Measure("uncommitted_records", "that are not journaled yet"),
         Measure("lost_records", "that were deleted or spoiled before they were journaled", total=True),
         Measure("silent_s", "since it was heard"),
+        Measure("log_p50_s", "what a call of log() takes, of those that were timed lately"),
+        Measure("log_p99_s", "what the slowest of a hundred takes"),
     )),
     Group("media", _RUN, _media, (
         Measure("taken", "media items that came in", total=True),

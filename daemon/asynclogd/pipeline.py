@@ -208,6 +208,7 @@ class Pipeline:
         """The rank lives; its counts may have moved."""
         session.heard = time.monotonic()
         session.step = max(session.step, beat.step)
+        session.log_times = beat.log_p50_s, beat.log_p99_s
         if beat.issued != session.issued or dict(beat.dropped) != session.dropped:
             session.count(beat.issued, dict(beat.dropped))
             self._commits.work.streams[session.stream.id] = session.row()

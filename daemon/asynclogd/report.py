@@ -75,6 +75,8 @@ def run_report(run: Pipeline) -> dict[str, Any]:
                 "records": session.stream.next_seq,
                 "uncommitted_records": session.flow.next_seq - session.flow.committed,
                 "lost_records": session.stream.lost,
+                "log_p50_s": session.log_times[0],
+                "log_p99_s": session.log_times[1],
                 "silent_s": round(time.monotonic() - session.heard, 1) if session.heard else None,
             }
             for session in sessions

@@ -72,17 +72,22 @@ def _short(seconds: float) -> str:
 def ranks(streams: Sequence[Mapping[str, Any]]) -> None:
     """The ranks of a run that a daemon has open, and those that are in trouble."""
     table = Table(box=None, padding=(0, 1))
-    for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for"):
+    for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for", "log() p50, p99"):
         table.add_column(title, no_wrap=True)
     for rank in streams:
         silent = "" if rank["silent_s"] is None else f"{rank['silent_s']} s"
         step, lag = ("", "") if rank["step"] < 0 else (count(rank["step"]), count(rank["lag_steps"]))
         table.add_row(
             f"{rank['rank']} of {rank['world_size']}", rank["state"], rank["host"], str(rank["pid"]), step, lag,
-            count(rank["records"]), silent,
+            count(rank["records"]), silent, _log_times(rank),
         )  # fmt: skip
     console.print(table)
     troubled_ranks(streams)
+
+
+def _log_times(rank: Mapping[str, Any]) -> str:
+    times = rank.get("log_p50_s"), rank.get("log_p99_s")
+    return ", ".join(f"{1e6 * seconds:,.1f} us" for seconds in times if seconds is not None)
 
 
 def _media(media: Mapping[str, Any]) -> None:
