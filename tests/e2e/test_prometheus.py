@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import urllib.request
@@ -140,8 +141,9 @@ def test_it_is_off_by_default(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_told_and_the_daemon_works(
-    tmp_path: Path, enabled: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runtime_dir: Path, enabled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ASYNCLOG_DAEMON_LOG_FORMAT", "json")
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         monkeypatch.setenv("ASYNCLOG_PROMETHEUS_PORT", str(taken.getsockname()[1]))
         with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=["csv"]) as run:
@@ -149,3 +151,7 @@ def test_a_port_that_is_taken_is_told_and_the_daemon_works(
             run.flush()
             assert "in use" in report()["prometheus"]["error"]
             assert run.finish().complete
+    lines = [json.loads(line) for line in (runtime_dir / "daemon.log").read_text().splitlines()]
+    assert [(line["level"], line["cause"]) for line in lines if line["incident"] == "no-metrics"] == [
+        ("error", "OSError")
+    ]

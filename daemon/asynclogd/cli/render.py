@@ -49,7 +49,16 @@ def _run(run: Mapping[str, Any]) -> None:
         for backend, each in run.get("backend_stages", {}).items()
         for stage, took in each.items()
     }
-    stages({**run.get("stages", {}), **delivery})
+    stages({**_costliest_log(run["ranks"]), **run.get("stages", {}), **delivery})
+
+
+def _costliest_log(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, float]]:
+    """What log() costs the rank that it costs most, as a stage; none when no rank has told."""
+    told = [rank for rank in ranks if rank.get("log_p99_s") is not None]
+    if not told:
+        return {}
+    rank = max(told, key=lambda each: each["log_p99_s"])
+    return {f"log() of rank {rank['rank']}": {"p50_s": rank["log_p50_s"], "p99_s": rank["log_p99_s"]}}
 
 
 def stages(stages: Mapping[str, Mapping[str, float]]) -> None:
@@ -61,33 +70,32 @@ def stages(stages: Mapping[str, Mapping[str, float]]) -> None:
     for title in ("calls", "p50", "p99"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, took in stages.items():
-        table.add_row(name, count(int(took["calls"])), _short(took["p50_s"]), _short(took["p99_s"]))
+        calls = count(int(took["calls"])) if "calls" in took else ""
+        table.add_row(name, calls, _short(took["p50_s"]), _short(took["p99_s"]))
     console.print(table)
 
 
 def _short(seconds: float) -> str:
-    return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.2f} ms"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds * 1e6:.1f} us"
 
 
 def ranks(streams: Sequence[Mapping[str, Any]]) -> None:
     """The ranks of a run that a daemon has open, and those that are in trouble."""
     table = Table(box=None, padding=(0, 1))
-    for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for", "log() p50, p99"):
+    for title in ("rank", "state", "host", "pid", "step", "lag", "records", "silent for"):
         table.add_column(title, no_wrap=True)
     for rank in streams:
         silent = "" if rank["silent_s"] is None else f"{rank['silent_s']} s"
         step, lag = ("", "") if rank["step"] < 0 else (count(rank["step"]), count(rank["lag_steps"]))
         table.add_row(
             f"{rank['rank']} of {rank['world_size']}", rank["state"], rank["host"], str(rank["pid"]), step, lag,
-            count(rank["records"]), silent, _log_times(rank),
+            count(rank["records"]), silent,
         )  # fmt: skip
     console.print(table)
     troubled_ranks(streams)
-
-
-def _log_times(rank: Mapping[str, Any]) -> str:
-    times = rank.get("log_p50_s"), rank.get("log_p99_s")
-    return ", ".join(f"{1e6 * seconds:,.1f} us" for seconds in times if seconds is not None)
 
 
 def _media(media: Mapping[str, Any]) -> None:
