@@ -121,7 +121,7 @@ def test_stages_are_told_with_their_quantiles(tmp_path: Path, enabled: None) -> 
         found = scraped(status["prometheus"]["url"])
         (told,) = status["runs"]
         stages = status["daemon"]["stages"] | told["stages"] | told["backend_stages"]["csv"]
-        assert stages.keys() == {"ingest", "reduce", "journal", "open", "write", "flush", "visible"}
+        assert stages.keys() == {"ingest", "reduce", "journal", "open", "look", "write", "flush", "visible"}
         for took in stages.values():
             assert took["calls"] >= 1
             assert 0.0 <= took["p50_s"] <= took["p99_s"] <= 60.0
