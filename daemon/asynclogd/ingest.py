@@ -17,8 +17,10 @@ from asynclog_proto.limits import MAX_PARTS
 from asynclogd import zap
 from asynclogd.door import Arrival, Door
 from asynclogd.growth import Growth
+from asynclogd.incidents import about
 from asynclogd.keys import Pair
 from asynclogd.listening import Listening
+from asynclogd.stages import Stage
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Ingest:
 
     def __init__(self, deliver: Deliver) -> None:
         self.counts = IngestCounts()
+        self.stages = {"ingest": Stage()}
         self._deliver = deliver
         self._doors: list[Door] = []
         self._allowed: zap.Names = lambda _: {}
@@ -124,7 +127,9 @@ class Ingest:
             door.tell_when_full()
             if fds := door.gate.silent_since(silent):
                 if grown is not None:
-                    log.warning("memory has grown to %d MiB: %d silent connections are ended", rss >> 20, len(fds))
+                    told = about("connections-cut", cause="memory", count=len(fds))
+                    text = "memory has grown to %d MiB: %d silent connections are ended"
+                    log.warning(text, rss >> 20, len(fds), extra=told)
                 door.cut(fds)
 
     def connections(self) -> dict[str, int]:
@@ -153,7 +158,9 @@ class Ingest:
             for _ in range(BURST):
                 if (arrival := door.receive()) is None:
                     break
+                began = time.perf_counter()
                 self._take(number, door, arrival)
+                self.stages["ingest"].add(time.perf_counter() - began)
             else:
                 more = True
         if more:
@@ -172,8 +179,8 @@ class Ingest:
             message, payload = frames.decode(arrival.parts)
         except ProtocolError as error:
             self.counts.malformed += 1
-            if self.counts.malformed <= 10:  # a peer that goes on like this would fill the disk with its lines
-                log.warning("a malformed message was refused: %s", error)
+            told = about("message-refused", cause=error)
+            log.warning("a malformed message was refused: %s", error, extra=told)
             self.send(peer, Refused(str(error)))
             return
         self._deliver(peer, message, payload)

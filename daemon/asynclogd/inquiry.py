@@ -7,18 +7,21 @@ import threading
 
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.health import describe
+from asynclogd.incidents import about
 from asynclogd.redact import Redactor
 
 log = logging.getLogger(__name__)
 
 
 class Inquiry:
-    """What goes wrong with the backend `name` that no call has raised: asked on a thread of its own, if it can tell."""
+    """What goes wrong with the backend `name` of `run` (project/name) that no call has raised: asked on a thread of its
+    own, if it can tell.
+    """
 
-    def __init__(self, name: str, backend: Backend) -> None:
+    def __init__(self, name: str, backend: Backend, run: str = "") -> None:
         self.trouble = ""
         """the last answer"""
-        self._name, self._backend = name, backend
+        self._name, self._backend, self._run = name, backend, run
         self._due = threading.Event()
         self._ended = type(backend).trouble is Backend.trouble
         self._thread: threading.Thread | None = None
@@ -42,7 +45,8 @@ class Inquiry:
             self._due.clear()
             before, self.trouble = self.trouble, self._answer()
             if self.trouble and self.trouble != before:
-                log.warning("%s: %s", self._name, self.trouble)
+                told = about("backend-trouble", run=self._run, backend=self._name)
+                log.warning("%s: %s", self._name, self.trouble, extra=told)
 
     def _answer(self) -> str:
         try:

@@ -1,7 +1,7 @@
 """`/metrics` for Prometheus: prometheus_client's own HTTP server, on threads of its own.
 
-A scrape asks the event loop for one picture and waits for it; formatting, sizes of files and the socket are the
-thread's business. So a slow scraper delays nobody, and a busy loop delays the scraper.
+A scrape asks the event loop for one picture and waits for it; formatting and the socket are the thread's
+business. So a slow scraper delays nobody, and a busy loop delays the scraper.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynclogd import exposition
-from asynclogd.catalog import JOURNAL
 from asynclogd.config import Prometheus
-from asynclogd.journal import journal_bytes
+from asynclogd.incidents import about
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -56,7 +54,7 @@ class Scrape:
             await asyncio.to_thread(self._serve)  # the server looks up its host's name
         except (ImportError, OSError) as error:
             self.error = str(error)
-            log.error("no /metrics for Prometheus: %s", error)
+            log.error("no /metrics for Prometheus: %s", error, extra=about("no-metrics", cause=error))
 
     def _serve(self) -> None:
         if importlib.util.find_spec("prometheus_client") is None:
@@ -86,9 +84,7 @@ class Scrape:
         """All families by now; called by prometheus_client, on the scrape's thread."""
         asked = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
         picture = asked.result(PICTURE_SECONDS)
-        places = [run["dir"] for run in picture.report["runs"]]
-        sizes = {place: journal_bytes(Path(place) / JOURNAL) for place in places}
-        yield from exposition.families(picture.report, picture.values, sizes)
+        yield from exposition.families(picture.report, picture.values)
 
     async def _look(self) -> Picture:
         return self._picture()

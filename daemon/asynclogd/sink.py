@@ -23,10 +23,12 @@ from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, Sink
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
+from asynclogd.incidents import about
 from asynclogd.inquiry import Inquiry, look
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
 from asynclogd.spellings import Spellings
+from asynclogd.stages import Stage
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -53,13 +55,16 @@ class Sink:
         self.name, self.local = name, backend.local
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
-        self._health = Health(name, cursor, settings)
-        self._bell, self._watch, self._suspects = Bell(), Watch(name, settings.timeout), Suspects()
+        self._title = f"{run.project}/{run.name}"
+        self._health = Health(name, cursor, settings, self._title)
+        self._watch = Watch(name, settings.timeout, run=self._title)
+        self._bell, self._suspects = Bell(), Suspects()
         self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
         self._holding = Holding(limiter, cursor, settings.quiet)
+        self._visible = Stage()
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
-        self._inquiry, self._look = Inquiry(name, backend), str(run.own_dir)
-        self._spellings = Spellings(name, backend)
+        self._inquiry, self._look = Inquiry(name, backend, self._title), str(run.own_dir)
+        self._spellings = Spellings(name, backend, self._title)
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -98,6 +103,12 @@ class Sink:
             retry_in=max(0.0, self._retry_at - time.monotonic()),
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """How long the backend's calls take, and `visible`: from log() of the oldest value until its flush is over."""
+        found = dict(self._watch.stages)
+        return {**found, "visible": self._visible}
 
     @property
     def look(self) -> str:
@@ -159,7 +170,8 @@ class Sink:
             self._session()
         except RefusedError as refused:
             self._suspects.add(refused)
-            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
+            told = about("dead-letter", run=self._title, backend=self.name, cause=refused.__cause__ or refused)
+            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason, extra=told)
         except _AgainError:
             pass
         except AnewError as error:
@@ -263,6 +275,8 @@ class Sink:
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
+            if opening.oldest is not None:  # clocks differ between machines
+                self._visible.add(max(0.0, time.time() - opening.oldest))
             self._holding.settling(opening.cursor.offset)
             while not self._journal(cursor, letters):
                 pass
@@ -292,7 +306,8 @@ class Sink:
             with self._watch.during("close"):
                 self._backend.close(status)
         except BaseException as error:  # as above; what counts has been flushed
-            log.warning("%s: close: %s", self.name, describe(error))
+            told = about("close-failed", run=self._title, backend=self.name, cause=error)
+            log.warning("%s: close: %s", self.name, describe(error), extra=told)
 
     def _wait_to_retry(self, error: BaseException) -> bool:
         """False: the sink is to end instead. Being asked to drain ends the wait, once."""

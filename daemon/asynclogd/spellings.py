@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from asynclogd.backends.base import Backend
+from asynclogd.incidents import about
 from asynclogd.points import Item, Media, Params, Points, Summary
 
 log = logging.getLogger(__name__)
@@ -17,10 +18,11 @@ _KEPT = 1024
 
 
 class Spellings:
-    """Sees what the backend `name` is offered. For one thread."""
+    """Sees what the backend `name` of `run` (project/name) is offered. For one thread."""
 
-    def __init__(self, name: str, backend: Backend) -> None:
+    def __init__(self, name: str, backend: Backend, run: str = "") -> None:
         self._name, self._backend = name, backend
+        self._about = about("name-spelt", run=run, backend=name)
         self._told: set[str] = set()
         self._seen: dict[int, tuple[str, ...]] = {}  # tables of one layout share the tuple of their names
         self._ended = type(backend).spelt is Backend.spelt
@@ -47,7 +49,9 @@ class Spellings:
             if self._ended or name in self._told or (spelt := self._backend.spelt(name)) == name:
                 continue
             self._told.add(name)
-            log.info("%s can't take the name %.100r as it is: there it is %.100r", self._name, name, spelt)
+            text = "%s can't take the name %.100r as it is: there it is %.100r"
+            log.info(text, self._name, name, spelt, extra=self._about)
             if len(self._told) == MOST:
-                log.info("%s: no more of the names that it spells in another way are told", self._name)
+                text = "%s: no more of the names that it spells in another way are told"
+                log.info(text, self._name, extra=self._about)
                 self._ended = True

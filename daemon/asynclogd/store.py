@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from asynclogd.journal import Journal
 from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
+from asynclogd.stages import Stage
 from asynclogd.standing import Standing
 from asynclogd.state import Asked, RunState
 from asynclogd.tally import Climb
@@ -64,6 +66,8 @@ class Outcome:
     climb: Climb
     items: list[tuple[int, Item]]
     journaled: int
+    journal_bytes: int
+    """on disk"""
     host_values: int
     late: int
     closed_early: int
@@ -78,6 +82,8 @@ class RunStore:
 
     def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
         self.journal = Journal.open(path, durability=durability)
+        self.stages = {"reduce": Stage(), "journal": Stage()}
+        """decoding and folding what a commit takes; its transaction"""
         snapshot = self.journal.snapshot()
         after, blob = snapshot if snapshot is not None else (0, None)
         self._replayed = 0
@@ -92,7 +98,10 @@ class RunStore:
         """Apply `work` and journal it in one transaction. When the disk refuses, the error goes up, and `retry`
         is to be called until it succeeds: what was applied is never applied twice.
         """
+        began = time.perf_counter()
         self._unsaved = self._apply(work)
+        if work.inputs:
+            self.stages["reduce"].add(time.perf_counter() - began)
         return self.retry()
 
     def retry(self) -> Outcome:
@@ -144,7 +153,9 @@ class RunStore:
         return commit, refused, work.interest
 
     def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
+        began = time.perf_counter()
         offsets = self.journal.commit(commit)
+        self.stages["journal"].add(time.perf_counter() - began)
         state = self.state
         return Outcome(
             streams={stream.id: stream for stream in commit.streams},
@@ -154,6 +165,7 @@ class RunStore:
             climb=state.reducer.climb,
             items=list(zip(offsets, commit.items, strict=True)),
             journaled=state.journaled,
+            journal_bytes=self.journal.size,
             host_values=state.host_values,
             late=state.reducer.late,
             closed_early=state.reducer.closed_early,

@@ -41,10 +41,11 @@ def settings(
     durability: str | None,
     no_host_metrics: bool,
     bind: str | None = None,
+    log_format: str | None = None,
 ) -> Config:
     """File, environment and flags, merged and checked, backends included."""
     flags: dict[str, dict[str, Any]] = {
-        "daemon": {"durability": durability, "bind": bind},
+        "daemon": {"durability": durability, "bind": bind, "log_format": log_format},
         "host_metrics": {"enabled": False if no_host_metrics else None},
     }
     merged = load(config, os.environ, flags)
