@@ -79,8 +79,8 @@ class MlflowBackend(Backend):
 
     def __init__(self, config: MlflowConfig) -> None:
         super().__init__(config)
-        said = had(config.tracking_uri or by_variable())
-        self.local = not said or is_local(said)  # type: ignore[misc] # by its options
+        said = config.tracking_uri or by_variable()
+        self.local = not said or is_local(had(said))  # type: ignore[misc] # by its options
         self._client: Any = None
         self._run_id = ""
         self._uri = ""

@@ -303,3 +303,4 @@ def test_local_is_what_stays_on_this_machine():
     assert MlflowBackend(MlflowConfig()).local
     assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
     assert not MlflowBackend(MlflowConfig(tracking_uri="http://127.0.0.1:5000")).local
+    assert not MlflowBackend(MlflowConfig(tracking_uri="env:NONE")).local
