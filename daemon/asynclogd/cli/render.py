@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from asynclog_proto import places
 from asynclogd.cli import trouble
 
 console = Console(highlight=False)
@@ -151,9 +152,9 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
 
 def where_to_look(run_dir: str, looks: Mapping[str, str]) -> None:
     """The commands that show a run's content, and the places where it is, by backend."""
-    shown = Path(run_dir)
-    if shown.is_relative_to(Path.cwd()):
-        shown = shown.relative_to(Path.cwd())
+    shown, here = Path(run_dir), places.current_directory()
+    if here is not None and shown.is_relative_to(here):
+        shown = shown.relative_to(here)
     for look in looks.values():
         console.print(f"  {escape(look.replace(run_dir, str(shown)))}", soft_wrap=True)
 
