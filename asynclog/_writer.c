@@ -14,12 +14,13 @@
 #include <time.h>
 
 enum {
-    VERSION = 1,                     /* writer.py's: one more with each change that the Python around it relies on */
+    VERSION = 2,                     /* writer.py's: one more with each change that the Python around it relies on */
     HEAD_AT = 16,                    /* where ringfile.py has the head's position */
     HEAD = 8, TAIL = 14,             /* a row's constants: ahead of the step, after the time (records.py) */
     START = HEAD + 8 + 1 + 8 + TAIL, /* where a row's values begin */
     WEIGHT_AT = 1,                   /* in the tail */
     KNOWN = 4,                       /* sets of names whose constants are at hand */
+    SPREAD = 8,                      /* of the first calls after take_time(), so many in all take turns to be timed */
 };
 
 static const long long EXACT = 1LL << 53; /* integers beyond +-EXACT are not all float64 numbers */
@@ -33,11 +34,20 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     long long base, place, limit, seq, issued, step, highest, backward, wanted;
-    char busy, held;
+    union {
+        struct {
+            char busy, held;
+            unsigned char due; /* calls until one is timed, that one included; 0: none is */
+            char unused;
+        };
+        uint32_t gate; /* 0 when none of them is set, as nearly always: one comparison for all */
+    };
     Layout known[KNOWN];
     int newest;
     PyObject *layouts, *slow, *lock;
     Py_buffer memory;
+    int turn;    /* which of the next calls was to be timed last */
+    double took; /* s, of the call that was; below 0 when it was taken, or there was none */
 } Writer;
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
@@ -300,6 +310,35 @@ parse(PyObject *const *args, Py_ssize_t count, PyObject *keywords, PyObject **gi
     return 1;
 }
 
+static double
+monotonic(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static PyObject *
+call_slow(Writer *self, PyObject *const *given)
+{
+    return PyObject_CallFunctionObjArgs(self->slow, given[0], given[1], given[2], given[3], NULL);
+}
+
+/* One of the calls up to that which is timed: apart, so that all others have no more to do. */
+static __attribute__((noinline)) PyObject *
+log_due(Writer *self, PyObject *const *given)
+{
+    const int timed = --self->due == 0;
+    const double began = timed ? monotonic() : 0.0;
+    const int plain = !self->busy && !self->held && given[2] == Py_None;
+    const int written = plain ? write_metrics(self, given[0], given[1], given[3]) : 0;
+    PyObject *result = written < 0 ? NULL : written ? Py_NewRef(Py_None) : call_slow(self, given);
+    if (timed) {
+        self->took = monotonic() - began;
+    }
+    return result;
+}
+
 static PyObject *
 Writer_log(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
@@ -307,7 +346,10 @@ Writer_log(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *keyw
     if (!parse(args, count, keywords, given)) {
         return NULL;
     }
-    if (!self->busy && !self->held && given[2] == Py_None) {
+    if (self->gate != 0) {
+        return self->due ? log_due(self, given) : call_slow(self, given);
+    }
+    if (given[2] == Py_None) {
         const int written = write_metrics(self, given[0], given[1], given[3]);
         if (written < 0) {
             return NULL;
@@ -316,7 +358,19 @@ Writer_log(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *keyw
             Py_RETURN_NONE;
         }
     }
-    return PyObject_CallFunctionObjArgs(self->slow, given[0], given[1], given[2], given[3], NULL);
+    return call_slow(self, given);
+}
+
+static PyObject *
+Writer_take_time(Writer *self, PyObject *Py_UNUSED(ignored))
+{
+    const double took = self->took;
+    self->took = -1.0;
+    if (self->due == 0) {
+        self->turn = self->turn % SPREAD + 1;
+        self->due = (unsigned char)self->turn;
+    }
+    return took < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(took);
 }
 
 static PyObject *
@@ -377,6 +431,7 @@ Writer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->base = -start;
     self->place = self->limit = start;
     self->step = self->highest = -1;
+    self->took = -1.0;
     self->layouts = PyDict_New();
     self->slow = Py_NewRef(Py_None);
     self->lock = Py_NewRef(Py_None);
@@ -452,6 +507,7 @@ PyDoc_STRVAR(log_doc, "log($self, metrics, step=None, *, reduce=None, weight=Non
 static PyMethodDef methods[] = {
     {"log", (PyCFunction)(void (*)(void))Writer_log, METH_FASTCALL | METH_KEYWORDS, log_doc},
     {"write", (PyCFunction)Writer_write, METH_VARARGS, NULL},
+    {"take_time", (PyCFunction)Writer_take_time, METH_NOARGS, NULL},
     {"release", (PyCFunction)Writer_release, METH_NOARGS, NULL},
     {NULL},
 };

@@ -65,21 +65,6 @@ class Bodies:
                 return place
         return self.spool.put(form.parts, size)
 
-    def room(self, size: int) -> tuple[memoryview, int, int] | None:
-        """Where bodies of `size` bytes in all may lie in the outbox, one behind the other, for those who copy by
-        themselves and then `take` it: its memory, where in it the first one begins and that one's position. None when
-        there is no room now.
-        """
-        outbox = self.outbox
-        if outbox is None or (position := outbox.room(size)) is None:
-            return None
-        return outbox.data, outbox.at(position), position
-
-    def take(self, position: int) -> None:
-        """Everything before `position`, within what `room` gave, is in use."""
-        if self.outbox is not None:
-            self.outbox.take(position)
-
     def take_back(self, body: bytes | Place) -> None:
         """Forget the body that was put last."""
         if isinstance(body, Place):

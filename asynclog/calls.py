@@ -9,6 +9,7 @@ from typing import Any
 
 from asynclog import hosttensors
 from asynclog._media.form import draw_ahead
+from asynclog.knownmedia import Known
 from asynclog.notices import Notices
 from asynclog.rows import Rows
 from asynclog.values import Problem
@@ -27,8 +28,13 @@ class Calls:
 
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
-        writer = self._writer
-        has_media = self._rows.closed is None and draw_ahead(metrics)
+        writer, rows = self._writer, self._rows
+        known = None
+        if rows.closed is None:
+            if reduce is None and weight is None and now is None:
+                known = rows.media.find(metrics)
+            if known is None:
+                draw_ahead(metrics)
         with writer.lock:
             if writer.busy:
                 # Mappings change; values are what they were at the call.
@@ -40,7 +46,7 @@ class Calls:
                 writer.busy = True
                 if self._held:
                     self._take_held()
-                self._take(metrics, step, reduce, weight, now, has_media=has_media)
+                self._take(metrics, step, reduce, weight, now, known)
             finally:
                 writer.busy = False
         self.notices.say()
@@ -81,18 +87,22 @@ class Calls:
         self._writer.held = False
 
     def _take(
-        self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, *, has_media: bool = False
+        self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, known: Known | None = None
     ) -> None:
         rows, writer = self._rows, self._writer
         wanted = writer.wanted
         # Of all calls that are not taken at once, these are the common ones: media, no room at hand, a CPU's tensors.
-        plain = reduce is None and now is None
         try:
-            if has_media and plain and weight is None and rows.closed is None and rows.media.log_known(metrics, step):
+            if known is not None and rows.closed is None and rows.media.log_known(known, step):
                 return
             if type(metrics) is dict and not wanted:
                 metrics = hosttensors.read(metrics)
-            if plain and (not wanted or rows.ring.reserve(wanted)) and writer.write(metrics, step, weight):
+            if (
+                reduce is None
+                and now is None
+                and (not wanted or rows.ring.reserve(wanted))
+                and writer.write(metrics, step, weight)
+            ):
                 return
             rows.log(metrics, step, reduce, weight, now)
         except Exception as error:

@@ -123,7 +123,7 @@ def _plan(
     address = endpoint or chosen.endpoint
     mode = chosen.mode if mode == "auto" else mode
     remote = address is not None and places.is_remote(places.check_endpoint(address))
-    wanted, told = trackerenv.chosen(check_backends(backends), environ, _here(), far=remote)
+    wanted, told = trackerenv.chosen(check_backends(backends), environ, places.current_directory(), far=remote)
     hello = Hello(
         project=project,
         name=name,
@@ -142,14 +142,6 @@ def _plan(
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None
     return Plan(hello, chosen, mode, address, run_dir, found, told)
-
-
-def _here() -> str:
-    """Where this process is. In a directory that has gone nothing relative leads anywhere, and the rest goes on."""
-    try:
-        return str(Path.cwd())
-    except FileNotFoundError:
-        return os.sep
 
 
 def _greeting(hello: Hello) -> bytes:

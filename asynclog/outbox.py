@@ -68,41 +68,40 @@ class Outbox:
 
     def put(self, parts: Sequence[Part], size: int) -> Place | None:
         """Copy a body of `size` bytes in; None when there is no room now."""
-        offset = self.room(size)
-        if offset is None:
+        claimed = self.claim(size)
+        if claimed is None:
             return None
-        at = self.at(offset)
-        with self.data[at : at + size] as view:
-            lay(view, parts)
-        self.take(offset + size)
-        return Place(0, offset, size)
+        position, at = claimed
+        place = Place(0, position, size)
+        try:
+            with self.data[at : at + size] as view:
+                lay(view, parts)
+        except BaseException:
+            self.take_back(place)
+            raise
+        return place
 
-    def at(self, position: int) -> int:
-        """Where in `data` a position is."""
-        return HEADER + position % self.capacity
-
-    def take(self, position: int) -> None:
-        """Everything before `position`, within what `room` gave, is in use."""
-        self._head = position
-
-    def room(self, size: int) -> int | None:
-        """The position where `size` bytes may be written, of one body or more; None when there is no room now."""
-        tail = self._tail
+    def claim(self, size: int) -> tuple[int, int] | None:
+        """Take `size` bytes, for one body or more: their position, and where in `data` they begin. None when there is
+        no room now. Those of the last claim are given up by `take_back`.
+        """
+        tail = max(self._freed, self._begin)
         if tail == self._head:
             self._rewind()
             tail = self._head
         offset = fit(tail, self._head, size, self.capacity)
         if offset is None:
             return None
-        end = HEADER + offset % self.capacity + size
-        if end > self._highest:
-            if not self._reserve(end):
+        at = HEADER + offset % self.capacity
+        if at + size > self._highest:
+            if not self._reserve(at + size):
                 return None
-            self._highest = end
-        return offset
+            self._highest = at + size
+        self._head = offset + size
+        return offset, at
 
     def take_back(self, place: Place) -> None:
-        """Forget the body that was put last: no record names it."""
+        """Forget what was put or claimed last: no record names it."""
         if self._head == place.offset + place.size:
             self._head = max(place.offset, self._tail)
 

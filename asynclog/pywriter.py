@@ -8,12 +8,15 @@ from __future__ import annotations
 import mmap
 import threading
 from collections.abc import Callable, Mapping
-from time import time
+from time import perf_counter, time
 from typing import Any
 
 from asynclog.layouts import Packed, tail_for
 from asynclog.values import EXACT, FLOATS, MAX_FLOAT, PLAIN
 from asynclog_proto.ringfile import HEAD
+
+SPREAD = 8
+"""Of the first calls after `take_time`, so many in all take turns to be timed: the first finds a cold cache."""
 
 _HEAD_WORD = HEAD // 8
 _MOST_STEP = (1 << 63) - 1
@@ -44,6 +47,9 @@ class Writer:
         self.layouts: dict[tuple[str, ...], Packed] = {}
         self.slow: Callable[[Any, Any, Any, Any], None] = _no_way
         self.lock = threading.RLock()
+        self._due = 0
+        self._turn = 0
+        self._took: float | None = None
         self._data = memoryview(file)
         self._words = self._data[:start].cast("Q")
 
@@ -51,6 +57,31 @@ class Writer:
         self, metrics: Mapping[str, Any], step: int | None = None, *, reduce: Any = None, weight: float | None = None
     ) -> None:
         """`Run.log`."""
+        if self._due:
+            self._due -= 1
+            if not self._due:
+                self._log_timed(metrics, step, reduce, weight)
+                return
+        self._log(metrics, step, reduce, weight)
+
+    def take_time(self) -> float | None:
+        """How long a call of `log` took, in s, since this was asked last; None when none was timed. One of the next
+        SPREAD calls is.
+        """
+        took, self._took = self._took, None
+        if not self._due:
+            self._turn = self._turn % SPREAD + 1
+            self._due = self._turn
+        return took
+
+    def _log_timed(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        began = perf_counter()
+        try:
+            self._log(metrics, step, reduce, weight)
+        finally:
+            self._took = perf_counter() - began
+
+    def _log(self, metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
         if reduce is None:
             with self.lock:
                 if not self.busy and not self.held:

@@ -14,6 +14,7 @@ from asynclog.barriers import Barrier, Barriers
 from asynclog.launcher import PATIENCE_S, Launcher
 from asynclog.ledger import Ledger, from_daemon
 from asynclog.link import Bell, Link
+from asynclog.logtimes import LogTimes
 from asynclog.notices import Notices
 from asynclog.questions import Questions
 from asynclog.ring import Ring
@@ -59,6 +60,7 @@ class Sender(threading.Thread):
         self.welcomed = threading.Event()
         """the daemon has answered, be it that it refuses"""
         self.spool = spool
+        self.log_times = LogTimes()
         self._rows = rows
         self._ring: Ring = rows.ring
         self._file = file
@@ -154,6 +156,7 @@ class Sender(threading.Thread):
             self._collect_at = (now // self._flush_s + 1) * self._flush_s
             self._backlog.collect()
             self._ring.tell_issued()
+            self.log_times.add(self._ring.writer.take_time())
         if self._launcher is None or self._link is None:
             if self._backlog.spill(0):
                 self.barriers.spooled(self._backlog.next_seq)
@@ -178,7 +181,7 @@ class Sender(threading.Thread):
             self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
             stream.give_up()
             return
-        while (message := stream.due(now, self._rows.writer.highest, self._ring)) is not None:
+        while (message := stream.due(now, self._rows.writer.highest, self._ring, self.log_times)) is not None:
             if not link.send(message):
                 stream.lost(now)
                 break

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from asynclog.barriers import Barriers
+from asynclog.logtimes import LogTimes
 from asynclog.questions import Questions
 from asynclog_proto.flow import Pending, SendFlow
 from asynclog_proto.frames import (
@@ -110,7 +111,7 @@ class Stream:
             self._hello_at = now + 0.02
         self.flow.close()
 
-    def due(self, now: float, step: int, counts: Counts) -> Message | None:
+    def due(self, now: float, step: int, counts: Counts, times: LogTimes) -> Message | None:
         """What is to be said now besides batches, if anything."""
         if self.refused is not None:
             return None
@@ -123,7 +124,7 @@ class Stream:
         if self.finishing and not flow.queue and not self._finish_sent:
             return Finish(counts.issued, counts.dropped)
         if now >= self._heartbeat_at:
-            return Heartbeat(max(step, -1), counts.issued, counts.dropped)
+            return Heartbeat(max(step, -1), counts.issued, counts.dropped, *times.quantiles())
         return self.barriers.due(flow.acked_seq) or self.questions.due(flow.acked_seq)
 
     def missing(self, next_seq: int, step: int) -> str:

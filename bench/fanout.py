@@ -10,25 +10,21 @@ there. What the slow one has in the end is counted too.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import asynclog
 import harness
-from asynclog_proto import places
-from asynclogd import talk
 from fanout_backends import LAGS
+from own_daemon import own_daemon
 
 HERE = Path(__file__).resolve().parent
 OTHERS = ("csv", "jsonl", "tensorboard")
@@ -41,25 +37,6 @@ PERIOD = 0.01
 PROMISED = 1.10
 
 Row = harness.Row
-
-
-@contextmanager
-def own_daemon() -> Iterator[None]:
-    """A runtime directory of its own, short enough for a socket; its daemon ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="al-") as runtime:
-        os.environ["ASYNCLOG_RUNTIME_DIR"] = runtime
-        os.environ["ASYNCLOG_HOST_METRICS_ENABLED"] = "false"
-        try:
-            yield
-        finally:
-            stopped(places.endpoint(Path(runtime)))
-
-
-def stopped(endpoint: str) -> None:
-    """Have the daemon end, and wait for it."""
-    pid = talk.ask(endpoint, "stop", timeout=30)["daemon"]["pid"]
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.05)
 
 
 def backends(contender: str) -> dict[str, dict[str, object]]:

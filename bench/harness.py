@@ -102,7 +102,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     """The options every benchmark has."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--json", metavar="PATH", help="write the rows as a JSON list; - for stdout")
-    options.add_argument("--readme", action="store_true", help="replace this benchmark's table in README.md")
+    options.add_argument("--readme", action="store_true", help="replace its table in README.md or docs/benchmarks.md")
     options.add_argument("--check", action="store_true", help="exit 1 when a promise does not hold")
     options.add_argument("--quick", action="store_true", help="one repeat, fewer calls: a first look")
     return options
@@ -151,7 +151,7 @@ def table(title: str, header: Sequence[str], cells: Iterable[Sequence[str]]) -> 
 
 
 def markdown(header: Sequence[str], cells: Iterable[Sequence[str]], footnote: str) -> str:
-    """The same table for README.md, with one line under it."""
+    """The same table for a page, with one line under it."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     lines = ["| " + " | ".join(row) + " |" for row in [header, rule, *cells]]
     return "\n".join([*lines, "", footnote])
@@ -170,9 +170,17 @@ def replace_block(text: str, name: str, block: str) -> str:
     return f"{before}{start}\n{block.strip()}\n{end}{after}"
 
 
-def write_readme(name: str, block: str, path: Path = ROOT / "README.md") -> None:
-    """Put a generated table between its markers in README.md; ValueError when they are missing."""
-    path.write_text(replace_block(path.read_text(), name, block))
+PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+
+
+def write_readme(name: str, block: str, pages: Sequence[Path] = PAGES) -> None:
+    """Put a generated table between its markers on the page that has them; ValueError when none has."""
+    for page in pages:
+        text = page.read_text()
+        if f"<!-- bench:{name} -->" in text:
+            page.write_text(replace_block(text, name, block))
+            return
+    raise ValueError(f"no <!-- bench:{name} --> on {', '.join(page.name for page in pages)}")
 
 
 def print_checks(out: Console, checks: Sequence[Check]) -> bool:

@@ -95,16 +95,12 @@ class Drawn(Media):
         raise NotImplementedError
 
 
-def draw_ahead(metrics: Any) -> bool:
-    """Draw those values of a call that take long. Whether there are media among them."""
-    found = False
+def draw_ahead(metrics: Any) -> None:
+    """Draw those values of a call that take long."""
     if type(metrics) is dict:
         for value in tuple(metrics.values()):
-            if isinstance(value, Media):
-                found = True
-                if isinstance(value, Drawn):
-                    value.draw()
-    return found
+            if isinstance(value, Drawn):
+                value.draw()
 
 
 def formed(media: Media) -> Form:

@@ -14,7 +14,7 @@ from asynclog._media.form import Form
 from asynclog._media.pictures import Image, Images, Video
 from asynclog._media.series import Audio, Histogram
 from asynclog._media.spaces import Embedding
-from asynclog.knownmedia import Known, Template
+from asynclog.knownmedia import Template
 from asynclog_proto import media, wire
 
 MOST = 4096
@@ -31,12 +31,9 @@ class Templates:
     """By what an item is: its name, its type, its array's dtype and shape, its options. Records have `most_bytes`."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._known: dict[Any, Template] = {}
+        self.known: dict[Any, Template] = {}
+        """by knownmedia.key_of"""
         self._most_bytes = most_bytes
-
-    def find(self, metrics: Mapping[Any, Any]) -> Known | None:
-        """The templates of a call's items; None unless each has one."""
-        return knownmedia.find(self._known, ALIKE, metrics)
 
     def learn(self, metrics: Mapping[Any, Any], forms: Mapping[str, Form]) -> None:
         """Keep the templates of items that have been written."""
@@ -49,9 +46,9 @@ class Templates:
                 continue
             template = _made(name, form)
             if template.length <= self._most_bytes:
-                if len(self._known) >= MOST:
-                    self._known.clear()
-                self._known[key] = template
+                if len(self.known) >= MOST:
+                    self.known.clear()
+                self.known[key] = template
 
 
 def _made(name: str, form: Form) -> Template:

@@ -9,13 +9,13 @@ from typing import Any
 from asynclog import knownmedia, steps
 from asynclog._media.copies import Copier, DeviceMedia
 from asynclog._media.form import Form, formed
-from asynclog._media.templates import Templates
+from asynclog._media.templates import ALIKE, Templates
 from asynclog.bodies import Bodies
 from asynclog.knownmedia import Known
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
 from asynclog.values import Problem
-from asynclog_proto.media import Media, encode_media
+from asynclog_proto.media import Media, Place, encode_media
 
 
 class MediaWriter:
@@ -45,16 +45,15 @@ class MediaWriter:
             else:
                 self._append(name, form, step, now, wait=True)
 
-    def log_known(self, metrics: Mapping[Any, Any], step: Any) -> bool:
-        """Write a whole call of nothing but media whose like was written before; False, and nothing done, for any
-        other.
-        """
+    def find(self, metrics: Any) -> Known | None:
+        """What `log_known` takes: a call of nothing but media whose like was written before. None for any other."""
+        return knownmedia.find(self.templates.known, ALIKE, metrics)
+
+    def log_known(self, known: Known, step: Any) -> bool:
+        """Write such a call; False, and nothing done, where its step is none that can be taken at once."""
         writer, now = self._ring.writer, time.time()
         step = writer.step + 1 if step is None else step
         if type(step) is not int or not max(writer.highest, 0) <= step <= steps.MOST:
-            return False
-        known = self.templates.find(metrics)
-        if known is None:
             return False
         writer.issued += len(known[0])
         writer.step = writer.highest = step
@@ -95,15 +94,16 @@ class MediaWriter:
         writer, data = ring.writer, ring.data
         if writer.place + length > writer.limit and not ring.reserve(length, wait=False):
             return False
-        room = self.bodies.room(laid) if laid else (data, 0, 0)
-        if room is None:
-            return False
-        memory, at, position = room
+        memory, position, at = data, 0, 0
+        if laid:
+            outbox = self.bodies.outbox
+            if outbox is None or (claimed := outbox.claim(laid)) is None:
+                return False
+            memory, (position, at) = outbox.data, claimed
         place = writer.place
         if not knownmedia.lay(known, step, now, data, place, memory, at, position):
+            self.bodies.take_back(Place(0, position, laid))
             return False
-        if laid:
-            self.bodies.take(position + laid)
         ring.publish(place + length, len(items))
         return True
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from asynclog_proto.frames import Ask, Value
 from asynclog_proto.limits import MAX_ASKS
+from asynclogd.incidents import about
 from asynclogd.lookup import Lookup
 from asynclogd.session import Session
 from asynclogd.standing import Standing
@@ -126,8 +127,8 @@ class Asks:
         try:
             while self._queue:
                 await self._search(*self._queue.popleft())
-        except Exception:  # a journal that can't be read; what is asked stays open, and is looked for again
-            log.exception("reduced values can't be looked up")
+        except Exception as error:  # a journal that can't be read; what is asked stays open, and is looked for again
+            log.exception("reduced values can't be looked up", extra=about("lookup-failed", cause=error))
             self._queue.clear()
             for each in self._open.values():
                 each.busy = False

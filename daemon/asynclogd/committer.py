@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from asynclogd.entries import Cause, Input
+from asynclogd.incidents import about
 from asynclogd.session import Session
 from asynclogd.store import Interest, Outcome, RunStore, Work
 
@@ -78,7 +79,8 @@ class Committer:
         try:
             await self.in_thread(self._store.close)
         except (sqlite3.Error, OSError) as error:
-            log.warning("run %s: the journal closed with an error: %s", self._name, error)
+            told = about("journal-close", run=self._name, cause=error)
+            log.warning("run %s: the journal closed with an error: %s", self._name, error, extra=told)
         self._thread.shutdown()
 
     def put(self, entry: Input, session: Session | None = None) -> None:
@@ -142,7 +144,8 @@ class Committer:
                 done.set()
                 await asyncio.sleep(0)
         except Exception as error:  # a defect of ours: the clients keep their data, and are told
-            log.exception("run %s: its commits have failed", self._name)
+            told = about("commits-failed", run=self._name, cause=error)
+            log.exception("run %s: its commits have failed", self._name, extra=told)
             self.error = f"{type(error).__name__}: {error}"
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
@@ -185,12 +188,15 @@ class Committer:
                 outcome = await self.in_thread(commit)
             except (sqlite3.Error, OSError) as error:
                 if not self.error:
-                    log.error("run %s: the journal refuses: %s; trying again each second", self._name, error)
+                    told = about("journal-refuses", run=self._name, cause=error)
+                    text = "run %s: the journal refuses: %s; trying again each second"
+                    log.error(text, self._name, error, extra=told)
                 self.error = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 commit = self._store.retry
             else:
                 if self.error:
-                    log.warning("run %s: the journal takes data again", self._name)
+                    told = about("journal-works", run=self._name)
+                    log.warning("run %s: the journal takes data again", self._name, extra=told)
                 self.error = ""
                 return outcome

@@ -41,6 +41,8 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     durability: Literal["process", "fsync"] = "process"
     """what an ack survives: any process's death, or power loss too"""
+    log_format: Literal["text", "json"] = "text"
+    """of the log, which goes to stderr: a line an incident"""
     idle_timeout: Seconds = 60.0
     """an auto-started daemon ends after so long without a live rank or anything to deliver"""
     linger_timeout: Seconds = 3600.0

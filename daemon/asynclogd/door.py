@@ -16,6 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_PARTS
 from asynclogd import zap
 from asynclogd.gate import Gate
+from asynclogd.incidents import about
 from asynclogd.keys import Pair
 from asynclogd.listening import Listening
 
@@ -132,7 +133,9 @@ class Door:
         if self.gate.newly_full():
             many = f"{self.gate.connections} connections, of {self.gate.most} that are allowed"
             why = ", and file descriptors are short" if self.gate.crowded else ""
-            log.warning("%s: %s%s: others are sent away (daemon.max_connections, ulimit -n)", self.address, many, why)
+            told = about("connections-full", cause="file descriptors" if self.gate.crowded else "max_connections")
+            text = "%s: %s%s: others are sent away (daemon.max_connections, ulimit -n)"
+            log.warning(text, self.address, many, why, extra=told)
 
 
 def _shut_down(fd: int) -> bool:

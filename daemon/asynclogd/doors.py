@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError
+from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,11 @@ def raise_file_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     if soft < ENOUGH_DESCRIPTORS:
-        log.warning(
+        text = (
             "%d file descriptors are all that this daemon may have: a flood of connections could end it, and the next "
-            "log() would start another. Raise the hard limit to %d (ulimit -Hn)", soft, ENOUGH_DESCRIPTORS,
-        )  # fmt: skip
+            "log() would start another. Raise the hard limit to %d (ulimit -Hn)"
+        )
+        log.warning(text, soft, ENOUGH_DESCRIPTORS, extra=about("few-descriptors"))
     return soft
 
 

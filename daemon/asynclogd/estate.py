@@ -14,6 +14,7 @@ from pathlib import Path
 from asynclog_proto.errors import AsynclogError, ProtocolError
 from asynclog_proto.frames import Hello
 from asynclogd import recovery
+from asynclogd.incidents import about
 from asynclogd.pipeline import Pipeline
 from asynclogd.session import Session
 
@@ -43,7 +44,8 @@ class Estate:
         ]:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
             if hello is not None and self._has_remote and hello.host not in ("", os.uname().nodename):
-                log.info("%s is of a rank on %s: left to it, or to `asynclog sync`", directory, hello.host)
+                text = "%s is of a rank on %s: left to it, or to `asynclog sync`"
+                log.info(text, directory, hello.host, extra=about("spool-elsewhere", run=_run(hello), rank=hello.rank))
             elif hello is None:
                 if not recovery.media_files(directory):  # they wait to be encoded, their records are journaled
                     self.given_up.add(directory)
@@ -63,7 +65,8 @@ class Estate:
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
             except (AsynclogError, OSError) as error:
-                log.error("run %s/%s, rank %d can't be taken up: %s", hello.project, hello.name, hello.rank, error)
+                told = about("rank-left", run=_run(hello), rank=hello.rank, cause=error)
+                log.error("run %s, rank %d can't be taken up: %s", _run(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))
         await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
 
@@ -101,7 +104,8 @@ class Estate:
         for session in sessions:
             self._burials.pop(session.stream.incarnation, None)
         if not burial.cancelled() and (error := burial.exception()) is not None:
-            log.error("what dead ranks left could not be taken up; it stays where it is", exc_info=error)
+            text = "what dead ranks left could not be taken up; it stays where it is"
+            log.error(text, exc_info=error, extra=about("burial-failed", cause=error))
 
     async def _bury(self, pipeline: Pipeline, sessions: list[Session]) -> None:
         left, unread = {}, set()
@@ -123,13 +127,19 @@ class Estate:
                 await asyncio.to_thread(recovery.remove, session.ring, session.spool)
             else:
                 self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
-            log.info("run %s: rank %d has ended (%s)", pipeline.name, session.stream.rank, session.stream.state)
+            rank, state = session.stream.rank, session.stream.state
+            told = about("rank-ended", run=pipeline.title, rank=rank, cause=state)
+            log.info("run %s: rank %d has ended (%s)", pipeline.title, rank, state, extra=told)
         pipeline.media.clear()
 
 
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
     if hello is not None and (not hello.ring or recovery.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
+
+
+def _run(hello: Hello) -> str:
+    return f"{hello.project}/{hello.name}"
 
 
 async def _began(hello: Hello) -> float:
@@ -151,5 +161,5 @@ def _read_ring(path: Path | None) -> recovery.LeftRing | None:
     try:
         return None if path is None else recovery.read_ring(path)
     except (ProtocolError, OSError) as error:
-        log.error("ring %s can't be read: %s", path, error)
+        log.error("ring %s can't be read: %s", path, error, extra=about("ring-unreadable", cause=error))
         return None

@@ -6,11 +6,13 @@ nothing, whatever is killed when.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +60,38 @@ def in_place(out: Path, run_dir: Path, about: Mapping[str, Any]) -> Iterator[Pat
     check(out, run_dir)
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
     former = out.with_name(f".{out.name}.former-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
+    _remove_left(out)
+    part = out.with_name(f".{out.name}.part-{os.getpid()}")
     part.mkdir()
+    with _held(part):
+        try:
+            yield part
+            for path in part.glob(".*"):
+                path.unlink()  # a backend's notes on how to go on: nobody will
+            (part / MARKER).write_text(json.dumps(about, indent=2) + "\n")
+            check(out, run_dir)  # somebody may have put something there meanwhile
+            _move(part, out, former)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold a directory's lock, which this process loses however it ends. Raises OSError where another holds it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield part
-        for path in part.glob(".*"):
-            path.unlink()  # a backend's notes on how to go on: nobody will
-        (part / MARKER).write_text(json.dumps(about, indent=2) + "\n")
-        check(out, run_dir)  # somebody may have put something there meanwhile
-        _move(part, out, former)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_left(out: Path) -> None:
+    """Remove what exports to the same place have left that were killed."""
+    for part in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
+        with suppress(OSError), _held(part):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _move(part: Path, out: Path, former: Path) -> None:

@@ -18,10 +18,11 @@ from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.cadence import Delivery
 from asynclogd.delivery import CursorMoved, Limiter, SinkStatus
 from asynclogd.entries import Cursor
+from asynclogd.inquiry import look
 from asynclogd.points import Blob, Item
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.selection import Selection
-from asynclogd.sink import Sink, look
+from asynclogd.sink import Sink
 from asynclogd.tail import ReadItems, TailLog
 
 REMOTE_FLUSH_INTERVAL = 1.0
@@ -183,14 +184,11 @@ class Fanout:
 
     def looks(self) -> dict[str, str]:
         """How a person looks at what each backend has."""
-        return {name: sink.look() for name, sink in self.sinks.items()}
+        return {name: sink.look for name, sink in self.sinks.items()}
 
     def tell_of_trouble(self) -> None:
-        """Log calls of backends that take longer than they may, and what goes wrong without one, each once.
-
-        Backends are asked, which may take long: not for the event loop.
-        """
-        for sink in list(self.sinks.values()):  # one may come or be exchanged meanwhile
+        """Log calls of backends that take longer than they may, and what goes wrong without one, each once."""
+        for sink in self.sinks.values():
             sink.tell_of_trouble()
 
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:

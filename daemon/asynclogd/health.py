@@ -9,6 +9,7 @@ from dataclasses import replace
 from asynclogd.backends.base import ThrottledError
 from asynclogd.delivery import BrokenError, SinkSettings, SinkStatus
 from asynclogd.entries import Cursor
+from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ LONGEST_ASKED = 3600.0
 class Health:
     """Written by the sink's thread alone; `status` is replaced as a whole, so any thread may read it."""
 
-    def __init__(self, name: str, cursor: Cursor, settings: SinkSettings) -> None:
+    def __init__(self, name: str, cursor: Cursor, settings: SinkSettings, run: str = "") -> None:
+        """Of the backend `name` of `run`, project/name."""
         self.status = SinkStatus("ok", cursor, 0)
-        self._name, self._settings = name, settings
+        self._name, self._settings, self._run = name, settings, run
         self._furthest = cursor.offset
         self._in_vain = 0
         """how often it has started over without coming further than before"""
@@ -31,7 +33,8 @@ class Health:
         """Something went wrong; s to wait before it is tried again. The log is told once, until all is well again."""
         before, text = self.status, describe(error)
         if not before.retries:
-            log.warning("%s: %s; trying again until it works", self._name, text)
+            told = about("backend-fails", run=self._run, backend=self._name, cause=error)
+            log.warning("%s: %s; trying again until it works", self._name, text, extra=told)
         broken = isinstance(error, BrokenError)
         self.status = replace(
             before,
@@ -47,7 +50,9 @@ class Health:
     def starts_over(self, error: BaseException) -> float:
         """Nothing counts from here on; s to wait before it begins again: longer each time that this leads nowhere."""
         before = self.status
-        log.warning("%s: it begins anew and is offered everything once more: %s", self._name, describe(error))
+        told = about("backend-starts-over", run=self._run, backend=self._name, cause=error)
+        text = "%s: it begins anew and is offered everything once more: %s"
+        log.warning(text, self._name, describe(error), extra=told)
         self.status = SinkStatus(
             "retrying",
             Cursor(),
@@ -71,7 +76,8 @@ class Health:
     def went_well(self) -> None:
         """What failed before works again, if anything did."""
         if self.status.retries:
-            log.warning("%s: works again after %d failures", self._name, self.status.retries)
+            told = about("backend-works", run=self._run, backend=self._name, count=self.status.retries)
+            log.warning("%s: works again after %d failures", self._name, self.status.retries, extra=told)
             self.status = replace(self.status, state="ok", retries=0)
 
     def opened(self, held: int) -> None:

@@ -18,6 +18,7 @@ from asynclogd import claim, recovery, wanted
 from asynclogd.catalog import JOURNAL, is_run
 from asynclogd.config import Config
 from asynclogd.estate import Estate
+from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
 from asynclogd.media.workers import Workers
@@ -138,7 +139,7 @@ class Hub:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             waits = self._note_untaken(hello, error)
             if not waits:  # it is asked for again each few seconds, by each rank
-                log.warning("run %s/%s, rank %d has to wait: %s", hello.project, hello.name, hello.rank, error)
+                _tell("rank-waits", "run %s, rank %d has to wait: %s", hello, error)
             busy = isinstance(error, JournalBusyError)
             if busy:
                 claim.lay(places.run_dir(hello.dir, hello.project, hello.name))
@@ -148,12 +149,12 @@ class Hub:
             self._send(peer, Reset(str(error), notice))
             return
         except AsynclogError as error:
-            log.warning("run %s/%s, rank %d is refused: %s", hello.project, hello.name, hello.rank, error)
+            _tell("rank-refused", "run %s, rank %d is refused: %s", hello, error)
             self._note_untaken(hello, error)
             self._send(peer, Refused(str(error)))
             return
         if self._untaken.pop(str(pipeline.run_dir), None):
-            log.info("run %s/%s is taken now", hello.project, hello.name)
+            log.info("run %s is taken now", pipeline.title, extra=about("run-taken", run=pipeline.title))
         self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
         self._peers[peer] = (pipeline, session)
         self.last_active = time.monotonic()
@@ -274,7 +275,7 @@ class Hub:
         wanted.resume(pipeline)
         self.runs[run_dir] = pipeline
         self._marker(run_dir).write_text(f"{run_dir}\n")
-        log.info("run %s/%s is open", pipeline.project, pipeline.name)
+        log.info("run %s is open", pipeline.title, extra=about("run-open", run=pipeline.title))
         return pipeline
 
     async def _close_run(self, pipeline: Pipeline, timeout: float) -> None:
@@ -295,7 +296,8 @@ class Hub:
             del self.closed_runs[next(iter(self.closed_runs))]
         if complete:
             self._marker(pipeline.run_dir).unlink(missing_ok=True)
-        log.info("run %s/%s is closed, %s", pipeline.project, pipeline.name, "complete" if complete else "incomplete")
+        how = "complete" if complete else "incomplete"
+        log.info("run %s is closed, %s", pipeline.title, how, extra=about("run-closed", run=pipeline.title, cause=how))
 
     def _marker(self, run_dir: Path) -> Path:
         """A file that tells the next daemon of a run which this one may not live to finish."""
@@ -311,20 +313,18 @@ class Hub:
             try:
                 pipelines.append(await self.open_run(run_dir))
             except (AsynclogError, OSError) as error:
-                log.error("run %s can't be taken up: %s", run_dir, error)
+                told = about("run-left", run=f"{run_dir.parent.name}/{run_dir.name}", cause=error)
+                log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
 
     async def _watch(self) -> None:
-        trouble = ""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self._look_around()
-                trouble = ""
             except OSError as error:  # no file descriptor is left, say: who has died is found when there is one
-                if trouble != str(error):
-                    log.error("dead ranks can't be looked for now: %s", error)
-                trouble = str(error)
+                told = about("look-failed", cause=error)
+                log.error("dead ranks can't be looked for now: %s", error, extra=told)
 
     async def _look_around(self) -> None:
         if orphans := self._orphans():
@@ -333,7 +333,7 @@ class Hub:
             dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
             for launch in dict.fromkeys(session.stream.launch for session in dead):
                 self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
-            await asyncio.to_thread(pipeline.fanout.tell_of_trouble)
+            pipeline.fanout.tell_of_trouble()
             await self._close_when_complete(pipeline)
         self._live = self._count_live()
         if self._workers.pids():
@@ -376,12 +376,17 @@ class Hub:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s failed", task.get_name(), exc_info=error)
+            log.error("%s failed", task.get_name(), exc_info=error, extra=about("task-failed", cause=error))
 
     @property
     def busy(self) -> bool:
         """Whether a rank is live, a dead one has left something, or a backend has something to get."""
         return bool(self._opening or self._orphans()) or any(not run.complete for run in self.runs.values())
+
+
+def _tell(incident: str, text: str, hello: Hello, error: Exception) -> None:
+    run = f"{hello.project}/{hello.name}"
+    log.warning(text, run, hello.rank, error, extra=about(incident, run=run, rank=hello.rank, cause=error))
 
 
 def _goes_on(pipeline: Pipeline, launch: str) -> bool:

@@ -17,8 +17,10 @@ from asynclog_proto.limits import MAX_PARTS
 from asynclogd import zap
 from asynclogd.door import Arrival, Door
 from asynclogd.growth import Growth
+from asynclogd.incidents import about
 from asynclogd.keys import Pair
 from asynclogd.listening import Listening
+from asynclogd.stages import Stage
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +29,6 @@ BURST = 64
 
 SILENT_SECONDS = 60.0
 """A connection that completes no message for so long is ended; a rank says that it lives every 2 s."""
-
-LOGGED = 10
-"""So many refusals are in the log; a peer that goes on like this would fill the disk with its lines."""
 
 Deliver = Callable[[bytes, Message, memoryview], None]
 
@@ -59,6 +58,7 @@ class Ingest:
 
     def __init__(self, deliver: Deliver) -> None:
         self.counts = IngestCounts()
+        self.stages = {"ingest": Stage()}
         self._deliver = deliver
         self._doors: list[Door] = []
         self._allowed: zap.Names = lambda _: {}
@@ -127,7 +127,9 @@ class Ingest:
             door.tell_when_full()
             if fds := door.gate.silent_since(silent):
                 if grown is not None:
-                    log.warning("memory has grown to %d MiB: %d silent connections are ended", rss >> 20, len(fds))
+                    told = about("connections-cut", cause="memory", count=len(fds))
+                    text = "memory has grown to %d MiB: %d silent connections are ended"
+                    log.warning(text, rss >> 20, len(fds), extra=told)
                 door.cut(fds)
 
     def connections(self) -> dict[str, int]:
@@ -156,7 +158,9 @@ class Ingest:
             for _ in range(BURST):
                 if (arrival := door.receive()) is None:
                     break
+                began = time.perf_counter()
                 self._take(number, door, arrival)
+                self.stages["ingest"].add(time.perf_counter() - began)
             else:
                 more = True
         if more:
@@ -181,10 +185,9 @@ class Ingest:
     def _refuse(self, error: ProtocolError) -> str:
         """Count a message that is none; why it is refused, for its sender."""
         self.counts.malformed += 1
-        what, reason = "a malformed message was refused", str(error)
+        incident, what, reason = "message-refused", "a malformed message was refused", str(error)
         if isinstance(error, VersionError):
-            what = "a client of another version was refused"
+            incident, what = "version-refused", "a client of another version was refused"
             reason = f"{error}: update the older of the two, and end a daemon that was updated"
-        if self.counts.malformed <= LOGGED:
-            log.warning("%s: %s", what, reason)
+        log.warning("%s: %s", what, reason, extra=about(incident, cause=error))
         return reason

@@ -23,7 +23,7 @@ from asynclogd.journalfile import JournalBusyError, JournalCorruptError, Journal
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
-__all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError", "journal_bytes"]
+__all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError"]
 
 READ_BYTES = 4 << 20
 """Inputs are read so many bytes at a time, so that no statement stays open between two of them."""
@@ -151,8 +151,12 @@ class Journal:
 
     @property
     def size(self) -> int:
-        """Bytes on disk, the WAL included."""
-        return journal_bytes(self.path)
+        """Bytes on disk, the WAL included; 0 where that can't be told: nothing fails for that."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        try:
+            return sum(each.stat().st_size for each in (self.path, wal) if each.exists())
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Move the WAL into the database and let go of the file. Idempotent."""
@@ -192,9 +196,3 @@ class Journal:
 
     def _reading(self) -> AbstractContextManager[None]:
         return journalfile.named(self.path)
-
-
-def journal_bytes(path: Path) -> int:
-    """Bytes on disk of the journal at `path`, the WAL included; 0 where there is none. Any thread may ask."""
-    wal = path.with_name(path.name + "-wal")
-    return sum(each.stat().st_size for each in (path, wal) if each.exists())

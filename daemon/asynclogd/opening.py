@@ -28,6 +28,7 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.incidents import about
 from asynclogd.points import Item, of_showable_times
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
@@ -77,6 +78,8 @@ class Opening:
         self.cursor = cursor
         self.read = cursor.offset
         """the offset of the last item that was offered"""
+        self.oldest: float | None = None
+        """when the first value was logged that was offered and is not settled, s since the epoch"""
         self._name, self._backend, self._limiter, self._watch = name, backend, limiter, watch
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
@@ -100,6 +103,8 @@ class Opening:
             return
         self._write([part for _, item in batch for part in self._shape(item)])
         self.read = batch[-1][0]
+        if self.oldest is None:
+            self.oldest = next((float(item.times[0]) for _, item in batch if isinstance(item, Points)), None)
 
     def offer_singly(self, offset: int, item: Item, refusals: Refusals) -> None:
         """Offer one item, what comes of it part by part and each one flushed, but those that were refused.
@@ -151,7 +156,7 @@ class Opening:
 
     def settled(self, cursor: Cursor) -> None:
         """`cursor` is journaled: count from it on."""
-        self.cursor, self._released = cursor, False
+        self.cursor, self._released, self.oldest = cursor, False, None
         self._letters.clear()
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._limiter.limited
@@ -239,7 +244,7 @@ def status_at(items: ItemLog, offset: int) -> str:
     try:
         (_, item), *_ = items.read(offset - 1, 1)
     except Exception as error:  # the journal can't be read; then the backend is closed without it
-        log.warning("item %d can't be read: %s", offset, error)
+        log.warning("item %d can't be read: %s", offset, error, extra=about("item-unreadable", cause=error))
         return ""
     return item.status if isinstance(item, RunEnd) else ""
 

@@ -34,6 +34,7 @@ from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
 from asynclogd.fanout import Fanout
+from asynclogd.incidents import about
 from asynclogd.lastvalues import LastValues
 from asynclogd.lookup import Lookup
 from asynclogd.media.runmedia import RunMedia
@@ -43,6 +44,7 @@ from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
+from asynclogd.stages import Stage
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 
@@ -70,6 +72,7 @@ class Pipeline:
         """`workers` encode media; they are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
+        self.title = f"{self.project}/{self.name}"
         self.sessions: dict[str, Session] = {}
         self.facts: dict[str, Any] = {}
         self.last_offset = 0
@@ -84,7 +87,7 @@ class Pipeline:
         self._cursors: dict[str, Cursor] = {}
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
-        self._commits = Committer(self.name, settings.commit_interval, self._committed, self._interest, self._broken)
+        self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +132,8 @@ class Pipeline:
         try:
             await asyncio.wait_for(self._commits.settle(), timeout)
         except asyncio.TimeoutError:
-            log.error("run %s: not everything could be committed; the clients keep what was not", self.name)
+            text = "run %s: not everything could be committed; the clients keep what was not"
+            log.error(text, self.title, extra=about("commit-late", run=self.title))
 
     # -- frames -------------------------------------------------------------------------------------------------
 
@@ -165,7 +169,7 @@ class Pipeline:
             f"rank {stream.rank} says world_size={stream.world_size}, but rank {odd.rank} of the same launch says "
             f"{odd.world_size}: the larger one counts, and steps wait for ranks that may not exist"
         )
-        log.warning("run %s: %s", self.name, text)
+        log.warning("run %s: %s", self.title, text, extra=about("odd-world", run=self.title, rank=stream.rank))
         return text
 
     def _launch(self, hello: Hello) -> str:
@@ -187,7 +191,9 @@ class Pipeline:
         lost = session.flow.hello(first_seq)
         if lost:
             session.stream.lost += lost
-            log.error("run %s: rank %d: %d records are lost: they %s", self.name, session.stream.rank, lost, why)
+            rank = session.stream.rank
+            told = about("records-lost", run=self.title, rank=rank, count=lost)
+            log.error("run %s: rank %d: %d records are lost: they %s", self.title, rank, lost, why, extra=told)
 
     def batch(self, session: Session, first_seq: int, count: int, payload: bytes) -> None:
         """Records of a stream: the new ones go to the journal, the others are acked again."""
@@ -207,6 +213,7 @@ class Pipeline:
         """The rank lives; its counts may have moved."""
         session.heard = time.monotonic()
         session.step = max(session.step, beat.step)
+        session.log_times = beat.log_p50_s, beat.log_p99_s
         if beat.issued != session.issued or dict(beat.dropped) != session.dropped:
             session.count(beat.issued, dict(beat.dropped))
             self._commits.work.streams[session.stream.id] = session.row()
@@ -302,7 +309,9 @@ class Pipeline:
         for number, reason in outcome.refused.items():
             by_id[number].refused = reason
             self._answer(by_id[number], Refused(reason))
-            log.error("run %s: rank %d is refused: %s", self.name, by_id[number].stream.rank, reason)
+            rank = by_id[number].stream.rank
+            told = about("stream-refused", run=self.title, rank=rank)
+            log.error("run %s: rank %d is refused: %s", self.title, rank, reason, extra=told)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():
@@ -397,6 +406,11 @@ class Pipeline:
     def journal_error(self) -> str:
         """Why the journal refuses data, "" while it does not."""
         return self._commits.error
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        """How long its commits take."""
+        return self._store.stages
 
     @property
     def live(self) -> bool:

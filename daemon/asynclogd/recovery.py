@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError, VersionError, check_magic
+from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def spool_hello(directory: Path) -> frames.Hello | None:
         try:
             return _hello(spoolfile.read_hello(memoryview(segment.read_bytes())), segment.stat().st_uid)
         except ProtocolError as error:
-            log.error("%s does not tell whose it is: %s", segment, error)
+            told = about("spool-unreadable", cause=error)
+            log.error("%s does not tell whose it is: %s", segment, error, extra=told)
     return None
 
 
@@ -99,7 +101,7 @@ def spool_counts(directory: Path) -> frames.Finish | None:
     except FileNotFoundError:
         return None
     except (ProtocolError, OSError) as error:
-        log.error("%s can't be read: %s", path, error)
+        log.error("%s can't be read: %s", path, error, extra=about("spool-unreadable", cause=error))
         return None
     return message if isinstance(message, frames.Finish) else None
 
@@ -130,7 +132,7 @@ def is_of_another_version(spool: Path) -> bool:
         try:
             check_magic(begins, spoolfile.MAGIC, "a spool segment")
         except VersionError as error:
-            log.error("%s can't be read: %s", segment, error)
+            log.error("%s can't be read: %s", segment, error, extra=about("spool-unreadable", cause=error))
             return True
         except ProtocolError:
             continue  # spoiled: what can be read of it has been
@@ -236,7 +238,8 @@ def _ring_batches(data: memoryview, state: ringfile.RingState) -> list[LeftBatch
                 batches.append(LeftBatch(seq, len(group), b"".join(group)))
                 seq, group, size = seq + len(group), [], 0
     except ProtocolError as error:
-        log.error("a ring is spoiled after record %d: %s", seq + len(group), error)
+        told = about("ring-spoiled", cause=error)
+        log.error("a ring is spoiled after record %d: %s", seq + len(group), error, extra=told)
     if group:
         batches.append(LeftBatch(seq, len(group), b"".join(group)))
     return batches

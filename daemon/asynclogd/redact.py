@@ -10,14 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from asynclog_proto.secrets import is_secret
+from asynclog_proto.secrets import is_secret, without_passwords
 
 SHOWN = "***"
 SHORTEST = 6
 """A shorter value of the environment is no secret worth the name, and would be found in every other word."""
 
 _PATTERNS = (
-    (re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*@"), rf"\1:{SHOWN}@"),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}"), rf"\1\2{SHOWN}"),
     (
         re.compile(
@@ -39,6 +38,7 @@ class Redactor:
         """`text` without what looks like a secret, or is one of the environment's."""
         for value in self._values:
             text = text.replace(value, SHOWN)
+        text = without_passwords(text, SHOWN)
         for pattern, shown in _PATTERNS:
             text = pattern.sub(shown, text)
         return text

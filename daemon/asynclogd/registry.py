@@ -95,9 +95,10 @@ def _found(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         kind, where = referred
         try:
-            found[key] = os.environ[where] if kind == "env" else Path(where).read_text().strip()
-        except (KeyError, OSError, ValueError) as error:
-            why = "there is none" if isinstance(error, KeyError) else getattr(error, "strerror", "") or "no text"
+            found[key] = os.environ[where] if kind == "env" else Path(where).expanduser().read_text().strip()
+        except (KeyError, OSError, ValueError, RuntimeError) as error:  # the last: nobody's home
+            missing = isinstance(error, (KeyError, RuntimeError))
+            why = "there is none" if missing else getattr(error, "strerror", "") or "no text"
             raise ConfigError(f"backend {name!r}: option {key!r}: {value}: {why}, where the daemon runs") from error
     return found
 

@@ -1,4 +1,4 @@
-"""What `asynclog status` shows: the daemon's state as plain values, names as the docs give them."""
+"""What `asynclog status` shows: the daemon's state as plain values. Its numbers are those of measures.py, by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import psutil
 
 from asynclog_proto import __version__
-from asynclogd.delivery import SinkStatus
 from asynclogd.hub import Hub
 from asynclogd.ingest import Ingest
 from asynclogd.pipeline import Pipeline
 from asynclogd.redact import Redactor
+from asynclogd.sink import Sink
+from asynclogd.stages import summaries
 
 
 def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
@@ -28,11 +29,14 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
             "uptime_s": round(time.monotonic() - started, 1),
             "rss_bytes": process.memory_info().rss,
             "cpu_s": round(sum(process.cpu_times()[:2]), 2),
+            "runs": len(hub.runs),
+            "untaken_runs": len(hub.untaken),
             "messages": ingest.counts.messages,
             "received_bytes": ingest.counts.bytes,
             "malformed": ingest.counts.malformed,
             "unroutable": ingest.counts.unroutable,
             **ingest.connections(),
+            "stages": summaries(ingest.stages),
         },
         "busy": hub.busy,
         "runs": [run_report(run) for run in hub.runs.values()],
@@ -51,10 +55,12 @@ def run_report(run: Pipeline) -> dict[str, Any]:
         "name": run.name,
         "dir": str(run.run_dir),
         "complete": run.complete,
+        "journal_bytes": run.outcome.journal_bytes,
         "journal_error": redact.text(run.journal_error),
         "late": run.outcome.late,
         "closed_early": run.outcome.closed_early,
         "items": run.last_offset,
+        "stages": summaries(run.stages),
         "ranks": [
             {
                 "rank": session.stream.rank,
@@ -69,19 +75,23 @@ def run_report(run: Pipeline) -> dict[str, Any]:
                 "records": session.stream.next_seq,
                 "uncommitted_records": session.flow.next_seq - session.flow.committed,
                 "lost_records": session.stream.lost,
+                "log_p50_s": session.log_times[0],
+                "log_p99_s": session.log_times[1],
                 "silent_s": round(time.monotonic() - session.heard, 1) if session.heard else None,
             }
             for session in sessions
         ],
-        "backends": redact.tree({name: _backend_report(run, each) for name, each in run.fanout.statuses().items()}),
+        "backends": redact.tree({name: _backend_report(run, sink) for name, sink in run.fanout.sinks.items()}),
+        "backend_stages": {name: summaries(sink.stages) for name, sink in run.fanout.sinks.items()},
         "looks": run.fanout.looks(),
         "media": redact.tree(_media_report(run)),
         "ledger": run.ledger(),
     }
 
 
-def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
+def _backend_report(run: Pipeline, sink: Sink) -> dict[str, Any]:
     """One backend: whether it works, what it is at, how far it is behind. Counts are of this daemon's life."""
+    status = sink.status()
     return {
         "state": status.state,
         "error": status.error,
@@ -97,6 +107,7 @@ def _backend_report(run: Pipeline, status: SinkStatus) -> dict[str, Any]:
         "timeouts": status.timeouts,
         "narrowed_to_bytes": status.window,
         "behind_items": run.last_offset - status.cursor.offset,
+        "held_values": status.held,
     }
 
 

@@ -1,7 +1,7 @@
 """`/metrics` for Prometheus: what prometheus_client answers, on threads of its own (httpdoor.py).
 
-A scrape asks the event loop for one picture and waits for it; formatting, sizes of files and the socket are the
-thread's business. So a slow scraper delays nobody, and a busy loop delays the scraper.
+A scrape asks the event loop for one picture and waits for it; formatting and the socket are the thread's
+business. So a slow scraper delays nobody, and a busy loop delays the scraper.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynclogd import exposition
-from asynclogd.catalog import JOURNAL
 from asynclogd.config import Prometheus
-from asynclogd.journal import journal_bytes
+from asynclogd.incidents import about
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -56,7 +54,7 @@ class Scrape:
             await asyncio.to_thread(self._serve)  # which looks up the host's name
         except (ImportError, OSError) as error:
             self.error = str(error)
-            log.error("no /metrics for Prometheus: %s", error)
+            log.error("no /metrics for Prometheus: %s", error, extra=about("no-metrics", cause=error))
 
     def _serve(self) -> None:
         if importlib.util.find_spec("prometheus_client") is None:
@@ -90,9 +88,7 @@ class Scrape:
         """All families by now; called by prometheus_client, on the scrape's thread."""
         asked = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
         picture = asked.result(PICTURE_SECONDS)
-        places = [run["dir"] for run in picture.report["runs"]]
-        sizes = {place: journal_bytes(Path(place) / JOURNAL) for place in places}
-        yield from exposition.families(picture.report, picture.values, sizes)
+        yield from exposition.families(picture.report, picture.values)
 
     async def _look(self) -> Picture:
         return self._picture()

@@ -19,8 +19,9 @@ from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd import keys, listening, remote
 from asynclogd.config import Config
 from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
-from asynclogd.hostmetrics import HostSampler
+from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.hub import Hub
+from asynclogd.incidents import about
 from asynclogd.ingest import Ingest, Remote
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
@@ -121,7 +122,8 @@ class Server:
             try:
                 message = remote.restrict(message, self._remote_dir, self.config.backends)
             except remote.NotFromAfarError as error:
-                log.warning("refused to a peer on another machine: %s", error)
+                told = about("remote-refused", cause=error)
+                log.warning("refused to a peer on another machine: %s", error, extra=told)
                 self.ingest.send(peer, Refused(str(error)))
                 return
         if isinstance(message, Query):
@@ -180,8 +182,10 @@ class Server:
             values = await asyncio.to_thread(sampler.sample)
             for run in list(self.hub.runs.values()):
                 if run.live:
-                    step = max(session.step for session in run.sessions.values())
-                    run.host_rows(host_records(values, max(0, step), time.time()), count=2)
+                    sessions = run.sessions.values()
+                    step = max(session.step for session in sessions)
+                    own = values | log_metrics(session.log_times for session in sessions if session.live)
+                    run.host_rows(host_records(own, max(0, step), time.time()), count=2)
 
 
 def host_records(values: dict[str, float], step: int, now: float) -> bytes:

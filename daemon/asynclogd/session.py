@@ -34,6 +34,8 @@ class Session:
     waits: list[Wait] = field(default_factory=list)
     refused: str | None = None
     issued: int = 0
+    log_times: tuple[float | None, float | None] = (None, None)
+    """p50 and p99 of its log(), s, as it said last"""
     dropped: dict[str, int] = field(default_factory=dict)
 
     @classmethod

@@ -23,9 +23,12 @@ from asynclogd.delivery import CursorMoved, ItemLog, Limiter, SinkSettings, Sink
 from asynclogd.entries import Cursor
 from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
+from asynclogd.incidents import about
+from asynclogd.inquiry import Inquiry, look
 from asynclogd.opening import AnewError, Opening, RefusedError, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
-from asynclogd.redact import Redactor
+from asynclogd.spellings import Spellings
+from asynclogd.stages import Stage
 from asynclogd.suspects import Suspects
 from asynclogd.tail import item_bytes
 from asynclogd.watch import Watch
@@ -52,12 +55,16 @@ class Sink:
         self.name, self.local = name, backend.local
         self._backend, self._run, self._items, self._limiter = backend, run, items, limiter
         self._commit, self._settings = commit, settings
-        self._health = Health(name, cursor, settings)
-        self._bell, self._watch, self._suspects = Bell(), Watch(name, settings.timeout), Suspects()
+        self._title = f"{run.project}/{run.name}"
+        self._health = Health(name, cursor, settings, self._title)
+        self._watch = Watch(name, settings.timeout, run=self._title)
+        self._bell, self._suspects = Bell(), Suspects()
         self._pace, self._quota = Pace(settings.batch_bytes), Quota(settings.points_per_second)
         self._holding = Holding(limiter, cursor, settings.quiet)
+        self._visible = Stage()
         self._sent, self._next_cycle, self._retry_at = 0, 0.0, 0.0
-        self._told = ""
+        self._inquiry, self._look = Inquiry(name, backend, self._title), str(run.own_dir)
+        self._spellings = Spellings(name, backend, self._title)
         self._thread = threading.Thread(target=self._serve, name=f"sink-{name}", daemon=True)
 
     # -- from outside -------------------------------------------------------------------------------------------
@@ -89,7 +96,7 @@ class Sink:
             status,
             state="hanging" if self._watch.hangs else status.state,
             timeouts=self._watch.timeouts,
-            trouble=self._told,
+            trouble=self._inquiry.trouble,
             lag=max(0, self._items.last_offset - status.cursor.offset),
             call=call,
             call_seconds=seconds,
@@ -97,26 +104,24 @@ class Sink:
             window=int(self._pace.window) if self._pace.narrowed else 0,
         )
 
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """How long the backend's calls take, and `visible`: from log() of the oldest value until its flush is over."""
+        found = dict(self._watch.stages)
+        return {**found, "visible": self._visible}
+
+    @property
     def look(self) -> str:
-        """How a person looks at what the backend has."""
-        return look(self._backend, self._run)
+        """How a person looks at what the backend has, as it last said."""
+        return self._look
 
     def tell_of_trouble(self) -> None:
         """Log a call that takes longer than it may, and what goes wrong without one, each once; for one thread.
 
-        What goes wrong is what the status says until the next time.
+        What goes wrong is in the status as soon as the backend has said it.
         """
         self._watch.tell()
-        trouble, before = self._trouble(), self._told
-        self._told = trouble
-        if trouble and trouble != before:
-            log.warning("%s: %s", self.name, trouble)
-
-    def _trouble(self) -> str:
-        try:
-            return self._backend.trouble()
-        except Exception as error:  # of somebody's own backend
-            return describe(error)
+        self._inquiry.ask()
 
     def wake(self) -> None:
         """There are new items."""
@@ -152,8 +157,11 @@ class Sink:
     # -- the thread ---------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        self._ask_look()
         while not self._serve_once():
             pass
+        self._inquiry.end()
+        self._ask_look()
         self._health.closed()
 
     def _serve_once(self) -> bool:
@@ -162,7 +170,8 @@ class Sink:
             self._session()
         except RefusedError as refused:
             self._suspects.add(refused)
-            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason)
+            told = about("dead-letter", run=self._title, backend=self.name, cause=refused.__cause__ or refused)
+            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason, extra=told)
         except _AgainError:
             pass
         except AnewError as error:
@@ -187,6 +196,7 @@ class Sink:
             cursor = self._health.status.cursor
             opening = Opening(self.name, self._backend, self._run, self._limiter, cursor, self._watch)
             self._health.opened(self._limiter.held)
+            self._ask_look()
             if opening.unsettled:
                 self._settle(opening)
             while self._await_work(opening):
@@ -247,6 +257,7 @@ class Sink:
         if not batch or batch[0][0] != opening.read + 1:
             raise LookupError(f"item {opening.read + 1} can't be read")
         self._holding.came()
+        self._spellings.see(item for _, item in batch)
         first = 0
         for index, (offset, item) in enumerate(batch if self._suspects else ()):
             if offset in self._suspects:
@@ -264,6 +275,8 @@ class Sink:
             raise _AgainError
         if opening.unsettled:
             cursor, letters = opening.settle()
+            if opening.oldest is not None:  # clocks differ between machines
+                self._visible.add(max(0.0, time.time() - opening.oldest))
             self._holding.settling(opening.cursor.offset)
             while not self._journal(cursor, letters):
                 pass
@@ -281,6 +294,11 @@ class Sink:
             return False
         return True
 
+    def _ask_look(self) -> None:
+        if self._bell.asked != "abandon":
+            with self._watch.during("look"):
+                self._look = look(self._backend, self._run)
+
     def _close(self, status: str) -> None:
         if self._bell.asked == "abandon":
             return
@@ -288,7 +306,8 @@ class Sink:
             with self._watch.during("close"):
                 self._backend.close(status)
         except BaseException as error:  # as above; what counts has been flushed
-            log.warning("%s: close: %s", self.name, describe(error))
+            told = about("close-failed", run=self._title, backend=self.name, cause=error)
+            log.warning("%s: close: %s", self.name, describe(error), extra=told)
 
     def _wait_to_retry(self, error: BaseException) -> bool:
         """False: the sink is to end instead. Being asked to drain ends the wait, once."""
@@ -301,14 +320,6 @@ class Sink:
         self._retry_at = time.monotonic() + delay
         self._bell.wait(delay)
         self._retry_at = 0.0
-
-
-def look(backend: Backend, run: RunInfo) -> str:
-    """How a person looks at what a backend has, whatever its own answer is."""
-    try:
-        return Redactor().text(backend.look(run))
-    except Exception:
-        return str(run.own_dir)
 
 
 class _AgainError(Exception):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
+from asynclogd.incidents import about
 from asynclogd.journal import Journal
 from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
+from asynclogd.stages import Stage
 from asynclogd.standing import Standing
 from asynclogd.state import Asked, RunState
 from asynclogd.tally import Climb
@@ -67,6 +70,8 @@ class Outcome:
     climb: Climb
     items: list[tuple[int, Item]]
     journaled: int
+    journal_bytes: int
+    """on disk"""
     host_values: int
     late: int
     closed_early: int
@@ -84,7 +89,8 @@ def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int]
         try:
             return RunState.restore(settings, blob, inputs(after))
         except ValueError as error:
-            log.warning("%s: all of it is read, for the snapshot in it is of another version: %s", journal.path, error)
+            text = "%s: all of it is read, for the snapshot in it is of another version: %s"
+            log.warning(text, journal.path, error, extra=about("snapshot-foreign", cause=error))
     return RunState.restore(settings, None, inputs(0))
 
 
@@ -93,6 +99,8 @@ class RunStore:
 
     def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
         self.journal = Journal.open(path, durability=durability)
+        self.stages = {"reduce": Stage(), "journal": Stage()}
+        """decoding and folding what a commit takes; its transaction"""
         self._replayed = 0
         self.state = restored(self.journal, settings, self._inputs)
         self._since_snapshot = self._replayed
@@ -105,7 +113,10 @@ class RunStore:
         """Apply `work` and journal it in one transaction. When the disk refuses, the error goes up, and `retry`
         is to be called until it succeeds: what was applied is never applied twice.
         """
+        began = time.perf_counter()
         self._unsaved = self._apply(work)
+        if work.inputs:
+            self.stages["reduce"].add(time.perf_counter() - began)
         return self.retry()
 
     def retry(self) -> Outcome:
@@ -157,7 +168,9 @@ class RunStore:
         return commit, refused, work.interest
 
     def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
+        began = time.perf_counter()
         offsets = self.journal.commit(commit)
+        self.stages["journal"].add(time.perf_counter() - began)
         state = self.state
         return Outcome(
             streams={stream.id: stream for stream in commit.streams},
@@ -167,6 +180,7 @@ class RunStore:
             climb=state.reducer.climb,
             items=list(zip(offsets, commit.items, strict=True)),
             journaled=state.journaled,
+            journal_bytes=self.journal.size,
             host_values=state.host_values,
             late=state.reducer.late,
             closed_early=state.reducer.closed_early,

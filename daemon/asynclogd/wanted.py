@@ -16,6 +16,7 @@ import msgspec
 from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
 from asynclogd.fanout import choose
+from asynclogd.incidents import about
 from asynclogd.pipeline import Pipeline
 from asynclogd.registry import CLASS, find
 
@@ -41,7 +42,8 @@ def resume(run: Pipeline) -> None:
         try:
             run.add_backend(name, options, _world(run))
         except ConfigError as error:
-            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, error)
+            told = about("backend-missing", run=run.title, backend=name, cause=error)
+            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, error, extra=told)
 
 
 def add(run: Pipeline, wanted: Mapping[str, Options | None], world: int) -> None:

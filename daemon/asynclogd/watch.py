@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from asynclogd.incidents import about
+from asynclogd.stages import Stage
+
 log = logging.getLogger(__name__)
 
 
@@ -14,13 +17,19 @@ class Watch:
     """One thread calls, any thread looks; `tell` is for one of them."""
 
     def __init__(
-        self, name: str = "", limit: float = float("inf"), clock: Callable[[], float] = time.monotonic
+        self,
+        name: str = "",
+        limit: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
+        run: str = "",
     ) -> None:
-        """`limit`: a call of the backend `name` that takes longer, in s, has timed out."""
-        self._name, self._limit, self._clock = name, limit, clock
+        """`limit`: a call of the backend `name` of `run` (project/name) that takes longer, in s, has timed out."""
+        self._name, self._limit, self._clock, self._run = name, limit, clock, run
         self._current: tuple[str, float] | None = None
         self._told: tuple[str, float] | None = None
         self._late = 0
+        self.stages: dict[str, Stage] = {}
+        """by call"""
 
     @contextmanager
     def during(self, call: str) -> Iterator[None]:
@@ -31,9 +40,11 @@ class Watch:
             yield
         finally:
             self._current, took = None, self._clock() - began
+            self.stages.setdefault(call, Stage()).add(took)
             if took > self._limit:
                 self._late += 1
-                log.warning("%s: its %s has come back, after %.0f s", self._name, call, took)
+                told = about("call-came-back", run=self._run, backend=self._name, cause=call)
+                log.warning("%s: its %s has come back, after %.0f s", self._name, call, took, extra=told)
 
     @property
     def going_on(self) -> tuple[str, float]:
@@ -57,4 +68,5 @@ class Watch:
         if current is not None and current != self._told and self.hangs:
             self._told = current
             text = "%s: its %s hangs: it has been going on for more than %g s; other backends go on"
-            log.error(text, self._name, current[0], self._limit)
+            told = about("call-hangs", run=self._run, backend=self._name, cause=current[0])
+            log.error(text, self._name, current[0], self._limit, extra=told)

@@ -6,6 +6,7 @@ says it for other languages. Decoding checks every field: what comes out has its
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,12 @@ def _check_path(what: str, path: str) -> None:
         raise ProtocolError(f"{what}: {wire.shown(path)} is not an absolute path")
 
 
+def _check_heartbeat(beat: Heartbeat) -> None:
+    for name, seconds in (("log_p50_s", beat.log_p50_s), ("log_p99_s", beat.log_p99_s)):
+        if seconds is not None and not 0.0 <= seconds < math.inf:
+            raise ProtocolError(f"Heartbeat.{name}: {seconds} is not a number of seconds")
+
+
 def _check_batch(batch: Batch) -> None:
     if not 1 <= batch.count <= MAX_BATCH_RECORDS:
         raise ProtocolError(f"Batch.count: {batch.count} is not in 1..{MAX_BATCH_RECORDS}")
@@ -164,6 +171,7 @@ def _check_ask(ask: Ask) -> None:
 _MEANINGS: dict[Any, Callable[[Any], None]] = {
     Hello: _check_hello,
     Batch: _check_batch,
+    Heartbeat: _check_heartbeat,
     Ask: _check_ask,
     AddBackend: _check_run,
 }

@@ -64,13 +64,16 @@ class Heartbeat:
     """The rank lives. Client to daemon, every 2 s.
 
     `step` is its watermark (-1 before any). The counts are of logged values since the stream began: `issued` of
-    them all, `dropped` by cause those that never became a record.
+    them all, `dropped` by cause those that never became a record. `log_p50_s` and `log_p99_s` are what a call of
+    `log()` took lately, None for not known.
     """
 
     TYPE: ClassVar[int] = 3
     step: Step
     issued: int
     dropped: Mapping[str, int]
+    log_p50_s: float | None = None
+    log_p99_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,14 @@ def runtime_dir(environ: Mapping[str, str], uid: int) -> Path:
     return (shared if shared.is_dir() else Path("/tmp")) / f"asynclog-{uid}"  # noqa: S108 - the same
 
 
+def current_directory() -> str | None:
+    """Where this process is; None in a directory that has gone."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
 def endpoint(runtime: Path) -> str:
     """The daemon's ZeroMQ address in a runtime directory. Raises ConfigError when it is too long."""
     path = str(runtime / "daemon.sock")

@@ -58,3 +58,11 @@ def test_tensorboard_is_measured_beside_summarywriter() -> None:
     pytest.importorskip("torch")
     rows = measured("tensorboard.py")
     assert {"asynclog", "SummaryWriter"} <= {str(value) for row in rows for value in row.values()}
+
+
+def test_what_one_waits_for_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    waits = importlib.import_module("waits")
+    assert waits.start_ms("asynclog", str(tmp_path)) > 0
+    assert all(lag > 0 for lag in waits.lags_ms(2))
+    assert all(0 <= share < 2 for share in waits.idle_shares(1, 0.2))

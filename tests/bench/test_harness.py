@@ -108,3 +108,13 @@ def test_the_cpu_clock_of_a_process_that_is_gone_is_none():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert cpu.cpu_clock(gone.pid) is None
+
+
+def test_a_table_goes_to_the_page_that_has_its_place(tmp_path: Path) -> None:
+    pages = [tmp_path / "a.md", tmp_path / "b.md"]
+    pages[0].write_text("<!-- bench:x -->\n<!-- /bench:x -->\n")
+    pages[1].write_text("<!-- bench:y -->\n<!-- /bench:y -->\n")
+    harness.write_readme("y", "new", pages)
+    assert [page.read_text().count("new") for page in pages] == [0, 1]
+    with pytest.raises(ValueError, match="bench:z"):
+        harness.write_readme("z", "new", pages)

@@ -134,6 +134,8 @@ def test_a_current_directory_that_has_gone_is_no_hindrance_where_none_is_needed(
     gone.rmdir()
     run = begin(dir=tmp_path / "given", mode="offline", backends={"mlflow": {"tracking_uri": "http://host:5000"}})
     assert run.dir.parent.parent == tmp_path / "given"
+    with pytest.raises(ConfigError, match=r"x\.db is relative, and the current directory has gone"):
+        begin(dir=tmp_path / "given", mode="offline", backends={"mlflow": {"tracking_uri": "sqlite:///x.db"}})
 
 
 def test_default_names_of_one_process_differ(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def templates_of(metrics: dict[Any, Any]) -> dict[Any, knownmedia.Template]:
     """What was learned of a call."""
     learned = Templates(1 << 20)
     learned.learn(metrics, {name: item.form() for name, item in metrics.items()})
-    return learned._known
+    return learned.known
 
 
 def test_the_compiled_ones_are_taken() -> None:

@@ -224,9 +224,9 @@ def test_what_lies_on_a_device_is_always_fetched() -> None:
     (part,) = item.form().parts
     known = templates.Templates(4096)
     known.learn({"x": item}, {"x": Form("histogram", (part._replace(is_on_device=True),))})
-    assert not known.find({"x": item})
+    assert not known.known
     known.learn({"x": item}, {"x": Form("histogram", (part,))})
-    assert known.find({"x": item})
+    assert known.known
 
 
 def test_a_name_that_came_twice_is_learned_from_neither(daemon: ScriptedDaemon, begin: Begin) -> None:
@@ -270,7 +270,9 @@ def test_a_full_ring_counts_what_it_has_no_room_for(shape: tuple[int, ...], runt
     written, used = 1, 0
     while not lost:
         used = outbox_and_none.used
-        assert writer.log_known(metrics, written)
+        known = writer.find(metrics)
+        assert known is not None
+        assert writer.log_known(known, written)
         written += not lost
     assert [problem.cause for problem in lost] == ["ring_full"]
     assert outbox_and_none.used == used

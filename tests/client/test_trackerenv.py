@@ -12,6 +12,7 @@ import asynclog
 from asynclog.launcher import daemon_environ
 from asynclog.trackerenv import chosen
 from asynclog_proto import trackers
+from asynclog_proto.errors import ConfigError
 from tests.daemon.backends import wandbreader
 
 SAID = {
@@ -76,26 +77,118 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
     ("given", "wanted"),
     [
         ("sqlite:///mlflow.db", "sqlite:////here/mlflow.db"),
+        ("sqlite:///mlflow.db?timeout=10", "sqlite:////here/mlflow.db?timeout=10"),
         ("sqlite:////there/mlflow.db", "sqlite:////there/mlflow.db"),
+        ("sqlite+pysqlite:///mlflow.db", "sqlite+pysqlite:////here/mlflow.db"),
         ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite://", "sqlite://"),
+        ("sqlite:///file:m.db?uri=true", "sqlite:///file:/here/m.db?uri=true"),
+        ("sqlite:///file:/there/m.db?mode=ro&uri=true", "sqlite:///file:/there/m.db?mode=ro&uri=true"),
+        ("sqlite:///file::memory:?uri=true", "sqlite:///file::memory:?uri=true"),
+        ("sqlite:///file:m.db", "sqlite:////here/file:m.db"),
         ("file:./mlruns", "file:///here/mlruns"),
+        ("file://mlruns", "file:///here/mlruns"),
         ("file:///there/mlruns", "file:///there/mlruns"),
+        ("file://localhost/there", "file://localhost/there"),
         ("mlruns", "/here/mlruns"),
         ("./a/../mlruns", "/here/mlruns"),
+        ("./a:b", "/here/a:b"),
         ("/there", "/there"),
         ("http://host:5000", "http://host:5000"),
         ("databricks", "databricks"),
         ("databricks://profile", "databricks://profile"),
+        ("env:MINE", "http://mine:5000"),
+        ("env:MINE_TOO", "sqlite:////here/mine.db"),
+        ("env:SECRET", "env:SECRET"),
+        ("env:NONE", "env:NONE"),
     ],
 )
-def test_an_address_is_one_of_the_directory_of_who_gives_it(given: str, wanted: str) -> None:
-    assert trackers.settled("mlflow", {"tracking_uri": given, "experiment": "e"}, "/here") == {
-        "tracking_uri": wanted, "experiment": "e",
+@pytest.mark.parametrize(("name", "more"), [("mlflow", {}), ("second", {"class": "asynclogd.backends.mlflow:M"})])
+def test_an_address_is_one_of_the_process_that_gives_it(
+    given: str, wanted: str, name: str, more: dict[str, str]
+) -> None:
+    environ = {
+        "MINE": "http://mine:5000", "MINE_TOO": "sqlite:///mine.db", "SECRET": "postgresql://me:secret@host/db",
     }  # fmt: skip
-    assert trackers.settled("other", {"tracking_uri": given}, "/here") == {"tracking_uri": given}
-    assert chosen({"mlflow": {}}, {"MLFLOW_TRACKING_URI": given}, "/here", far=False)[0] == {
-        "mlflow": {"tracking_uri": wanted}
+    options = {"tracking_uri": given, "experiment": "e", **more}
+    assert chosen({name: options}, environ, "/here", far=False) == ({name: {**options, "tracking_uri": wanted}}, "")
+    if name == "mlflow" and not given.startswith("env:"):
+        environ["MLFLOW_TRACKING_URI"] = given
+        assert chosen({name: {}}, environ, "/here", far=False) == ({name: {"tracking_uri": wanted}}, "")
+
+
+def test_a_directory_is_quoted_in_the_uri_of_a_file() -> None:
+    settled = trackers.settled("mlflow", {"tracking_uri": "file:m"}, {}, "/my #1")
+    assert settled == {"tracking_uri": "file:///my%20%231/m"}
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "wanted"),
+    [
+        ("credentials_file", "key.txt", "/here/key.txt"),
+        ("credentials_file", "../key.txt", "/key.txt"),
+        ("credentials_file", "/run/key", "/run/key"),
+        ("credentials_file", "~/key", "~/key"),
+        ("api_key", "file:key.txt", "file:/here/key.txt"),
+        ("api_key", "file:/run/key", "file:/run/key"),
+        ("api_key", "file:~/key", "file:~/key"),
+        ("api_key", "env:KEY", "env:KEY"),
+        ("notes", "file:key.txt", "file:key.txt"),
+    ],
+)
+def test_so_is_a_file_with_a_secret(key: str, given: str, wanted: str) -> None:
+    assert chosen({"mine": {key: given, "n": 1}}, {"KEY": "k"}, "/here", far=False)[0] == {
+        "mine": {key: wanted, "n": 1}
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "environ"),
+    [
+        ("mlflow", {"tracking_uri": "sqlite:///mlflow.db"}, {}),
+        ("mlflow", {}, {"MLFLOW_TRACKING_URI": "mlruns"}),
+        ("comet", {"credentials_file": "key.txt"}, {}),
+        ("mine", {"token": "file:key.txt"}, {}),
+    ],
+)
+def test_in_a_directory_that_has_gone_nothing_is_relative(
+    name: str, options: dict[str, str], environ: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"backend '{name}'.* is relative, and the current directory has gone"):
+        chosen({name: options}, environ, None, far=False)
+    assert chosen({name: options}, environ, None, far=True) == ({name: options}, "")
+    assert chosen({"mlflow": {"tracking_uri": "/there"}}, {}, None, far=False)[1] == ""
+
+
+SECRET = "https://me:pw@host/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("wandb", "WANDB_NOTES"), ("wandb", "WANDB_TAGS"), ("mlflow", "MLFLOW_EXPERIMENT_NAME")],
+)
+def test_a_variable_with_a_password_in_it_is_no_option_and_that_is_said(name: str, variable: str) -> None:
+    environ = {variable: f"data, from {SECRET}", "WANDB_PROJECT": "p"}
+    found, told = chosen({name: {}, "csv": {}}, environ, "/here", far=False)
+    assert found == {name: {"project": "p"} if name == "wandb" else {}, "csv": {}}
+    assert told.startswith(f"{variable}: no option of {name}, ")
+    assert "pw" not in told
+    assert variable not in daemon_environ(environ)
+    option = {variable.lower().split("_")[1]: "mine"}
+    assert chosen({name: option}, environ, "/here", far=False)[1] == ""
+
+
+def test_a_run_is_begun_without_it_and_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", SECRET)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.warns(asynclog.AsynclogWarning, match="MLFLOW_EXPERIMENT_NAME: no option of mlflow") as told:
+        run = asynclog.init("p", "run", dir=str(tmp_path), backends={"csv": {}, "mlflow": {}}, mode="offline")
+    assert len(told) == 1
+    run.log({"loss": 1.0})
+    run.finish()
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left
+    assert not [path for path in left if b"me:pw" in path.read_bytes()]
 
 
 @pytest.mark.sdk

@@ -371,6 +371,86 @@ def test_a_mapping_that_has_fewer_values_than_names_does_not_raise(
     assert daemon.points()[-2:] == [(2, "a", 3.0), (2, "b", 4.0)]
 
 
+def test_of_the_calls_after_a_time_was_taken_one_is_timed_another_each_time(
+    each_writer: type[pywriter.Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each, _ = opened(each_writer, monkeypatch)
+    writer = each.writer
+    each.layouts.find(("x",))
+    each.ring.reserve(32 << 10)
+    writer.log({"x": 1.0})
+    assert writer.take_time() is None, "nobody had asked"
+    turns = []
+    for _ in range(10):
+        took: list[float | None] = []
+        while len(took) < 20 and not any(took):
+            writer.log({"x": 1.0})
+            took.append(writer.take_time())
+        assert 0.0 < (took[-1] or 0.0) < 10.0
+        turns.append(len(took))
+    assert turns == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
+    assert writer.seq == 2 + sum(turns), "a row each, and the layout"
+
+
+def test_calls_that_take_the_slow_way_or_raise_are_timed_too(
+    each_writer: type[pywriter.Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = opened(each_writer, monkeypatch)[0].writer
+
+    def slow(metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        if metrics is None:
+            raise ValueError("no metrics")
+
+    writer.slow = slow
+    writer.take_time()
+    writer.log({"new": 1.0})
+    assert writer.take_time() is not None
+    writer.log({"new": 1.0})
+    with pytest.raises(ValueError, match="no metrics"):
+        writer.log(None)  # type: ignore[arg-type]  # what the user gives
+    assert writer.take_time() is not None
+
+
+def test_a_call_within_one_that_is_timed_is_kept_as_ever(
+    each_writer: type[pywriter.Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, taken = opened(each_writer, monkeypatch)[0].writer, []
+
+    def slow(metrics: Any, step: Any, reduce: Any, weight: Any) -> None:
+        taken.append(metrics)
+        if len(taken) == 1:
+            writer.log({"inner": 1.0})
+
+    writer.slow = slow
+    writer.take_time()
+    writer.busy = True
+    writer.log({"outer": 1.0})
+    assert taken == [{"outer": 1.0}, {"inner": 1.0}]
+    assert writer.take_time() is not None
+
+
+def test_what_log_costs_is_told_by_the_run_and_to_the_daemon(
+    each_writer: type[pywriter.Writer],
+    daemon: ScriptedDaemon,
+    begin: Callable[..., Run],
+    eventually: Callable[..., None],
+) -> None:
+    run = begin()
+    assert (run.stats.log_p50_s, run.stats.log_p99_s) == (None, None)
+
+    def told() -> bool:
+        run.log({"loss": 1.0})
+        run.flush()  # heartbeats come sooner while somebody waits
+        return any(beat.log_p50_s is not None for beat in daemon.heartbeats)
+
+    eventually(told, what="a heartbeat that says it")
+    beat = daemon.heartbeats[-1]
+    for low, high in ((run.stats.log_p50_s, run.stats.log_p99_s), (beat.log_p50_s, beat.log_p99_s)):
+        assert low is not None
+        assert high is not None
+        assert 0.0 < low <= high < 10.0
+
+
 def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from asynclog import _writer, compiled
 

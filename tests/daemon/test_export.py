@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +82,33 @@ def test_what_somebody_put_there_meanwhile_stays(journal: Journal, tmp_path: Pat
         export(journal, tmp_path / "p" / "run", "lines", FileBackend(), RateLimiter({}), out, put)
     assert [path.name for path in out.iterdir()] == ["mine"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
+
+
+EXPORTER = """
+import sys
+from pathlib import Path
+from asynclogd.exportplace import in_place
+
+with in_place(Path(sys.argv[1]), Path(sys.argv[2]), {}) as part:
+    (part / "half").touch()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_one_that_was_killed_left_is_removed_and_one_under_way_is_not(journal: Journal, tmp_path: Path) -> None:
+    out, run_dir = tmp_path / "[out]", tmp_path / "p" / "run"
+    command = [sys.executable, "-c", EXPORTER, str(out), str(run_dir)]
+    killed, slow = (subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2))
+    with killed, slow:
+        assert killed.stdout
+        assert slow.stdout
+        assert killed.stdout.readline() == slow.stdout.readline() == b"writing\n"
+        killed.kill()
+        killed.wait()
+        export(journal, run_dir, "lines", FileBackend(), RateLimiter({}), out)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f".[out].part-{slow.pid}", "[out]", "p"]
+        slow.communicate()
+    assert slow.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["[out]", "p"]
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "half"]

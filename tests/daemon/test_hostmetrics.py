@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from asynclog_proto import records
-from asynclogd.hostmetrics import HostSampler
+from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.server import host_records
 
 
@@ -18,6 +18,12 @@ def test_a_sample_is_of_this_node(tmp_path: Path) -> None:
     assert 0 < values["system/memory_percent"] <= 100
     assert 0 <= values["system/disk_percent"] <= 100
     assert values["system/net_recv_bytes_per_s"] >= 0
+
+
+def test_what_log_costs_is_that_of_the_costliest_rank() -> None:
+    told = log_metrics([(None, None), (2e-6, 5e-6), (3e-6, 4e-6)])
+    assert told == {"asynclog/log_us_p50": 3e-6 * 1e6, "asynclog/log_us_p99": 5e-6 * 1e6}
+    assert log_metrics([(None, None)]) == {}
 
 
 def test_it_travels_as_a_layout_that_may_be_said_again_and_a_row() -> None:

@@ -16,6 +16,8 @@ SECRET = "s3cr3t-of-ours"
     "text",
     [
         f"HTTPError: 401 for url: https://me:{SECRET}@host/api",
+        f"can't connect to postgresql://me:a/{SECRET}@host/db",
+        f"can't connect to postgresql:///db?user=me&pwd={SECRET},#",
         f"Authorization: Bearer {SECRET}",
         f"authorization: basic {SECRET}",
         f"POST /login?api_key={SECRET}&x=1",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from asynclog_proto.errors import ConfigError
@@ -49,3 +51,11 @@ def test_required_and_secret_options():
         registry.configure("mine", Options, {"url": "u", "api_token": "hunter2"})
     assert "hunter2" not in str(caught.value)
     assert registry.configure("mine", Options, {"url": "u", "rows": "5"}) == Options("u", 5)
+
+
+def test_a_file_with_a_secret_may_be_below_somebodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "key").write_text("7\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert registry.configure("mine", Options, {"url": "u", "api_token": "file:~/key"}) == Options("u", api_token=7)
+    with pytest.raises(ConfigError, match="'api_token': file:~no-such-user/key: there is none, where the daemon runs"):
+        registry.configure("mine", Options, {"url": "u", "api_token": "file:~no-such-user/key"})

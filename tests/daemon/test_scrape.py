@@ -12,21 +12,11 @@ import pytest
 
 from asynclogd import httpdoor
 from asynclogd.config import Prometheus
+from asynclogd.measures import GROUPS
 from asynclogd.scrape import Picture, Scrape
 
-REPORT = {
-    "daemon": {
-        "version": "1", "uptime_s": 1, "rss_bytes": 1, "cpu_s": 1, "messages": 1, "received_bytes": 1, "malformed": 0,
-        "unroutable": 0,
-        "connections": 1,
-        "connections_accepted": 2,
-        "connections_refused": 0,
-        "connections_failed": 0,
-        "connections_cut": 0,
-        "connections_sent_away": 0,
-    },
-    "runs": [],
-}  # fmt: skip
+DAEMON = {measure.key: 1 for group in GROUPS if group.name == "daemon" for measure in group.measures}
+REPORT = {"busy": False, "daemon": {**DAEMON, "version": "1", "stages": {}}, "runs": []}
 
 
 def get(url: str) -> bytes:
@@ -44,7 +34,7 @@ def test_the_picture_is_taken_on_the_loop_and_told_on_another_thread() -> None:
 
         scrape = Scrape(Prometheus(enabled=True, port=0), picture)
         await scrape.open()
-        assert b"asynclog_runs 0.0" in await asyncio.to_thread(get, scrape.url)
+        assert b"asynclog_busy 0.0" in await asyncio.to_thread(get, scrape.url)
         assert pictures == [True], "once a scrape, and not when it opens"
         await scrape.close()
         with pytest.raises(urllib.error.URLError):
@@ -67,7 +57,7 @@ def test_a_request_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch)
         port = int(scrape.url.rpartition(":")[2].partition("/")[0])
         answer = await asyncio.to_thread(half_a_request, port)
         assert not answer.startswith(b"HTTP/1.0 200")
-        assert b"asynclog_runs 0.0" in await asyncio.to_thread(get, scrape.url)
+        assert b"asynclog_daemon_info" in await asyncio.to_thread(get, scrape.url)
         await scrape.close()
 
     asyncio.run(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from asynclog_proto.errors import ProtocolError
+from asynclogd.backends.base import Position, RunInfo
 from asynclogd.delivery import SinkSettings
 from asynclogd.points import Blob, Item, Media, Params, Rewind, RunEnd, Summary
 from tests.daemon.filebackend import FileBackend, lines
@@ -161,24 +162,63 @@ def test_held_points_survive_a_restart_and_the_count_says_that_they_are_held(pla
 
 
 def test_what_goes_wrong_without_a_call_is_in_the_status_and_logged_once(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Place, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Uploading(FileBackend):
         told = ""
+        asked = 0
 
         def trouble(self) -> str:
+            self.asked += 1
             if self.told == "worse":
                 raise OSError("worse")
             return self.told
+
+    def ask() -> None:
+        before = backend.asked
+        sink.tell_of_trouble()
+        eventually(lambda: backend.asked > before, what="the question")
 
     backend = Uploading()
     sink = place.sink(backend)
     for told, shown in (("", ""), ("HTTP 500", "HTTP 500"), ("worse", "OSError: worse")):
         backend.told = told
-        sink.tell_of_trouble()
-        sink.tell_of_trouble()
+        ask()
+        ask()  # so the first answer is there
         assert sink.status().trouble == shown
+    assert sink.stop(drain=True, timeout=30)
+    eventually(lambda: not any(thread.name == "inquiry-file" for thread in threading.enumerate()), what="its end")
     assert [text for text in caplog.messages if text.startswith("file: ")] == ["file: HTTP 500", "file: OSError: worse"]
+
+
+def test_a_backend_that_can_tell_of_no_trouble_has_no_thread_for_it(place: Place) -> None:
+    sink = place.sink(FileBackend())
+    sink.tell_of_trouble()
+    assert not any(thread.name == "inquiry-file" for thread in threading.enumerate())
+    assert sink.stop(drain=True, timeout=30)
+
+
+def test_where_to_look_is_what_it_said_last_and_nobody_else_waits_for_it(place: Place, eventually: Eventually) -> None:
+    class Slow(FileBackend):
+        go_on = threading.Event()
+        opened = False
+
+        def open(self, run: RunInfo, position: Position | None) -> None:
+            super().open(run, position)
+            self.opened = True
+
+        def look(self, _: RunInfo) -> str:
+            if self.opened:
+                self.go_on.wait()
+                return "there"
+            raise OSError("not yet")
+
+    backend = Slow()
+    sink = place.sink(backend)
+    eventually(lambda: sink.status().call == "look", what="the question")
+    assert sink.look == str(place.run.own_dir)
+    backend.go_on.set()
+    eventually(lambda: sink.look == "there", what="the answer")
     assert sink.stop(drain=True, timeout=30)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import asynclog
@@ -48,3 +52,28 @@ def test_a_call_that_takes_longer_than_it_may_is_told_of_and_others_go_on(
         eventually(lambda: told()["behind_items"] == 0, 30, "delivery")
         assert told()["state"] == "ok"
     assert len((run_dir / "slow" / "lines").read_text().splitlines()) >= 2
+
+
+KILLED = """
+import os, signal, sys, asynclog
+run = asynclog.init("p", "other", dir=sys.argv[1], backends=["csv"])
+for step in range(10):
+    run.log({"loss": float(step)}, step=step)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_backend_that_does_not_say_what_is_wrong_delays_no_other_run_and_no_end(
+    tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    silent = {"class": f"{STUBBORN}:SilentBackend"}
+    with asynclog.init("p", "run", dir=str(tmp_path), backends={"csv": {}, "silent": silent}) as run:
+        run.log({"loss": 1.0}, step=0)
+        eventually((tmp_path / "p" / "run" / "silent" / "asked").exists, 30, "the question")
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        table = tmp_path / "p" / "other" / "csv" / "metrics.csv"
+        eventually(lambda: table.exists() and len(table.read_text().splitlines()) == 11, 30, "what the dead rank left")
+    daemon = psutil.Process(talk.ask(places.endpoint(places.runtime_dir(os.environ, os.getuid())))["daemon"]["pid"])
+    daemon.terminate()
+    eventually(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE, 20, "the daemon's end")

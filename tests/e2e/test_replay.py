@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import asynclog
-from asynclogd.journal import Journal
+from asynclogd.journal import Journal, JournalBusyError
 from tests.e2e.oracle import csv_series, tensorboard_series
 from tests.e2e.stored import asynclog_command, jsonl_points, logged_points, told
 from tests.e2e.terminal import Terminal
@@ -227,9 +227,9 @@ def test_options_may_be_json(tmp_path: Path, finished) -> None:
 
 @pytest.mark.mlflow
 def test_a_trackers_variables_and_directory_are_those_of_the_command(
-    tmp_path: Path, puppets, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, puppets, eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run that is open as of one that is over; the daemon has neither."""
+    """Of a run that is open, and then of the same when it is over; the daemon has neither."""
     (rank,) = puppets(1)
     rank("log", {"loss": 0.5}, 0)
     assert rank("flush")
@@ -241,8 +241,64 @@ def test_a_trackers_variables_and_directory_are_those_of_the_command(
         done = asynclog_command("replay", run_dir, "--to", "mlflow")
         assert done.returncode == 0, done.stdout + done.stderr
     assert "0 pending" in rank("finish")
-    assert (tmp_path / "mine.db").exists()
     assert not (run_dir / "mlflow" / "mlflow.db").exists()
+    eventually(lambda: nobody_has(run_dir), 30, "the daemon to let go of it")
+    assert mlflow_runs(tmp_path / "mine.db", "open") == ["run"]
+    options = {"tracking_uri": f"sqlite:///{tmp_path}/mine.db", "experiment": "open"}
+    assert options_of(run_dir)["mlflow"] == options
+
+    # Known to the run: what is given is still of this directory, and what variables say does not count.
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "other")
+    again = ["--again", "--option", "tracking_uri=sqlite:///mine.db"]
+    done = asynclog_command("replay", run_dir, "--to", "mlflow", *again)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert options_of(run_dir)["mlflow"] == options
+    # New to it.
+    named = ["--option", "class=asynclogd.backends.mlflow:MlflowBackend"]
+    address = ["--option", "tracking_uri=env:MLFLOW_TRACKING_URI", "--option", "experiment=over"]
+    done = asynclog_command("replay", run_dir, "--to", "second", *named, *address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert options_of(run_dir)["second"] == {**options, "experiment": "over", "class": named[1].partition("=")[2]}
+    assert mlflow_runs(tmp_path / "mine.db", "over") == ["run"]
+
+
+def mlflow_runs(file: Path, experiment: str) -> list[str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{file}")
+    found = client.get_experiment_by_name(experiment)
+    return [run.info.run_name for run in client.search_runs([found.experiment_id])]
+
+
+def nobody_has(run_dir: Path) -> bool:
+    try:
+        Journal.open(run_dir / "journal.sqlite").close()
+    except JournalBusyError:
+        return False
+    return True
+
+
+def options_of(run_dir: Path) -> dict[str, dict[str, object]]:
+    with Journal.open(run_dir / "journal.sqlite") as journal:
+        return dict(journal.facts()["backends"])
+
+
+def test_a_variable_with_a_password_is_left_out_and_a_directory_that_has_gone_is_told(
+    tmp_path: Path, finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = finished(tmp_path)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "https://me:pw@host/x")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = asynclog_command("replay", run_dir, "--to", "mlflow", "--option", "tracking_uri=sqlite:///mine.db")
+    assert done.returncode == 2
+    assert "mine.db is relative, and the current directory has gone" in done.stderr
+    done = asynclog_command(
+        "replay", run_dir, "--to", "mlflow", "--option", "tracking_uri=http://127.0.0.1:9", "--patience", "0"
+    )
+    assert "MLFLOW_EXPERIMENT_NAME: no option of mlflow" in done.stdout
+    assert "pw" not in done.stdout
 
 
 def test_a_run_that_goes_on_is_left_to_its_daemon(tmp_path: Path, puppets) -> None:

@@ -56,7 +56,7 @@ def test_a_hello_of_another_version_is_answered_with_ours(
             assert f"protocol version {version}; asynclog " in answer.reason
             assert "update the older of the two" in answer.reason
         assert isinstance(asked(peer, frames.Query()), frames.Report)
-    assert output().count("a client of another version was refused: protocol version 2; ") == 1
+    assert output().count("a client of another version was refused: protocol version 0; ") == 1
 
 
 def synced(directory: Path, *python: object) -> subprocess.CompletedProcess[str]:

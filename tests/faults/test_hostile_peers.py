@@ -93,7 +93,7 @@ def test_what_is_no_zmtp_is_turned_away(begin: Callable[..., psutil.Process], ru
     ],
 )
 def test_what_is_no_message_is_refused_and_counted(
-    begin: Callable[..., psutil.Process], runtime_dir: Path, parts: list[bytes]
+    begin: Callable[..., psutil.Process], runtime_dir: Path, parts: list[bytes], output: Callable[[], str]
 ) -> None:
     daemon = begin()
     with dealer(places.endpoint(runtime_dir)) as peer:
@@ -102,6 +102,7 @@ def test_what_is_no_message_is_refused_and_counted(
             assert isinstance(frames.decode(peer.recv_multipart())[0], frames.Refused), count
         assert isinstance(asked(peer, frames.Query()), frames.Report)
     assert serves(runtime_dir)["malformed"] == 20
+    assert output().count("a malformed message was refused") == 1, "the others are counted"
     assert daemon.memory_info().rss < 200 * MIB
 
 

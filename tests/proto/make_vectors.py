@@ -90,6 +90,7 @@ ALL_MESSAGES: dict[str, frames.Message] = {
     "hello with every field": HELLO,
     "heartbeat before any step": frames.Heartbeat(-1, 0, {}),
     "heartbeat": frames.Heartbeat(41, 820, {"bad_value": 2}),
+    "heartbeat that says what log() costs": frames.Heartbeat(41, 820, {}, 4.1e-07, 0.25),
     "finish": frames.Finish(1000, {"bad_value": 2}),
     "query": frames.Query("status"),
     "one more backend for a run": frames.AddBackend(

@@ -21,6 +21,7 @@ plain = st.recursive(
 )
 maps = st.dictionaries(texts, plain, max_size=4)
 drops = st.dictionaries(texts, counts, max_size=4)
+seconds = st.none() | st.floats(0.0, allow_infinity=False)
 messages = st.one_of(
     st.builds(
         replace,
@@ -33,7 +34,7 @@ messages = st.one_of(
         backends=st.none() | maps,
         ring=st.sampled_from(["", "/dev/shm/asynclog-0/x.ring"]),
     ),
-    st.builds(frames.Heartbeat, st.integers(-(1 << 63), (1 << 63) - 1), counts, drops),
+    st.builds(frames.Heartbeat, st.integers(-(1 << 63), (1 << 63) - 1), counts, drops, seconds, seconds),
     st.builds(frames.Finish, counts, drops),
     st.builds(frames.Query, texts),
     st.builds(frames.Flush, counts, st.integers(-(1 << 63), (1 << 63) - 1)),
@@ -144,6 +145,13 @@ def test_a_hello_that_could_do_harm_is_refused(changes):
 def test_a_batch_outside_the_numbers_is_refused(batch):
     with pytest.raises(ProtocolError):
         frames.decode([header(batch), b"x"])
+
+
+@pytest.mark.parametrize("seconds", [-1e-9, float("nan"), float("inf"), 1, "1"])
+def test_a_heartbeat_whose_seconds_are_none_is_refused(seconds):
+    for name in ("log_p50_s", "log_p99_s"):
+        with pytest.raises(ProtocolError, match=name):
+            frames.decode([header(frames.Heartbeat(1, 2, {}), **{name: seconds})])
 
 
 def test_only_a_batch_has_a_payload():

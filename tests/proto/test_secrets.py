@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from asynclog_proto.errors import ConfigError
-from asynclog_proto.secrets import check_options, is_secret, reference
+from asynclog_proto.secrets import check_options, is_secret, reference, without_passwords
 
 SECRET = "hunter2-hunter2"
 
@@ -31,17 +31,49 @@ def test_a_reference_or_nothing_at_all_is_fine(value):
     check_options("mine", {"token": value})
 
 
-@pytest.mark.parametrize(
-    "value", ["https://me:hunter2@host/", "postgresql://me:p%40ss@db:5432/x", "http://:hunter2@host"]
-)
+ADDRESSES = [
+    f"https://me:{SECRET}@host/",
+    f"https://me:{SECRET}/{SECRET}@host/",
+    f"https://me@there:7{SECRET}@host/",
+    f"http://:{SECRET}@host",
+    f"postgresql://me:p%40{SECRET}@db:5432/x",
+    f"postgresql://me:1/{SECRET}@host/db",
+    f"postgresql://me:a#{SECRET}@host/db",
+    f"postgresql+psycopg://me:a?{SECRET}@host/db",
+    f"postgresql://me:two {SECRET}@host/db",
+    f"postgresql://me@there:{SECRET}@host/db",
+    f"mysql://my own:p@{SECRET}@host/db",
+    f"postgresql:///db?host=h&user=me&password={SECRET}",
+    f"mssql://host/db?PWD={SECRET},#",
+    f"postgresql://host/db?sslpassword={SECRET}&x=1",
+]
+
+
+@pytest.mark.parametrize("value", ADDRESSES)
 def test_an_address_with_a_password_is_refused_under_any_name(value):
     with pytest.raises(ConfigError, match="tracking_uri") as caught:
         check_options("mlflow", {"tracking_uri": value})
-    assert value not in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert "'env:NAME'" in str(caught.value)
+    for within in ([f"see {value}"], {"a": {"b": value}}, {value: 1}):
+        with pytest.raises(ConfigError, match="tags"):
+            check_options("mlflow", {"tags": within})
 
 
-@pytest.mark.parametrize("value", ["https://host:5000/a@b:c", "https://me@host/", "sqlite:////x.db", "a:b@c", "/d:e@f"])
+@pytest.mark.parametrize("value", ADDRESSES)
+def test_a_text_is_shown_without_it(value):
+    shown = without_passwords(f"see {value} and x", "***")
+    assert SECRET not in shown
+    assert shown.startswith(f"see {value.partition('://')[0]}://")
+    assert "***" in shown
+    assert shown.endswith(" and x")
+    assert without_passwords(shown, "***") == shown
+
+
+@pytest.mark.parametrize("value", [
+    "https://host:5000/a@b:c", "https://host/path:x@y", "https://me@host/", "sqlite:////x.db", "sqlite:////x:y@z.db",
+    "a:b@c", "/d:e@f", "postgresql://me@host:5432/x?password=", 7, ["a:b@c"], {"k": "a:b@c"},
+])  # fmt: skip
 def test_an_address_without_one_is_not(value):
     check_options("mlflow", {"tracking_uri": value})
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from asynclogd.backends._mlflowplace import is_sqlite
 from asynclogd.backends.base import PermanentError, ThrottledError
 
 DELETED = "deleted"
@@ -21,6 +22,8 @@ _ENVIRONMENT = {
     # The sink retries, with its own patience, and other runs do not wait for it.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # It writes to a directory no more unless it is told that this is meant: whoever names one means it.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
 }
 _PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
 _THROTTLED = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
@@ -51,12 +54,12 @@ def client_of(uri: str) -> Any:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    if uri.startswith("sqlite:"):
+    if is_sqlite(uri):
         from mlflow.store.db.utils import _initialize_tables
         from mlflow.tracking._tracking_service.utils import _get_store
         from sqlalchemy.engine import make_url
 
-        file = make_url(uri).database
+        file = (make_url(uri).database or "").removeprefix("file:")
         if file and file != ":memory:" and not Path(file).exists():
             engine = _get_store(uri).engine
             engine.dispose()

@@ -93,7 +93,7 @@ def online(mode: str, host: str, credentials_file: str, environment: Mapping[str
 
 def login(host: str, credentials_file: str, environment: Mapping[str, str]) -> Login:
     """How to log in. Raises PermanentError for a file of credentials that can't be used."""
-    return Login(address(host, environment), _key_of(Path(credentials_file)) if credentials_file else "")
+    return Login(address(host, environment), _key_of(Path(credentials_file).expanduser()) if credentials_file else "")
 
 
 def address(host: str, environment: Mapping[str, str]) -> str:

@@ -136,7 +136,7 @@ class Backend(ABC):
 
     def trouble(self) -> str:
         """What goes wrong that no call has raised, of an upload in the background, say; "" for nothing. Asked now and
-        then, by any thread, beside any call.
+        then, on a thread of its own, beside any call.
         """
         return ""
 
@@ -146,8 +146,12 @@ class Backend(ABC):
         Idempotent.
         """
 
+    def spelt(self, name: str) -> str:
+        """A name as it is there: itself where it can be taken as it is. No two names may become one."""
+        return name
+
     def look(self, run: RunInfo) -> str:
-        """How a person looks at what it has of the run: a command, an address or a place. Any thread asks, and whether
-        it is open or not.
+        """How a person looks at what it has of the run: a command, an address or a place. Asked before it is open,
+        then, and after it, or of a run that is over, where nothing was opened.
         """
         return str(run.own_dir)

@@ -144,6 +144,10 @@ class CometBackend(Backend):
         if place is not None:
             place.close()
 
+    def spelt(self, name: str) -> str:
+        """A name as Comet takes it."""
+        return spelt(name)
+
     def look(self, run: RunInfo) -> str:
         """The project at Comet, or the command that uploads the archive."""
         if not self._online:

@@ -137,6 +137,10 @@ class CsvBackend(Backend):
         self._let_go()
         self._media.close()
 
+    def spelt(self, name: str) -> str:
+        """The column of a name."""
+        return column(name)
+
     def look(self, run: RunInfo) -> str:
         """The table, in a terminal."""
         return f"column -s, -t {run.own_dir}/metrics.csv | less -S"

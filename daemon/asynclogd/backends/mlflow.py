@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 
 from asynclog_proto.records import Scalar
-from asynclog_proto.secrets import has_password, reference
 from asynclogd.backends._files import replace
 from asynclogd.backends._mlflowclient import DELETED, client_of, experiment_of, prepare, translated
 from asynclogd.backends._mlflowfiles import Files
 from asynclogd.backends._mlflownames import spelt
+from asynclogd.backends._mlflowplace import by_variable, had, is_local, is_sqlite, place, seen
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
@@ -48,15 +48,15 @@ TAG_LENGTH = 8000
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
-URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 """MLflow's own, of the daemon."""
 
 
 class MlflowConfig(BackendConfig, frozen=True):
-    """`tracking_uri`: an MLflow server, database or directory, or `env:NAME` for what that variable of the daemon says
-    (default: MLFLOW_TRACKING_URI, or an SQLite file in the run's directory); `experiment`: default
-    MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's; `run_id`: a run that is there already and is
-    written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
+    """`tracking_uri`: an MLflow server, database or directory, or `env:NAME` for what that variable says, of the daemon
+    where it has a password (default: MLFLOW_TRACKING_URI, or an SQLite file in the run's directory); `experiment`:
+    default MLFLOW_EXPERIMENT_NAME, or the project; `run_name`: default the run's; `run_id`: a run that is there already
+    and is written to; `parent_run_id`: the run below which this one is shown; `tags`: set on the run.
     """
 
     tracking_uri: str = ""
@@ -65,12 +65,6 @@ class MlflowConfig(BackendConfig, frozen=True):
     run_id: str = ""
     parent_run_id: str = ""
     tags: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-def _address(config: MlflowConfig) -> str:
-    """The tracking URI that the options say; "" for none, also where the daemon has not the variable that they name."""
-    named = reference(config.tracking_uri)
-    return os.environ.get(named[1], "") if named is not None and named[0] == "env" else config.tracking_uri
 
 
 class MlflowBackend(Backend):
@@ -85,12 +79,12 @@ class MlflowBackend(Backend):
 
     def __init__(self, config: MlflowConfig) -> None:
         super().__init__(config)
-        place = _address(config) or os.environ.get(URI_VARIABLE, "")
-        self.local = not place or place.startswith(("sqlite:", "file:", "/"))  # type: ignore[misc] # by its options
+        said = config.tracking_uri or by_variable()
+        self.local = not said or is_local(had(said))  # type: ignore[misc] # by its options
         self._client: Any = None
         self._run_id = ""
         self._uri = ""
-        self._begun: dict[str, Any] = {}
+        self._begun: dict[str, str] = {}
         self._running = True
         self._params: dict[str, str] = {}
         self._files: Files
@@ -100,7 +94,7 @@ class MlflowBackend(Backend):
         the user's, and for credentials that are refused.
         """
         prepare()
-        self._uri = self._place(run, position)
+        self._uri = place(self._address(position), run)
         with translated(opening=True):
             self._client = client_of(self._uri)
             self._run_id = str(position["run"]) if position is not None else self._find_or_create(run)
@@ -149,37 +143,23 @@ class MlflowBackend(Backend):
         del status
         self._client = None
 
+    def spelt(self, name: str) -> str:
+        """A name as MLflow takes it."""
+        return spelt(name)
+
     def look(self, run: RunInfo) -> str:
         """MLflow's pages: those of a server, or a server to start."""
-        file = run.own_dir / "mlflow.db"
-        given = "" if file.exists() else os.environ.get(URI_VARIABLE, "")
-        uri = _address(self.config) or given or f"sqlite:///{file}"
+        uri = self._uri or seen(self.config.tracking_uri, run)
         what = f"experiment {self._experiment(run)}"
-        return f"mlflow ui --backend-store-uri {uri}" if self.local else f"{uri}, {what}"
+        return f"mlflow ui --backend-store-uri {uri}" if is_local(uri) else f"{uri}, {what}"
 
-    def _place(self, run: RunInfo, position: Position | None) -> str:
-        """The URI: the option's, else that of the daemon's environment, else a file; later on the one that it began
-        with. The position has that, unless there is a password in it.
-        """
+    def _address(self, position: Position | None) -> str:
+        """The option's, else the one that the run began with, which the position has; "" for a file of the run's."""
         if self.config.tracking_uri:
-            address = _address(self.config)
-            if not address:
-                raise PermanentError(
-                    f"tracking_uri is {self.config.tracking_uri}, which the daemon has not: set it there"
-                )
-            return address
-        given = os.environ.get(URI_VARIABLE, "")
-        if position is None:
-            self._begun = {} if not given else {"by_variable": True} if has_password(given) else {"uri": given}
-        else:
-            self._begun = {key: position[key] for key in ("uri", "by_variable") if key in position}
-        if not self._begun:
-            return f"sqlite:///{run.own_dir / 'mlflow.db'}"
-        if "uri" in self._begun:
-            return str(self._begun["uri"])
-        if not given:
-            raise PermanentError(f"the run was begun where {URI_VARIABLE} says, which the daemon has not: set it there")
-        return given
+            return self.config.tracking_uri
+        began = by_variable() if position is None else str(position.get("uri", ""))
+        self._begun = {"uri": began} if began else {}
+        return began
 
     def _experiment(self, run: RunInfo) -> str:
         return self.config.experiment or os.environ.get(EXPERIMENT_VARIABLE) or run.project
@@ -195,8 +175,8 @@ class MlflowBackend(Backend):
             replace(token_file, [token.encode()], fsync=False)
         name = self._experiment(run)
         # With a database MLflow's default would be ./mlruns in whatever directory the daemon was started.
-        place = (run.own_dir / "artifacts").as_uri() if self._uri.startswith("sqlite:") else None
-        experiment = experiment_of(self._client, name, place)
+        artifacts = (run.own_dir / "artifacts").as_uri() if is_sqlite(self._uri) else None
+        experiment = experiment_of(self._client, name, artifacts)
         found = self._client.search_runs([experiment], f"tags.`asynclog.token` = '{token}'", max_results=1)
         if found:
             return str(found[0].info.run_id)

@@ -129,6 +129,10 @@ class NeptuneBackend(Backend):
         if server is not None:
             server.close()
 
+    def spelt(self, name: str) -> str:
+        """A name as Neptune takes it."""
+        return spelt(name)
+
     def look(self, run: RunInfo) -> str:
         """The project at the server, or the command that sends the databases."""
         if not self.config.online:

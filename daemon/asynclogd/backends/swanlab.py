@@ -107,6 +107,10 @@ class SwanlabBackend(Backend):
         start = start_record(id=self._run_id, project=project, name=run.name, tags=self.config.tags, **facts)
         self._file.begin([start, config_record(self._facts)])
 
+    def spelt(self, name: str) -> str:
+        """A name as SwanLab takes it."""
+        return spelt(name)
+
     def look(self, run: RunInfo) -> str:
         """The command that sends the run."""
         return f"swanlab sync {run.own_dir}"

@@ -20,7 +20,7 @@ import msgspec
 from asynclogd.backends import _wandbplace
 from asynclogd.backends._join import joined
 from asynclogd.backends._wandbfiles import Files
-from asynclogd.backends._wandbnames import project_name
+from asynclogd.backends._wandbnames import project_name, spelt
 from asynclogd.backends._wandbplace import Mode
 from asynclogd.backends._wandbrun import RunFile
 from asynclogd.backends._wandbupload import Upload
@@ -184,6 +184,10 @@ class WandbBackend(Backend):
             return None
         login = _wandbplace.login(self.config.host, self.config.credentials_file, os.environ)
         return Upload(login, run.own_dir / "upload")
+
+    def spelt(self, name: str) -> str:
+        """A name as W&B takes it."""
+        return spelt(name)
 
     def look(self, run: RunInfo) -> str:
         """The project at W&B, or the command that uploads the run."""

@@ -9,6 +9,7 @@ import click
 
 from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError
+from asynclogd.cli.bench import bench
 from asynclogd.cli.daemon import daemon
 from asynclogd.cli.export import export_command
 from asynclogd.cli.gc import gc
@@ -35,6 +36,7 @@ def cli() -> None:
     asynclog replay digits/run-7 --to wandb                send it to a backend that it never had
     asynclog export digits/run-7 --format parquet          its points as tables
     asynclog gc --older-than 30d --keep-size 50G           remove journals of old runs
+    asynclog bench                                         what logging costs on this machine
 
     In the training script:
 
@@ -45,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (daemon, export_command, gc, keys, replay, run, runs, show, status, sync):
+for command in (bench, daemon, export_command, gc, keys, replay, run, runs, show, status, sync):
     cli.add_command(command)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from asynclog_proto import trackers
+from asynclog_proto import places, trackers
 from asynclog_proto.errors import AsynclogError
 from asynclog_proto.frames import AddBackend
 from asynclogd import talk
@@ -48,9 +48,17 @@ def added(run_dir: Path, name: str, options: Mapping[str, Any], patience: float,
     return 1 if trouble else 0
 
 
-def with_said(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a backend that a run is to get, with what this command's environment and directory say of them."""
-    return trackers.with_said(name, options, os.environ, str(Path.cwd()))
+def completed(name: str, options: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
+    """The options of a backend with what this command's directory says of them, and of a `new` one of the run's its
+    environment. Raises ConfigError.
+    """
+    directory = places.current_directory()
+    if not new:
+        return trackers.settled(name, options, os.environ, directory)
+    found, left_out = trackers.with_said(name, options, os.environ, directory)
+    if left_out:
+        console.print(f"[yellow]{escape(left_out)}[/]", soft_wrap=True)
+    return found
 
 
 def handed_over(run_dir: Path, name: str, options: Mapping[str, Any], patience: float, runtime_dir: Path | None) -> int:

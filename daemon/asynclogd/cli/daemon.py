@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, se
 @runtime_option
 @daemon_options
 @click.option("--bind", metavar="tcp://HOST:PORT", help="Listen on a network too; see `asynclog keys`.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log on stderr.  [default: text]")
 @click.option("--auto", is_flag=True, help="End when idle; end at once, without an error, when another daemon serves.")
 @click.option("--owner", type=int, help="With --auto: do not end while the process with this pid lives.")
 def daemon(
@@ -24,6 +24,7 @@ def daemon(
     durability: str | None,
     no_host_metrics: bool,
     bind: str | None,
+    log_format: str | None,
     auto: bool,
     owner: int | None,
 ) -> None:
@@ -37,14 +38,12 @@ def daemon(
     """
     import uvloop
 
+    from asynclogd import loglines
     from asynclogd.doors import DaemonRunningError
-    from asynclogd.redact import RedactingFormatter
     from asynclogd.server import Server
 
-    merged = settings(config, backends, durability, no_host_metrics, bind)
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
+    merged = settings(config, backends, durability, no_host_metrics, bind, log_format)
+    loglines.begin(merged.daemon.log_format, sys.stderr)
 
     async def serve() -> None:
         await Server(runtime_of(runtime_dir), merged, auto=auto, owner=owner).serve()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from asynclog_proto import places
+from asynclog_proto import places, trackers
 from asynclogd.catalog import default_dir
 from asynclogd.config import Config, load
 from asynclogd.fanout import choose
@@ -41,19 +41,22 @@ def settings(
     durability: str | None,
     no_host_metrics: bool,
     bind: str | None = None,
+    log_format: str | None = None,
 ) -> Config:
     """File, environment and flags, merged and checked, backends included."""
     flags: dict[str, dict[str, Any]] = {
-        "daemon": {"durability": durability, "bind": bind},
+        "daemon": {"durability": durability, "bind": bind, "log_format": log_format},
         "host_metrics": {"enabled": False if no_host_metrics else None},
     }
     merged = load(config, os.environ, flags)
     if backends:
         chosen = {name: merged.backends.get(name, {}) for name in backends}
         merged = msgspec.structs.replace(merged, backends=chosen)
-    for name, options in merged.backends.items():
+    here = places.current_directory()
+    settled = {name: trackers.settled(name, options, os.environ, here) for name, options in merged.backends.items()}
+    for name, options in settled.items():
         choose(name, options)
-    return merged
+    return msgspec.structs.replace(merged, backends=settled)
 
 
 def arguments(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from asynclog_proto import places
 from asynclogd.cli import trouble
 
 console = Console(highlight=False)
@@ -28,6 +29,7 @@ def status(report: Mapping[str, Any]) -> None:
         f"{daemon['rss_bytes'] / 2**20:.0f} MiB, {daemon['cpu_s']:.1f} s of CPU"
     )
     console.print(f"  {daemon['endpoint']}", soft_wrap=True)
+    stages(daemon.get("stages", {}))
     if not report["runs"]:
         console.print("no run is open")
     for run in report["runs"]:
@@ -43,6 +45,42 @@ def _run(run: Mapping[str, Any]) -> None:
     ranks(run["ranks"])
     _media(run["media"])
     ledger(run["ledger"], run["backends"])
+    delivery = {
+        f"{backend} {stage}": took
+        for backend, each in run.get("backend_stages", {}).items()
+        for stage, took in each.items()
+    }
+    stages({**_costliest_log(run["ranks"]), **run.get("stages", {}), **delivery})
+
+
+def _costliest_log(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, float]]:
+    """What log() costs the rank that it costs most, as a stage; none when no rank has told."""
+    told = [rank for rank in ranks if rank.get("log_p99_s") is not None]
+    if not told:
+        return {}
+    rank = max(told, key=lambda each: each["log_p99_s"])
+    return {f"log() of rank {rank['rank']}": {"p50_s": rank["log_p50_s"], "p99_s": rank["log_p99_s"]}}
+
+
+def stages(stages: Mapping[str, Mapping[str, float]]) -> None:
+    """How long each stage takes; a daemon of before has none."""
+    if not stages:
+        return
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("stage", no_wrap=True)
+    for title in ("calls", "p50", "p99"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, took in stages.items():
+        calls = count(int(took["calls"])) if "calls" in took else ""
+        table.add_row(name, calls, _short(took["p50_s"]), _short(took["p99_s"]))
+    console.print(table)
+
+
+def _short(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds * 1e6:.1f} us"
 
 
 def ranks(streams: Sequence[Mapping[str, Any]]) -> None:
@@ -114,9 +152,9 @@ def ledger(ledger: Mapping[str, Any], backends: Mapping[str, Any] | None = None)
 
 def where_to_look(run_dir: str, looks: Mapping[str, str]) -> None:
     """The commands that show a run's content, and the places where it is, by backend."""
-    shown = Path(run_dir)
-    if shown.is_relative_to(Path.cwd()):
-        shown = shown.relative_to(Path.cwd())
+    shown, here = Path(run_dir), places.current_directory()
+    if here is not None and shown.is_relative_to(here):
+        shown = shown.relative_to(here)
     for look in looks.values():
         console.print(f"  {escape(look.replace(run_dir, str(shown)))}", soft_wrap=True)
 

@@ -17,7 +17,7 @@ from asynclog_proto.errors import ConfigError
 from asynclogd import claim
 from asynclogd.catalog import JOURNAL, locate, spool_of, title
 from asynclogd.cli import render
-from asynclogd.cli.adding import added, handed_over, with_said
+from asynclogd.cli.adding import added, completed, handed_over
 from asynclogd.cli.options import run_options, runtime_option
 from asynclogd.cli.render import console, count
 from asynclogd.cli.replaybar import POLL_SECONDS, STOPPED, ReplayBar
@@ -83,13 +83,12 @@ def replay(
         if again:
             text = f"{title(run_dir)} is open, and --again needs it to itself: when the run is over"
             raise ConfigError(f"{text}, or after an asynclog daemon has let go of it") from None
-        raise SystemExit(added(run_dir, name, with_said(name, given), patience, runtime_dir)) from None
+        raise SystemExit(added(run_dir, name, completed(name, given, new=True), patience, runtime_dir)) from None
     if spool_of(run_dir) or any(stream.state == "live" for stream in journal.streams()):
         text = f"[yellow]what its ranks left is not taken up yet, and not sent; first:[/] asynclog sync {run_dir}"
         console.print(text, soft_wrap=True)
     claim.lift(run_dir)  # an old one: who lays it now lays it again
-    if name not in journal.facts().get("backends", {}):
-        given = with_said(name, given)
+    given = completed(name, given, new=name not in journal.facts().get("backends", {}))
     code, agreed = _replay(run_dir, journal, name, given, patience, again=again)
     if code == HANDED_OVER:
         code = handed_over(run_dir, name, agreed, patience, runtime_dir)

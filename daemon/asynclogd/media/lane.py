@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from asynclog_proto.errors import ProtocolError
 from asynclogd.entries import Cause, DeadLetter, Input
+from asynclogd.incidents import about
 from asynclogd.media.forms import DroppedError, UnfitError
 from asynclogd.media.pending import DROPPED_PAYLOAD, Pending, encoded_payload, refused_payload
 from asynclogd.media.requests import request_of
@@ -58,7 +59,6 @@ class Lane:
         self._queue: deque[Pending] = deque()
         self._under_way: deque[tuple[Pending, Future[bytes]]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._refused = 0
 
     def offer(self, pending: Iterable[Pending]) -> None:
         """These have become pending, each is told once."""
@@ -124,11 +124,12 @@ class Lane:
             letter = self._letter(pending, str(error))
         except Exception as error:  # no worker starts, the disk is full, a defect of ours: the item is not at fault
             if not self.error:
-                log.error("run %s: its media wait: %s; trying again each second", self._name, error)
+                told = about("media-wait", run=self._name, cause=error)
+                log.error("run %s: its media wait: %s; trying again each second", self._name, error, extra=told)
             self.error = f"{type(error).__name__}: {error}"
             return False
         if self.error:
-            log.warning("run %s: its media go on", self._name)
+            log.warning("run %s: its media go on", self._name, extra=about("media-work", run=self._name))
         self.error = ""
         self._put(Input(Cause.MEDIA, pending.stream, pending.seq, 1, payload), letter)
         return True
@@ -136,7 +137,6 @@ class Lane:
     def _letter(self, pending: Pending, reason: str) -> DeadLetter:
         record = pending.record
         text = f"{record.kind} {pending.name!r} at step {record.step} of rank {pending.rank}: {reason}"
-        self._refused += 1
-        if self._refused <= 10:  # a rank that goes on like this would fill the disk with its lines
-            log.warning("run %s: %s", self._name, text)
+        told = about("media-refused", run=self._name, rank=pending.rank, cause=record.kind)
+        log.warning("run %s: %s", self._name, text, extra=told)
         return DeadLetter(DEAD_LETTERS, pending.seq, text[:LONGEST_LETTER])

@@ -23,7 +23,7 @@ class RunMedia:
         self.standing = MediaStanding()
         """as the last commit left it"""
         self.store = MediaStore(run_dir / "media", fsync=fsync)
-        self.lane = Lane(run_dir.name, workers, self.store, self._places, put)
+        self.lane = Lane(f"{run_dir.parent.name}/{run_dir.name}", workers, self.store, self._places, put)
         self._sessions = sessions
         self._freed: dict[int, int] = {}
         self._cleared: set[int] = set()

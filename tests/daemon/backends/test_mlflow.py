@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asynclogd.backends._artifacts import artifact_path
 from asynclogd.backends._mlflownames import LIMIT, spelt
+from asynclogd.backends._mlflowplace import by_variable, had
 from asynclogd.backends._spelling import meant
 from asynclogd.backends.base import Blob, Media, Params, PermanentError, RunEnd, RunInfo, Summary
 from asynclogd.backends.mlflow import MlflowBackend, MlflowConfig
@@ -220,18 +221,51 @@ def test_mlflows_own_variables_hold_where_an_option_is_not_given(
     assert opened(run, position).flush() == position
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert opened(run, position).flush() == position
-    secret = {"run": position["run"], "by_variable": True}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database.replace("sqlite:///", "sqlite://me:secret@/"))
-    begun = MlflowBackend(MlflowConfig())
-    begun._place(run, None)
-    assert begun._begun == {"by_variable": True}
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(PermanentError, match="MLFLOW_TRACKING_URI says, which the daemon has not"):
+    secret = {"run": position["run"], "uri": "env:MLFLOW_TRACKING_URI"}
+    with pytest.raises(PermanentError, match="tracking_uri is env:MLFLOW_TRACKING_URI, which the daemon has not"):
         opened(run, secret)
     with pytest.raises(PermanentError, match="tracking_uri is env:MY_MLFLOW, which the daemon has not"):
         opened(run, tracking_uri="env:MY_MLFLOW")
     monkeypatch.setenv("MY_MLFLOW", database)
     assert opened(run, position, tracking_uri="env:MY_MLFLOW").flush() == {"run": position["run"]}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    assert opened(run, secret).flush() == secret
+    assert opened(run, position).look(run) == f"mlflow ui --backend-store-uri {database}"
+
+
+def test_a_variable_with_a_password_is_named_in_the_position(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:se/cret@host/db")
+    assert by_variable() == "env:MLFLOW_TRACKING_URI"
+    assert had(by_variable()) == "postgresql://me:se/cret@host/db"
+
+
+@pytest.mark.mlflow
+def test_what_the_daemons_variable_says_is_of_its_directory_and_a_run_goes_on_there_from_another(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+):
+    file = Path(database.removeprefix("sqlite:///"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file.name}")
+    monkeypatch.chdir(file.parent)
+    run = info(tmp_path)
+    position = opened(run).flush()
+    assert position["uri"] == database
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    backend = opened(run, position)
+    assert backend.flush() == position
+    assert backend.look(run) == f"mlflow ui --backend-store-uri {database}"
+    assert not (tmp_path / file.name).exists()
+
+
+@pytest.mark.mlflow
+def test_an_sqlite_file_may_be_said_with_its_driver_or_as_a_uri(tmp_path: Path, database: str):
+    file = database.removeprefix("sqlite:///")
+    for number, uri in enumerate((f"sqlite+pysqlite:///{file}", f"sqlite:///file:{file}?uri=true")):
+        run = info(tmp_path / str(number))
+        backend = opened(run, tracking_uri=uri, experiment=f"as a file {number}")
+        assert backend.local
+        place = found(database, backend.flush()["run"]).info.artifact_uri
+        assert place.startswith((run.own_dir / "artifacts").as_uri())
 
 
 @pytest.mark.mlflow
@@ -244,7 +278,29 @@ def test_a_run_that_began_without_them_goes_on_where_it_is(tmp_path: Path, monke
 
 
 @pytest.mark.mlflow
+def test_a_directory_is_a_file_store_with_the_systems_metrics_where_mlflow_shows_them(tmp_path: Path):
+    import mlflow
+
+    run, uri = info(tmp_path), f"file://{tmp_path}/mlruns"
+    points = table(["train/loss", "system/cpu_percent"], range(30))
+    backend = opened(run, tracking_uri=uri)
+    backend.write([Params({"lr": 0.1}), points, RunEnd("success")])
+    position = backend.flush()
+    backend.close("success")
+    client = mlflow.MlflowClient(uri)
+    for column, name in enumerate(["train/loss", "system/cpu_percent"]):
+        history = client.get_metric_history(position["run"], name)
+        expected = [(step, value[column]) for step, _, value in points.rows()]
+        assert [(metric.step, metric.value) for metric in history] == expected
+    there = client.get_run(position["run"])
+    assert (there.info.status, there.data.params) == ("FINISHED", {"lr": "0.1"})
+    assert (tmp_path / "mlruns").is_dir()
+    assert opened(run, position, tracking_uri=uri).flush() == position
+
+
+@pytest.mark.mlflow
 def test_local_is_what_stays_on_this_machine():
     assert MlflowBackend(MlflowConfig()).local
     assert MlflowBackend(MlflowConfig(tracking_uri="file:///tmp/x")).local
     assert not MlflowBackend(MlflowConfig(tracking_uri="http://127.0.0.1:5000")).local
+    assert not MlflowBackend(MlflowConfig(tracking_uri="env:NONE")).local

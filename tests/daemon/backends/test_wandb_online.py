@@ -330,7 +330,9 @@ def test_what_the_uploader_logs_is_bounded(tmp_path: Path, server: Server, opene
     assert long.stat().st_size == 0
 
 
-def test_a_file_of_credentials_is_its_owners_alone(tmp_path: Path, server: Server, opened: Open):
+def test_a_file_of_credentials_is_its_owners_alone(
+    tmp_path: Path, server: Server, opened: Open, monkeypatch: pytest.MonkeyPatch
+):
     key = tmp_path / "key"
     with pytest.raises(PermanentError, match="can't be read"):
         opened(info(tmp_path), credentials_file=str(key))
@@ -339,7 +341,8 @@ def test_a_file_of_credentials_is_its_owners_alone(tmp_path: Path, server: Serve
     with pytest.raises(PermanentError, match="chmod 600"):
         opened(info(tmp_path), credentials_file=str(key))
     key.chmod(0o600)
-    login = _wandbplace.login(server.url, str(key), {})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    login = _wandbplace.login(server.url, "~/key", {})
     environment = login.environment({"WANDB_API_KEY": "other", "WANDB_SERVICE": "x", "PATH": "/bin"}, tmp_path)
     assert environment["WANDB_API_KEY"] == "f" * 40
     assert "WANDB_SERVICE" not in environment
