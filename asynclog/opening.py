@@ -83,10 +83,7 @@ def open_run(
         return _begin(plan, notices, rows, None, strict=strict)
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
-    if resume is not None and plan.hello.rank == 0 and not plan.remote:
-        resuming.check(plan.run_dir)
-    elif not launch_id and resume is None:
-        resuming.tell_of_earlier_run(plan.hello, plan.run_dir, notices)
+    resuming.look_for_earlier(plan.hello, plan.run_dir, notices, resume, launch_id, remote=plan.remote)
     run = _open(plan, notices, strict=strict, resumes=resume is not None)
     if config is not None:
         run.params(config)

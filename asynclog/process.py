@@ -17,10 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asynclog.run import Run
 
 EXIT_TIMEOUT_S = 30.0
 KILLED_TIMEOUT_S = 5.0
+REPEATED_TIMEOUT_S = 10.0
+"""For a run that `init()` finds open in its own process."""
 
 
 class Process:
@@ -53,6 +57,13 @@ class Process:
         if run in self._open:
             self._open.remove(run)
         self._expected.pop(run, None)
+
+    def end_earlier(self, run_dir: Path, rank: int) -> bool:
+        """End the run of this rank there, if it is open: a notebook's cell is executed again. Whether it was."""
+        earlier = [run for run in self._open if run.dir == run_dir and run.rank == rank]
+        for run in earlier:
+            run.finish(self._status_of(run, "success"), REPEATED_TIMEOUT_S)
+        return bool(earlier)
 
     def expect(self, run: Run, status: str) -> None:
         """The status of `run` if the process returns while it is open; "success" where nothing is said.

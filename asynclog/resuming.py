@@ -11,6 +11,7 @@ from typing import Any
 
 from asynclog import launch
 from asynclog.notices import Notices
+from asynclog.process import RUNS
 from asynclog.rows import Rows
 from asynclog.sender import Sender
 from asynclog_proto.errors import ConfigError
@@ -18,6 +19,21 @@ from asynclog_proto.frames import Hello
 
 WELCOME_S = 30.0
 """A daemon that is started for this run has so long to read its journal and tell its last step."""
+
+
+def look_for_earlier(
+    hello: Hello, run_dir: Path, notices: Notices, resume: str | None, launch_id: str, *, remote: bool
+) -> None:
+    """The run may be open in this process (a notebook's cell is executed again): it is ended. Or it is from before.
+    Raises ConfigError when it has to be there and is not.
+    """
+    if not launch_id and RUNS.end_earlier(run_dir, hello.rank):
+        text = f"this process had the run {hello.project}/{hello.name} open: init() ends it, and begins it again"
+        notices.add("again", text)
+    if resume is not None and hello.rank == 0 and not remote:
+        check(run_dir)
+    elif not launch_id and resume is None:
+        tell_of_earlier_run(hello, run_dir, notices)
 
 
 def tell_of_earlier_run(hello: Hello, run_dir: Path, notices: Notices) -> None:

@@ -24,6 +24,9 @@ from asynclog.tensors import CapturingError, DeviceQueue, DeviceRow, Waiting, sn
 from asynclog.values import EXACT, PLAIN, Problem, name_problem
 from asynclog_proto.records import Hold, encode
 
+CLOSED_PATIENCE_S = 0.05
+"""s: so long the sender waits for the lock of a run that takes nothing any more."""
+
 
 class Rows:
     """Rows, steps and layouts of a stream. `closed` is why nothing is taken any more: "after_finish", "after_fork"
@@ -54,7 +57,8 @@ class Rows:
         """For the sender's thread, where no signal handler runs: become the only writer, until `end`. False when
         another thread is one.
         """
-        if not self.lock.acquire(blocking=False):
+        # Once closed nobody waits for us, but threads that log on are refused under the lock: it is hardly ever free.
+        if not self.lock.acquire(timeout=0.0 if self.closed is None else CLOSED_PATIENCE_S):
             return False
         self.writer.busy = True
         return True

@@ -90,7 +90,7 @@ class Stream:
             self.notice = message.notice or self.notice
         elif isinstance(message, Refused):
             self.flow.close()
-            self.refused = message.reason
+            self.refused = message.why
             self.give_up()
         elif isinstance(message, Ledger):
             self.ledger = message

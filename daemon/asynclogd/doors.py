@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import resource
 from pathlib import Path
 
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError
+from asynclogd.incidents import about
+
+log = logging.getLogger(__name__)
+
+ENOUGH_DESCRIPTORS = 4096
+"""With so many no flood of connections gets at libzmq, which accepts about 1,000 before it can be stopped."""
 
 
 class DaemonRunningError(AsynclogError):
@@ -50,6 +57,12 @@ def raise_file_limit() -> int:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
+    if soft < ENOUGH_DESCRIPTORS:
+        text = (
+            "%d file descriptors are all that this daemon may have: a flood of connections could end it, and the next "
+            "log() would start another. Raise the hard limit to %d (ulimit -Hn)"
+        )
+        log.warning(text, soft, ENOUGH_DESCRIPTORS, extra=about("few-descriptors"))
     return soft
 
 

@@ -108,11 +108,13 @@ class Estate:
             log.error(text, exc_info=error, extra=about("burial-failed", cause=error))
 
     async def _bury(self, pipeline: Pipeline, sessions: list[Session]) -> None:
-        left = {}
+        left, unread = {}, set()
         for session in sessions:
             ring = await asyncio.to_thread(_read_ring, session.ring)
             if ring is not None:
                 session.count(ring.issued, dict(ring.dropped))
+            if await asyncio.to_thread(_is_unread, session, ring):
+                unread.add(session.stream.incarnation)
             counted = await asyncio.to_thread(recovery.spool_counts, session.spool) if session.spool else None
             if counted is not None:
                 session.count(counted.issued, dict(counted.dropped))
@@ -121,7 +123,7 @@ class Estate:
         await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:
-            if session.flow.committed == session.flow.next_seq:
+            if session.flow.committed == session.flow.next_seq and session.stream.incarnation not in unread:
                 await asyncio.to_thread(recovery.remove, session.ring, session.spool)
             else:
                 self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
@@ -146,6 +148,13 @@ async def _began(hello: Hello) -> float:
         return await asyncio.to_thread(recovery.began, ring, spool)
     except (ProtocolError, OSError):
         return math.inf  # its burial will say what is wrong
+
+
+def _is_unread(session: Session, ring: recovery.LeftRing | None) -> bool:
+    """Whether a stream has left what this version can't read: that is not removed."""
+    if ring is None and session.ring is not None and session.ring.exists():
+        return True
+    return session.spool is not None and recovery.is_of_another_version(session.spool)
 
 
 def _read_ring(path: Path | None) -> recovery.LeftRing | None:

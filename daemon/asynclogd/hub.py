@@ -79,6 +79,8 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._estate = Estate(self._pipeline, has_remote=bool(daemon.bind))
         self._complete_since: dict[Path, float] = {}
+        self._live = 0
+        """live streams of all runs, as counted last"""
 
     async def open(self) -> None:
         """Take up what an earlier daemon or dead ranks left, and begin to watch."""
@@ -132,6 +134,7 @@ class Hub:
             pipeline = await self._pipeline(hello)
             await self._bury_launches_before(pipeline, hello.launch)
             session = pipeline.hello(hello, peer, self._reshape(pipeline, hello))
+            self._live = self._count_live()
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
             waits = self._note_untaken(hello, error)
@@ -193,13 +196,24 @@ class Hub:
             places.check_component(what, value)
         if not Path(hello.dir).is_absolute():
             raise ProtocolError(f"Hello.dir: {hello.dir!r} is not an absolute path")
-        streams = sum(len(run.sessions) for run in self.runs.values())
-        if streams >= self._config.daemon.max_streams:
-            raise BusyError(f"{streams} streams are open: daemon.max_streams = {self._config.daemon.max_streams}")
         run_dir = places.run_dir(hello.dir, hello.project, hello.name)
+        self._check_room(run_dir, hello.incarnation)
         pipeline = await self.open_run(run_dir)
         self._want(pipeline, hello)
         return pipeline
+
+    def _check_room(self, run_dir: Path, incarnation: str) -> None:
+        """Raises BusyError when there are as many streams as may be, and this one is not among them."""
+        most, live = self._config.daemon.max_streams, self._count_live()
+        run = self.runs.get(run_dir)
+        known = run.sessions.get(incarnation) if run is not None else None
+        comes = known is None or not known.live
+        if comes and live >= most:
+            raise BusyError(f"{live} streams are open: daemon.max_streams = {most}")
+        self._live = live + comes
+
+    def _count_live(self) -> int:
+        return sum(session.live for run in self.runs.values() for session in run.sessions.values())
 
     def _want(self, pipeline: Pipeline, hello: Hello) -> None:
         asked = self._asked(hello)
@@ -248,6 +262,7 @@ class Hub:
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
         pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers)
+        pipeline.live_streams = lambda: self._live
         if self._config.prometheus.enabled:
             pipeline.last_values = LastValues()
         try:
@@ -305,16 +320,24 @@ class Hub:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if orphans := self._orphans():
-                await self._estate.recover(orphans, [])
-            for pipeline in list(self.runs.values()):
-                dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
-                for launch in dict.fromkeys(session.stream.launch for session in dead):
-                    self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
-                pipeline.fanout.tell_of_trouble()
-                await self._close_when_complete(pipeline)
-            if self._workers.pids():
-                await asyncio.to_thread(self._workers.end_idle)
+            try:
+                await self._look_around()
+            except OSError as error:  # no file descriptor is left, say: who has died is found when there is one
+                told = about("look-failed", cause=error)
+                log.error("dead ranks can't be looked for now: %s", error, extra=told)
+
+    async def _look_around(self) -> None:
+        if orphans := self._orphans():
+            await self._estate.recover(orphans, [])
+        for pipeline in list(self.runs.values()):
+            dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
+            for launch in dict.fromkeys(session.stream.launch for session in dead):
+                self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
+            pipeline.fanout.tell_of_trouble()
+            await self._close_when_complete(pipeline)
+        self._live = self._count_live()
+        if self._workers.pids():
+            await asyncio.to_thread(self._workers.end_idle)
 
     def _is_dead(self, session: Session) -> bool:
         if not session.live:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import zmq
 
 from asynclog_proto import frames
-from asynclog_proto.errors import ProtocolError
+from asynclog_proto.errors import ProtocolError, VersionError
 from asynclog_proto.frames import Message, Refused
 from asynclog_proto.limits import MAX_PARTS
 from asynclogd import zap
@@ -178,9 +178,16 @@ class Ingest:
                 raise ProtocolError(f"a message of {MAX_PARTS} frames or more")
             message, payload = frames.decode(arrival.parts)
         except ProtocolError as error:
-            self.counts.malformed += 1
-            told = about("message-refused", cause=error)
-            log.warning("a malformed message was refused: %s", error, extra=told)
-            self.send(peer, Refused(str(error)))
+            self.send(peer, Refused(self._refuse(error)))
             return
         self._deliver(peer, message, payload)
+
+    def _refuse(self, error: ProtocolError) -> str:
+        """Count a message that is none; why it is refused, for its sender."""
+        self.counts.malformed += 1
+        incident, what, reason = "message-refused", "a malformed message was refused", str(error)
+        if isinstance(error, VersionError):
+            incident, what = "version-refused", "a client of another version was refused"
+            reason = f"{error}: update the older of the two, and end a daemon that was updated"
+        log.warning("%s: %s", what, reason, extra=about(incident, cause=error))
+        return reason

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError, ProtocolError, UnsafePathError
 from asynclogd import journalrows
 from asynclogd.disk import sync_directory
@@ -51,6 +52,9 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         with named(path):
+            # Before the first read: then the WAL's index lives in our memory, and NFS need not offer shared memory.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            _check_not_newer(path, connection)
             _configure(connection, durability)
             _check_format(path, connection)
     except BaseException:
@@ -94,10 +98,19 @@ def _prepare(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def _check_not_newer(path: Path, connection: sqlite3.Connection) -> None:
+    """Before anything is set, for that could change a format of which we know nothing."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application == journalrows.APPLICATION_ID and version > journalrows.FORMAT:
+        raise JournalVersionError(
+            f"{path}: written by a newer asynclog in format {version}; this one, {__version__}, reads formats up to "
+            f"{journalrows.FORMAT} and has left it as it is: update asynclog, and end the daemon that still runs"
+        )
+
+
 def _configure(connection: sqlite3.Connection, durability: str) -> None:
     execute = connection.execute
-    # Before the first read: then the WAL's index lives in our memory, and NFS need not offer shared memory.
-    execute("PRAGMA locking_mode = EXCLUSIVE")
     execute(f"PRAGMA page_size = {PAGE_BYTES}")
     execute("PRAGMA journal_mode = WAL")
     execute(f"PRAGMA synchronous = {'FULL' if durability == 'fsync' else 'NORMAL'}")
@@ -122,8 +135,4 @@ def _check_format(path: Path, connection: sqlite3.Connection) -> None:
         execute(f"PRAGMA user_version = {journalrows.FORMAT}")
     elif application != journalrows.APPLICATION_ID or version < 1:
         raise JournalCorruptError(f"{path}: an SQLite database, but not a journal of asynclog")
-    elif version > journalrows.FORMAT:
-        raise JournalVersionError(
-            f"{path}: format {version}; this asynclog reads up to {journalrows.FORMAT}: use a newer one"
-        )
     execute("COMMIT")

@@ -16,7 +16,7 @@ from asynclogd.entries import Cursor, Stream
 from asynclogd.journal import Journal
 from asynclogd.journalcopy import COPY_PREFIX, reading
 from asynclogd.points import RunEnd
-from asynclogd.state import RunState
+from asynclogd.store import restored
 
 TAIL_ITEMS = 16
 """As many of the newest items are looked at for how the run ended: a few late ones may follow its end."""
@@ -104,9 +104,7 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
     """A run by its open journal; `live` when that is a copy of one that another process has open. Its files are not
     looked at.
     """
-    snapshot = journal.snapshot()
-    after, blob = snapshot if snapshot is not None else (0, None)
-    state = RunState.restore(ReducerSettings(), blob, (entry for _, entry in journal.inputs(after)))
+    state = restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
     streams, cursors, facts = journal.streams(), journal.cursors(), journal.facts()
     tally = state.reducer.tally
     return Overview(

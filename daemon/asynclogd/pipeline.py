@@ -55,6 +55,9 @@ Send = Callable[[bytes, Message], None]
 LOCAL_CURSOR_SECONDS = 0.25
 """Cursors of local backends wait so long for a commit that is made anyway."""
 
+MOST_CREDIT = 8 << 20
+"""Bytes: as much as a ring holds."""
+
 JOURNALED_WITHIN = 60.0
 """s: a sink whose backend starts over waits so long for the journal, and then says it again."""
 
@@ -75,6 +78,8 @@ class Pipeline:
         self.last_offset = 0
         self.last_values: LastValues | None = None
         """of each series, where somebody wants to know"""
+        self.live_streams: Callable[[], int] = lambda: sum(session.live for session in self.sessions.values())
+        """how many share the daemon's credit: those of all runs, where there are others"""
         self.fanout: Fanout
         self.outcome: Outcome
         self._settings = settings
@@ -273,9 +278,8 @@ class Pipeline:
             self._send(session.peer, message)
 
     def credit(self) -> int:
-        """Bytes that each stream may have unacked: a fair share of what the daemon may hold."""
-        live = sum(session.live for session in self.sessions.values())
-        return max(256 << 10, min(8 << 20, (self._settings.credit_mb << 20) // max(1, live)))
+        """Bytes that each stream may have unacked, beside one batch: a fair share of what the daemon may hold."""
+        return min(MOST_CREDIT, (self._settings.credit_mb << 20) // max(1, self.live_streams()))
 
     # -- commits ------------------------------------------------------------------------------------------------
 

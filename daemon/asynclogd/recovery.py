@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from asynclog_proto import frames, places, records, ringfile, spoolfile
-from asynclog_proto.errors import ProtocolError
+from asynclog_proto.errors import ProtocolError, VersionError, check_magic
 from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,21 @@ def began(ring: Path | None, spool: Path | None) -> float:
     batches = chain(spool_batches(spool) if spool is not None else (), left.batches if left is not None else ())
     rows = (row for row in map(_first_row, batches) if row is not None)
     return next((row.time for row in rows), math.inf)
+
+
+def is_of_another_version(spool: Path) -> bool:
+    """Whether a spool has segments in a format that this version does not read."""
+    for segment in _segments(spool):
+        with segment.open("rb") as file:
+            begins = file.read(len(spoolfile.MAGIC))
+        try:
+            check_magic(begins, spoolfile.MAGIC, "a spool segment")
+        except VersionError as error:
+            log.error("%s can't be read: %s", segment, error, extra=about("spool-unreadable", cause=error))
+            return True
+        except ProtocolError:
+            continue  # spoiled: what can be read of it has been
+    return False
 
 
 def remove(ring: Path | None, spool: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: prometheus_client's own HTTP server, on threads of its own.
+"""`/metrics` for Prometheus: what prometheus_client answers, on threads of its own (httpdoor.py).
 
 A scrape asks the event loop for one picture and waits for it; formatting and the socket are the thread's
 business. So a slow scraper delays nobody, and a busy loop delays the scraper.
@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynclogd import exposition
@@ -17,10 +18,9 @@ from asynclogd.config import Prometheus
 from asynclogd.incidents import about
 
 if TYPE_CHECKING:
-    from threading import Thread
-    from wsgiref.simple_server import WSGIServer
-
     from prometheus_client.metrics_core import Metric
+
+    from asynclogd.httpdoor import HttpDoor
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Scrape:
         self.url = self.error = ""
         """where it serves, or why it does not"""
         self._settings, self._picture = settings, picture
-        self._server: WSGIServer | None = None
+        self._server: HttpDoor | None = None
         self._thread: Thread
 
     async def open(self) -> None:
@@ -51,7 +51,7 @@ class Scrape:
             return
         self._loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._serve)  # the server looks up its host's name
+            await asyncio.to_thread(self._serve)  # which looks up the host's name
         except (ImportError, OSError) as error:
             self.error = str(error)
             log.error("no /metrics for Prometheus: %s", error, extra=about("no-metrics", cause=error))
@@ -59,12 +59,16 @@ class Scrape:
     def _serve(self) -> None:
         if importlib.util.find_spec("prometheus_client") is None:
             raise ImportError('prometheus_client is not installed: pip install "asynclogd[prometheus]"')
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry, make_wsgi_app
+
+        from asynclogd.httpdoor import HttpDoor
 
         registry = CollectorRegistry()
         registry.register(self)
         host = self._settings.host
-        self._server, self._thread = start_http_server(self._settings.port, host, registry)
+        self._server = HttpDoor(host, self._settings.port, make_wsgi_app(registry))
+        self._thread = Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
         self.url = f"http://{host}:{self._server.server_port}/metrics"
         log.info("Prometheus finds metrics at %s", self.url)
 

@@ -123,7 +123,7 @@ class RunState:
 
     @classmethod
     def restore(cls, settings: ReducerSettings, snapshot: bytes | None, inputs: Iterable[Input]) -> RunState:
-        """The state after `inputs`, which came after `snapshot`."""
+        """The state after `inputs`, which came after `snapshot`. Raises ValueError when another version wrote that."""
         state = cls(settings)
         if snapshot is not None:
             state._load(wire.unpack(snapshot, max_bytes=MAX_STATE_BYTES))

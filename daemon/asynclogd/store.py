@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
+from asynclogd.incidents import about
 from asynclogd.journal import Journal
 from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
@@ -17,6 +19,8 @@ from asynclogd.stages import Stage
 from asynclogd.standing import Standing
 from asynclogd.state import Asked, RunState
 from asynclogd.tally import Climb
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_BYTES = 32 << 20
 """A restart replays at most so much of the journal: about a second."""
@@ -77,6 +81,19 @@ class Outcome:
     media: MediaStanding
 
 
+def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
+    """A run's state: by its snapshot and the `inputs` after it, by all of them where another version has written it."""
+    snapshot = journal.snapshot()
+    if snapshot is not None:
+        after, blob = snapshot
+        try:
+            return RunState.restore(settings, blob, inputs(after))
+        except ValueError as error:
+            text = "%s: all of it is read, for the snapshot in it is of another version: %s"
+            log.warning(text, journal.path, error, extra=about("snapshot-foreign", cause=error))
+    return RunState.restore(settings, None, inputs(0))
+
+
 class RunStore:
     """Owns the journal file. Every method runs in the same single thread."""
 
@@ -84,10 +101,8 @@ class RunStore:
         self.journal = Journal.open(path, durability=durability)
         self.stages = {"reduce": Stage(), "journal": Stage()}
         """decoding and folding what a commit takes; its transaction"""
-        snapshot = self.journal.snapshot()
-        after, blob = snapshot if snapshot is not None else (0, None)
         self._replayed = 0
-        self.state = RunState.restore(settings, blob, self._inputs(after))
+        self.state = restored(self.journal, settings, self._inputs)
         self._since_snapshot = self._replayed
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0

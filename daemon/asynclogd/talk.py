@@ -38,7 +38,7 @@ def request(endpoint: str, message: frames.Query | frames.AddBackend, timeout: f
             raise NoDaemonError(f"no daemon answers at {endpoint}")
         answer, _ = frames.decode(socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
     if isinstance(answer, frames.Refused):
-        raise RefusedError(answer.reason)
+        raise RefusedError(answer.why)
     if not isinstance(answer, frames.Report):
         raise ProtocolError(f"a report was expected, not {answer}")
     return dict(answer.report)

@@ -3,7 +3,7 @@
 AsynclogError
 ├── ProtocolError            a peer sent what the protocol does not allow
 │   ├── LimitError           ... more of it than a limit admits
-│   └── VersionError         ... in no version that both sides speak
+│   └── VersionError         ... in no version that both sides know
 ├── NoValueError             a reduced value that was asked for can't be had
 ├── ConfigError              a setting is wrong: names where, the key and what is allowed
 └── UnsafePathError          a directory or socket of ours belongs to someone else
@@ -25,7 +25,17 @@ class LimitError(ProtocolError):
 
 
 class VersionError(ProtocolError):
-    """No protocol version is spoken by both sides."""
+    """No version of the protocol, or of a file's format, is known to both sides."""
+
+
+def check_magic(found: bytes, magic: bytes, what: str) -> None:
+    """The bytes that a file begins with: a name, and one digit for its format's version. Raises ProtocolError."""
+    if found == magic:
+        return
+    if found[:-1] == magic[:-1] and found[-1:].isdigit():
+        formats = f"format {found[-1:].decode()}; this asynclog reads format {magic[-1:].decode()}"
+        raise VersionError(f"{what} of {formats}: use the version that wrote it, or a newer one")
+    raise ProtocolError(f"not {what}")
 
 
 class NoValueError(AsynclogError):

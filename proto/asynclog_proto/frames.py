@@ -10,7 +10,7 @@ import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from asynclog_proto import wire
+from asynclog_proto import __version__, wire
 from asynclog_proto.errors import ConfigError, LimitError, ProtocolError, VersionError
 from asynclog_proto.limits import (
     MAX_BATCH_BYTES,
@@ -95,7 +95,7 @@ def _open(header: Any) -> tuple[Any, Any]:
         raise ProtocolError("a header is the array [version, type, body]")
     version, kind = header[:2]
     if version != VERSION and kind != Refused.TYPE:
-        raise VersionError(f"protocol version {version}; this side speaks version {VERSION}")
+        raise VersionError(f"protocol version {version}; asynclog {__version__} speaks version {VERSION}")
     if len(header) != 3 or not isinstance(header[2], dict):
         raise ProtocolError("a header is the array [version, type, body], and the body is a map")
     build = _TYPES.get(kind) if type(kind) is int else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
+from asynclog_proto._version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -181,6 +183,17 @@ class Refused:
     TYPE: ClassVar[int] = 19
     reason: str
     versions: tuple[int, ...] = (VERSION,)
+
+    @property
+    def why(self) -> str:
+        """The reason, for the person who was refused: daemon and client may be of versions that don't fit."""
+        if VERSION in self.versions:
+            return self.reason
+        theirs = ", ".join(map(str, self.versions)) or "none that is known"
+        return (
+            f"the daemon speaks protocol version {theirs}, and this asynclog ({__version__}) version {VERSION}: update "
+            "the older of the two (a daemon that was updated has to be ended; the next init() starts the new one)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asynclog_proto.errors import ProtocolError
+from asynclog_proto.errors import ProtocolError, check_magic
 from asynclog_proto.limits import SEQ_END
 from asynclog_proto.records import PAD, record_end
 
@@ -66,8 +66,9 @@ def header(capacity: int, hello: bytes) -> bytes:
 
 def read_state(data: memoryview) -> RingState:
     """The header of a ring file. Raises ProtocolError when it is not one."""
-    if len(data) < HEADER or bytes(data[:8]) != MAGIC:
-        raise ProtocolError("not a ring file")
+    check_magic(bytes(data[: len(MAGIC)]), MAGIC, "a ring file")
+    if len(data) < HEADER:
+        raise ProtocolError("a ring file that is cut short")
     capacity, head = _U64.unpack_from(data, 8)[0], _U64.unpack_from(data, HEAD)[0]
     tail, tail_seq = _PAIR.unpack_from(data, TAILS[_U64.unpack_from(data, SELECTOR)[0] & 1])
     length = struct.unpack_from("=I", data, HELLO)[0]

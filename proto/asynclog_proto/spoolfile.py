@@ -20,7 +20,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asynclog_proto.errors import ProtocolError
+from asynclog_proto.errors import ProtocolError, check_magic
 from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_HEADER_BYTES, SEQ_END
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def read_hello(data: memoryview) -> bytes:
 
     The other segments of the same directory have the same stream's hello.
     """
-    if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise ProtocolError("not a spool segment")
+    check_magic(bytes(data[: len(MAGIC)]), MAGIC, "a spool segment")
     for mark, body in _entries(data, len(MAGIC)):
         if mark == HELLO_MARK:
             return bytes(body)

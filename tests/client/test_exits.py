@@ -7,75 +7,21 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from asynclog_proto import records, ringfile, spoolfile
+from asynclog_proto import records
+from tests.client.endings import Child, child, codes, left_behind, ready
 from tests.client.scripted import ScriptedDaemon
+
+__all__ = ["child"]
 
 pytestmark = pytest.mark.fault("exits")
 
-Child = Callable[..., subprocess.Popen[str]]
 Eventually = Callable[..., None]
-
-START = """
-import asynclog, os, signal, sys, threading, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
-run = asynclog.init(project="p", name="r", dir="out")
-for step in range(1000):
-    run.log({"x": float(step)})
-print("ready", flush=True)
-"""
-
-
-@pytest.fixture
-def child(tmp_path: Path, endpoint: str) -> Iterator[Child]:
-    """`child(script, home=tmp_path)`: a Python process that stands in `home` and has logged 1000 rows to the scripted
-    daemon's endpoint, then runs it.
-    """
-    started: list[subprocess.Popen[str]] = []
-
-    def start(script: str, home: Path = tmp_path, **environ: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", START + textwrap.dedent(script)],
-            cwd=home,
-            env={**os.environ, "ASYNCLOG_ENDPOINT": endpoint, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def ready(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-
-
-def left_behind(tmp_path: Path, runtime_dir: Path) -> dict[int, records.Record]:
-    """What ring and spool hold, by sequence number."""
-    found: dict[int, records.Record] = {}
-    for path in (runtime_dir / "rings").glob("*.ring"):
-        data = memoryview(path.read_bytes())
-        state = ringfile.read_state(data)
-        for seq, record in enumerate(ringfile.read_records(data, state), state.tail_seq):
-            found[seq] = records.decode(record)
-    for path in (tmp_path / "out").glob("p/*/spool/*/*.spool"):
-        for batch in spoolfile.read_batches(memoryview(path.read_bytes())):
-            for seq, (start, end) in enumerate(records.iterate(batch.payload), batch.first_seq):
-                found[seq] = records.decode(batch.payload[start:end])
-    return found
 
 
 def ended(daemon: ScriptedDaemon, status: str) -> None:
@@ -99,11 +45,6 @@ WAYS = {
     ),
     "a thread that runs on": ("threading.Thread(target=time.sleep, args=(99,), daemon=True).start()", 0, "success"),
 }
-
-
-def codes(code: int) -> set[int]:
-    """CPython forgets that it was interrupted when another thread is in an import; then its code is 1."""
-    return {code, 1} if code == -signal.SIGINT else {code}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -309,6 +309,7 @@ def test_a_row_too_wide_for_a_record_is_split(
     )
 
 
+@pytest.mark.cap("names")
 def test_more_sets_of_names_than_a_stream_may_have_are_counted(
     run: asynclog.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_acks_free_the_outbox(
     assert (ledger.issued, ledger.journaled) == (4, 3)
 
 
+@pytest.mark.cap("media")
 def test_what_has_no_room_in_the_outbox_goes_to_the_spool(
     daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_without_an_outbox_all_goes_to_the_spool(
     assert daemon.body(daemon.media()[0]) == b"\1" * (MIB // 2)
 
 
+@pytest.mark.cap("media")
 def test_at_the_cap_the_oldest_media_are_dropped_and_numbers_are_not(
     daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +133,7 @@ def test_at_the_cap_the_oldest_media_are_dropped_and_numbers_are_not(
     assert run.stats.dropped["media_full"] == 0  # whoever has their records counts them
 
 
+@pytest.mark.cap("media")
 def test_one_that_is_larger_than_all_caps_is_dropped_and_told(
     daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

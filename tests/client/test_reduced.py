@@ -65,6 +65,7 @@ def test_questions_are_asked_again_of_a_daemon_that_comes_back(
     assert [future.result(30) for future in futures] == [float(step) for step in range(50)]
 
 
+@pytest.mark.cap("questions")
 def test_open_questions_are_bounded(
     daemon: ScriptedDaemon, begin: Begin, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:

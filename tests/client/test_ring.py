@@ -51,6 +51,7 @@ def test_ranges_are_whole_records_and_end_with_the_lap() -> None:
     assert [first for first, _ in taken] == list(range(300))
 
 
+@pytest.mark.cap("ring")
 def test_a_full_ring_says_no_and_the_oldest_records_stay() -> None:
     ring, file = fresh()
     written: list[bytes] = []
@@ -60,6 +61,7 @@ def test_a_full_ring_says_no_and_the_oldest_records_stay() -> None:
     assert not ring.append(record(0, 5), wait=False)
 
 
+@pytest.mark.cap("ring")
 def test_waiting_for_room_costs_once_until_some_comes() -> None:
     ring, _ = fresh()
     while ring.append(record(0, 50), wait=False):

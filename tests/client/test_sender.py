@@ -207,6 +207,8 @@ def test_a_run_that_had_to_wait_to_its_end_says_why(
     assert any("the disk is full; the rest is in" in str(one.message) for one in told)
 
 
+@pytest.mark.cap("ring")
+@pytest.mark.cap("spool")
 def test_the_spool_has_a_cap_and_then_rows_are_dropped_and_counted(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from asynclog_proto import records
 from asynclog_proto.frames import Ask, Hello, Message, Value
 from asynclogd.config import DaemonSettings
@@ -203,6 +205,7 @@ def test_the_questions_of_the_dead_are_forgotten_and_those_of_the_living_go_on(t
     play(tmp_path / "p" / "run", act)
 
 
+@pytest.mark.cap("questions")
 def test_open_questions_of_a_stream_are_bounded(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("asynclogd.asks.MAX_ASKS", 3)
 

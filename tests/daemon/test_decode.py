@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asynclog_proto import records
-from asynclog_proto.errors import ProtocolError
-from asynclog_proto.limits import MAX_BATCH_BYTES
+from asynclog_proto.errors import LimitError, ProtocolError
+from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_STREAM_LAYOUTS
 from asynclog_proto.media import Section
 from asynclog_proto.records import Define, End, Layout, Params, Record, Row, Summary, encode
 from asynclogd.decode import MediaAt, StreamDecoder
@@ -130,6 +130,17 @@ def test_a_define_stands_between_the_rows_before_and_after_it() -> None:
     assert isinstance(first, Rows)
     assert isinstance(last, Rows)
     assert (first.steps.tolist(), middle, last.steps.tolist(), end) == ([0], define, [1], End("success"))
+
+
+@pytest.mark.cap("names")
+def test_a_stream_names_as_many_layouts_as_it_may_and_goes_on_with_them() -> None:
+    decoder = StreamDecoder()
+    decoder.decode(payload(*(Layout(number, (f"n{number}",)) for number in range(MAX_STREAM_LAYOUTS))))
+    with pytest.raises(LimitError, match="at most 10000 layouts"):
+        decoder.decode(payload(Layout(MAX_STREAM_LAYOUTS, ("one too many",))))
+    (table,) = decoder.decode(payload(row(Layout(7, ("n7",)), 5)))
+    assert isinstance(table, Rows)
+    assert table.names == ("n7",)
 
 
 def test_goes_on_from_the_layouts_of_an_earlier_decoder() -> None:

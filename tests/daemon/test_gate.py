@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import zmq
 
 from asynclogd.gate import Gate
@@ -14,6 +15,7 @@ def came(gate: Gate, *fds: int, now: float = 0.0) -> list[bool]:
     return [gate.told(zmq.EVENT_ACCEPTED, fd, now) for fd in fds]
 
 
+@pytest.mark.cap("peers")
 def test_who_is_too_many_is_sent_away_and_counts_until_gone() -> None:
     gate = Gate(2)
     assert came(gate, 5, 6, 7) == [True, True, False]

@@ -21,7 +21,7 @@ from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError, UnsafePathError
 from asynclogd import journalrows, layouts
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
-from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError, JournalVersionError
+from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError
 from asynclogd.points import Item, Points, RunEnd
 from tests.daemon.journalcontent import content, written
 from tests.daemon.tables import COUNTS, ITEMS, MAPS, NAMES, identity, table
@@ -133,14 +133,6 @@ def test_a_journal_that_this_process_has_open_is_busy_and_stays_locked(path: Pat
         done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
         assert "JournalBusyError" in done.stderr
         assert journal.commit(Commit(items=[table(0)])) == [1]
-
-
-def test_a_newer_format_is_refused(path: Path) -> None:
-    Journal.open(path).close()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(JournalVersionError, match="use a newer one"):
-        Journal.open(path)
 
 
 def test_another_database_is_refused_and_left_alone(path: Path) -> None:

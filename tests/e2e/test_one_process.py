@@ -49,6 +49,27 @@ def test_non_finite_values_arrive(tmp_path: Path) -> None:
     assert tensorboard_series(tmp_path / "p" / "r", "x").keys() == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.fault("exits")
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_cell_that_is_executed_again_begins_its_run_again(tmp_path: Path, flushed: bool) -> None:
+    """Nobody has ended the run that `init()` finds open: its steps are superseded, as after a restart."""
+
+    def cell(steps: int, offset: float) -> asynclog.Run:
+        run = asynclog.init(project="p", name="r", dir=str(tmp_path))
+        for step in range(steps):
+            run.log({"x": step + offset}, step=step)
+        return run
+
+    first = cell(steps=5, offset=0.0)
+    if flushed:
+        assert first.flush()
+    with pytest.warns(asynclog.AsynclogWarning, match="had the run p/r open: init.. ends it, and begins it again"):
+        second = cell(steps=3, offset=10.0)
+    for run in (second, first):
+        assert run.finish().complete
+    assert csv_series(tmp_path / "p" / "r", "x") == {0: [10.0], 1: [11.0], 2: [12.0]}
+
+
 @pytest.mark.fault("two-at-once")
 def test_two_runs_at_once_do_not_mix(worker, tmp_path: Path) -> None:
     runs = [worker("--name", f"run{i}", "--steps", 2000) for i in range(2)]

@@ -44,6 +44,10 @@ MATRIX = {
         "two runs at once; a second daemon at the same endpoint", "isolated; refused with a clear error"
     ),
     "frames-hostile": Row("malformed, endless, deep, huge frames", "refused, counted, memory bounded, the daemon up"),
+    "http-hostile": Row(
+        "other methods, huge, malformed and slow requests at the port of /metrics",
+        "refused or ended; the daemon up, its descriptors and threads bounded",
+    ),
     "media-hostile": Row("2 GiB of media, an image bomb", "refused before it is allocated, with a clear error"),
     "stranger": Row("a TCP peer without a key, or with a wrong one", "no byte of it reaches a decoder"),
     "socket-foreign": Row(
@@ -55,6 +59,24 @@ MATRIX = {
     "values-odd": Row("NaN, infinities, huge ints, -0.0, subnormals", "kept exactly in the journal"),
     "names-odd": Row("odd, long and countless names", "no path escape, no collision, bounded"),
     "exits": Row("each way a process can end", "within its deadline; nothing lost"),
+    "versions": Row(
+        "client, daemon and journal of versions that don't fit",
+        "said on both sides; training goes on; nothing is removed",
+    ),
     "soak": Row("random faults for a while", "memory, file descriptors and disk stay flat"),
 }
 """By their names."""
+
+CAPS = {
+    "ring": "ring of a rank",
+    "spool": "spool of a rank",
+    "media": "media in memory, and in the spool",
+    "pending-media": "media that wait to be encoded, a run",
+    "encoding": "encoding one item",
+    "credit": "unacked bytes of all ranks",
+    "names": "names of a row, layouts of a stream",
+    "sizes": "one record, one batch",
+    "peers": "runs, ranks, connections",
+    "questions": "questions of `reduced()`",
+}
+"""What is bounded, each with a test by `@pytest.mark.cap(name)` in each file that its line on the page names."""

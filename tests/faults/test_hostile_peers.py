@@ -193,3 +193,4 @@ def test_more_connections_than_file_descriptors_do_not_end_the_daemon(
     assert daemon.is_running()
     assert report["connections_sent_away"] > 1000
     assert "others are sent away" in output()
+    assert "all that this daemon may have" not in output()

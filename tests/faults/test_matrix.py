@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.faults.matrix import MATRIX
+from tests.faults.matrix import CAPS, MATRIX
 from tests.faults.plugin import gathered, table
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,17 @@ def test_the_page_has_each_row_in_order_and_names_files_that_there_are() -> None
     for _, _, tested in rows[1 : len(MATRIX) + 1]:
         for name in re.findall(r"`([\w/]+\.py)`", tested):
             assert (ROOT / name).exists() or (ROOT / "tests" / "faults" / name).exists(), name
+
+
+def test_each_bound_of_the_page_has_tests_at_its_cap_where_it_says() -> None:
+    bounds = PAGE.partition("## Bounds")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", bounds, re.MULTILINE)
+    assert [what for what, _ in table[1:]] == list(CAPS.values())
+    for name, (_, tested) in zip(CAPS, table[1:], strict=True):
+        files = re.findall(r"`([\w/]+\.py)`", tested)
+        assert files, name
+        for file in files:
+            assert f'@pytest.mark.cap("{name}")' in (ROOT / "tests" / file).read_text(), (name, file)
 
 
 def report(when: str, passed: bool, *properties: tuple[str, object]) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -188,6 +189,7 @@ TestNetwork = Network.TestCase
 TestNetwork.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 
 
+@pytest.mark.cap("credit")
 @given(st.lists(st.integers(1, 20), min_size=1), st.integers(0, 100))
 def test_unacked_bytes_stay_within_the_credit_but_for_a_single_batch(counts, credit):
     flow, seq = SendFlow(), 0

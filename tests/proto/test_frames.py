@@ -160,7 +160,10 @@ def test_only_a_batch_has_a_payload():
             frames.decode(parts)
 
 
+@pytest.mark.cap("sizes")
 def test_a_payload_has_a_limit():
+    batch, payload = frames.decode([header(Batch(0, 1)), bytes(limits.MAX_BATCH_BYTES)])
+    assert (batch, len(payload)) == (Batch(0, 1), limits.MAX_BATCH_BYTES)
     with pytest.raises(LimitError):
         frames.decode([header(Batch(0, 1)), bytes(limits.MAX_BATCH_BYTES + 1)])
 

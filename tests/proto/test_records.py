@@ -172,6 +172,7 @@ def test_a_row_has_one_form():
         records.decode(pack([1, 0, 5, 1.0, 1.0, struct.pack(">2d", 1, 2)]))
 
 
+@pytest.mark.cap("names")
 def test_a_row_without_values_or_with_too_many_is_refused():
     for count in (0, limits.MAX_NAMES_PER_ROW + 1):
         with pytest.raises(ProtocolError):
@@ -211,6 +212,7 @@ def test_the_longest_layout_passes():
     assert records.decode(records.encode(layout)) == layout
 
 
+@pytest.mark.cap("sizes")
 def test_a_record_beyond_the_limit_is_refused():
     with pytest.raises(LimitError):
         records.decode(b"\xc6" + bytes(limits.MAX_RECORD_BYTES))

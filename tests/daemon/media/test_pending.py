@@ -131,6 +131,7 @@ def test_a_stream_without_an_outbox_is_told_nothing() -> None:
     assert media.standing().freed == ()
 
 
+@pytest.mark.cap("pending-media")
 @pytest.mark.parametrize(("limit", "value"), [("MOST_PENDING", 3), ("MOST_PENDING_BYTES", 200)])
 def test_what_comes_beyond_the_bounds_is_dropped_and_frees_its_place(
     monkeypatch: pytest.MonkeyPatch, limit: str, value: int

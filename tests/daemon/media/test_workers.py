@@ -59,6 +59,7 @@ def test_one_process_serves_item_after_item(workers: Workers) -> None:
     assert len(pids) == 1
 
 
+@pytest.mark.cap("encoding")
 def test_threads_have_a_process_each() -> None:
     workers = Workers(2, 30.0, 1 << 30, HOSTILE)
     both = threading.Barrier(2)
@@ -67,8 +68,8 @@ def test_threads_have_a_process_each() -> None:
         both.wait(30)
         return workers.encode(text(str(number))).data
 
-    futures = [workers.submit(partial(work, number)) for number in range(2)]
-    assert [future.result(60) for future in futures] == [b"0", b"1"]
+    futures = [workers.submit(partial(work, number)) for number in range(4)]
+    assert [future.result(60) for future in futures] == [b"0", b"1", b"2", b"3"]
     assert len(workers.pids()) <= 2
     workers.close()
 
@@ -83,6 +84,7 @@ def test_threads_have_a_process_each() -> None:
     ("large", "314572800 bytes"),
     ("odd", "nested deeper"),
 ])  # fmt: skip
+@pytest.mark.cap("encoding")
 def test_a_hostile_item_is_refused_with_its_reason_and_the_next_one_is_encoded(
     workers: Workers, said: str, reason: str
 ) -> None:
