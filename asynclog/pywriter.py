@@ -57,7 +57,7 @@ class Writer:
         self, metrics: Mapping[str, Any], step: int | None = None, *, reduce: Any = None, weight: float | None = None
     ) -> None:
         """`Run.log`."""
-        if self._due:
+        if self._due > 0:  # two threads may take it below
             self._due -= 1
             if not self._due:
                 self._log_timed(metrics, step, reduce, weight)

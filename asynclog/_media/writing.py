@@ -47,7 +47,10 @@ class MediaWriter:
 
     def find(self, metrics: Any) -> Known | None:
         """What `log_known` takes: a call of nothing but media whose like was written before. None for any other."""
-        return knownmedia.find(self.templates.known, ALIKE, metrics)
+        try:
+            return knownmedia.find(self.templates.known, ALIKE, metrics)
+        except Exception:  # of a value's own code: the long way tells
+            return None
 
     def log_known(self, known: Known, step: Any) -> bool:
         """Write such a call; False, and nothing done, where its step is none that can be taken at once."""

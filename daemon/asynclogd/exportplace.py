@@ -92,6 +92,13 @@ def _remove_left(out: Path) -> None:
     for part in out.parent.glob(f".{glob.escape(out.name)}.part-*"):
         with suppress(OSError), _held(part):
             shutil.rmtree(part, ignore_errors=True)
+    for former in out.parent.glob(f".{glob.escape(out.name)}.former-*"):
+        if former.with_name(former.name.replace(".former-", ".part-")).exists():
+            continue  # its export is just moving to its place
+        if out.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            former.rename(out)
 
 
 def _move(part: Path, out: Path, former: Path) -> None:

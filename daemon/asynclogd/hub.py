@@ -279,13 +279,20 @@ class Hub:
         return pipeline
 
     async def _close_run(self, pipeline: Pipeline, timeout: float) -> None:
+        """Close a run, and wait for that."""
+        await asyncio.shield(self._begin_closing(pipeline, timeout))  # who waits may be cancelled; the closing goes on
+
+    def _begin_closing(self, pipeline: Pipeline, timeout: float) -> asyncio.Task[None]:
         """Whoever asks for the run from here on waits until it is closed, and then opens it again."""
         self.runs.pop(pipeline.run_dir, None)
         self._complete_since.pop(pipeline.run_dir, None)
         self._peers = {peer: known for peer, known in self._peers.items() if known[0] is not pipeline}
-        closing = self._closing[pipeline.run_dir] = asyncio.create_task(self._close_pipeline(pipeline, timeout))
+        closing = self._closing[pipeline.run_dir] = asyncio.create_task(
+            self._close_pipeline(pipeline, timeout), name=f"closing {pipeline.title}"
+        )
         closing.add_done_callback(lambda _: self._closing.pop(pipeline.run_dir, None))
-        await asyncio.shield(closing)  # who waits may be cancelled; the closing goes on
+        closing.add_done_callback(self._ended)
+        return closing
 
     async def _close_pipeline(self, pipeline: Pipeline, timeout: float) -> None:
         await pipeline.close(timeout)
@@ -322,7 +329,9 @@ class Hub:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self._look_around()
-            except OSError as error:  # no file descriptor is left, say: who has died is found when there is one
+            except (
+                Exception
+            ) as error:  # no file descriptor or thread is left, say: the dead are found when there is one
                 told = about("look-failed", cause=error)
                 log.error("dead ranks can't be looked for now: %s", error, extra=told)
 
@@ -334,7 +343,7 @@ class Hub:
             for launch in dict.fromkeys(session.stream.launch for session in dead):
                 self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
             pipeline.fanout.tell_of_trouble()
-            await self._close_when_complete(pipeline)
+            self._close_when_complete(pipeline)
         self._live = self._count_live()
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
@@ -346,14 +355,14 @@ class Hub:
             return recovery.owner_is_dead(session.ring)
         return time.monotonic() - session.heard > self._config.daemon.silence_timeout
 
-    async def _close_when_complete(self, pipeline: Pipeline) -> None:
+    def _close_when_complete(self, pipeline: Pipeline) -> None:
         now = time.monotonic()
         if pipeline.live:
             self.last_active = now
         if not pipeline.complete:
             self._complete_since.pop(pipeline.run_dir, None)
         elif now - self._complete_since.setdefault(pipeline.run_dir, now) > REST_SECONDS:
-            await self._close_run(pipeline, self._config.daemon.drain_timeout)
+            self._begin_closing(pipeline, self._config.daemon.drain_timeout)
 
     def _orphans(self) -> list[Path]:
         """Rings of dead processes that never came to say hello, or whose run is closed."""

@@ -99,12 +99,19 @@ class Storms:
         return any(storm.count for storm in self._open.values())
 
 
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # an SDK's line whose arguments are not what it says
+        return str(record.msg)
+
+
 def _more(storm: _Storm) -> logging.LogRecord:
     """The last line of a storm, which tells of those that were not shown."""
     assert storm.last is not None
     line = logging.makeLogRecord(storm.last.__dict__)
     told = of(storm.last)
     line.about = About(told.incident, told.run, told.rank, told.backend, told.cause, storm.count)
-    line.msg = f"{storm.last.getMessage()} ({storm.count:,} more like it in {storm.period:.0f} s)"
+    line.msg = f"{_text(storm.last)} ({storm.count:,} more like it in {storm.period:.0f} s)"
     line.args = None
     return line

@@ -1,9 +1,10 @@
-"""What a backend is asked beside its calls. Its answers may take for ever, and hold up nobody."""
+"""What a backend is asked beside its calls. An answer may take for ever, and holds up no other backend."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 
 from asynclogd.backends.base import Backend, RunInfo
 from asynclogd.health import describe
@@ -31,8 +32,10 @@ class Inquiry:
         if self._ended:
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name=f"inquiry-{self._name}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._serve, name=f"inquiry-{self._name}", daemon=True)
+            with suppress(RuntimeError):  # no thread is to be had now: the next time
+                thread.start()
+                self._thread = thread
         self._due.set()
 
     def end(self) -> None:
@@ -51,7 +54,7 @@ class Inquiry:
     def _answer(self) -> str:
         try:
             return self._backend.trouble()
-        except Exception as error:  # of somebody's own backend
+        except BaseException as error:  # of somebody's own backend; a SystemExit would end the asking
             return describe(error)
 
 
@@ -59,5 +62,5 @@ def look(backend: Backend, run: RunInfo) -> str:
     """How a person looks at what a backend has, whatever its own answer is."""
     try:
         return Redactor().text(backend.look(run))
-    except Exception:
+    except BaseException:  # as above
         return str(run.own_dir)

@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -112,9 +113,11 @@ class IncidentHandler(Handler):
 
     def _wait(self) -> None:
         """A thread only while something is counted: a daemon that is well is woken by nothing."""
-        self._timer = threading.Timer(FIRST_PERIOD, self._period_is_over)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(FIRST_PERIOD, self._period_is_over)
+        timer.daemon = True
+        with suppress(RuntimeError):  # no thread is to be had now: the next line that is counted tries again
+            timer.start()
+            self._timer = timer
 
     def _period_is_over(self) -> None:
         with self._locked():

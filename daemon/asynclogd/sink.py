@@ -161,7 +161,6 @@ class Sink:
         while not self._serve_once():
             pass
         self._inquiry.end()
-        self._ask_look()
         self._health.closed()
 
     def _serve_once(self) -> bool:

@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 MOST = 20
 """Names that are told, of one backend of a run."""
 
-_KEPT = 1024
+_LAYOUTS, _NAMES = 16, 100_000
+"""Tuples of names, and names, that are known to have been met."""
 
 
 class Spellings:
@@ -23,15 +24,16 @@ class Spellings:
     def __init__(self, name: str, backend: Backend, run: str = "") -> None:
         self._name, self._backend = name, backend
         self._about = about("name-spelt", run=run, backend=name)
-        self._told: set[str] = set()
-        self._seen: dict[int, tuple[str, ...]] = {}  # tables of one layout share the tuple of their names
+        self._told = 0
+        self._layouts: dict[int, tuple[str, ...]] = {}  # most tables of a layout share the tuple of their names
+        self._met: set[str] = set()
         self._ended = type(backend).spelt is Backend.spelt
 
     def see(self, items: Iterable[Item]) -> None:
         """Tell of names in these that were not met before."""
         for item in () if self._ended else items:
             if isinstance(item, Points):
-                if self._seen.get(id(item.names)) is not item.names:
+                if self._layouts.get(id(item.names)) is not item.names:
                     self._keep(item.names)
                     self._tell(item.names)
             elif isinstance(item, Media):
@@ -40,18 +42,30 @@ class Spellings:
                 self._tell(item.values)
 
     def _keep(self, names: tuple[str, ...]) -> None:
-        if len(self._seen) >= _KEPT:
-            self._seen.clear()
-        self._seen[id(names)] = names
+        if len(self._layouts) >= _LAYOUTS:
+            self._layouts.clear()
+        self._layouts[id(names)] = names
 
     def _tell(self, names: Iterable[str]) -> None:
-        for name in names:
-            if self._ended or name in self._told or (spelt := self._backend.spelt(name)) == name:
+        new = [name for name in names if name not in self._met]
+        if len(self._met) > _NAMES:
+            self._met.clear()
+        self._met.update(new)
+        for name in new:
+            spelt = self._spelt(name)
+            if self._ended or spelt == name:
                 continue
-            self._told.add(name)
+            self._told += 1
             text = "%s can't take the name %.100r as it is: there it is %.100r"
             log.info(text, self._name, name, spelt, extra=self._about)
-            if len(self._told) == MOST:
+            if self._told == MOST:
                 text = "%s: no more of the names that it spells in another way are told"
                 log.info(text, self._name, extra=self._about)
                 self._ended = True
+
+    def _spelt(self, name: str) -> str:
+        try:
+            return self._backend.spelt(name)
+        except Exception:  # of somebody's own backend; what it can't write it says when it is to write it
+            self._ended = True
+            return name

@@ -16,13 +16,16 @@ _USERINFO = re.compile(
     r"""
     (                                # what stays:
         (?<!http)(?<!https)://[^:/]*:  # a database's address, which SQLAlchemy reads: / # ? and spaces are its
-        | ://[^:/]*:(?!\d*[/?#])       # another one, but http://host:80/a@b has a port there
+        | ://(?!\[)[^:/\s]*:(?!\d*[/?#])(?=[^@\s]*@)  # another one; http://host:80/a@b has a port there
     )
     [^@]*(?:@\S*)?(?=@)
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_PARAMETER = re.compile(r"([?&][\w-]*(?:password|passwd|pwd)=)[^&\s]+", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"((?:[?&;]|%3B|%26)[\w-]*(?:password|passwd|pwd)(?:=|%3D))(?:(?!%3B|%26)[^&;\s])+", re.IGNORECASE
+)
+"""Of an address, or of an ODBC connection in one, which is quoted there."""
 
 
 def is_secret(key: str) -> bool:

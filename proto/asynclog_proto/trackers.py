@@ -66,7 +66,7 @@ def with_said(
     variables = VARIABLES.get(backend, {})
     found = {option: value for option, value in said(backend, environ).items() if option not in options}
     if _ADDRESS in found:
-        found[_ADDRESS] = f"env:{variables[_ADDRESS]}"
+        found[_ADDRESS] = _named(variables[_ADDRESS], found[_ADDRESS])
     secret = [option for option, value in found.items() if secrets.has_password(value)]
     kept = {option: value for option, value in found.items() if option not in secret}
     told = ""
@@ -74,6 +74,25 @@ def with_said(
         names = ", ".join(variables[option] for option in secret)
         told = f"{names}: no option of {backend}, for options are kept in files, and this has a password in an address"
     return settled(backend, {**kept, **options}, environ, directory), told
+
+
+def _named(variable: str, address: str) -> str:
+    """What a variable of the daemon's has to say: with the address but its password, where it has one, so that another
+    one's is not taken for it.
+    """
+    known = secrets.without_passwords(address, "")
+    return f"env:{variable}" if known == address else f"env:{variable}={known}"
+
+
+def named(address: str) -> tuple[str, str] | None:
+    """The variable that an address names, and what it has to be but for its password, "" for anything; None for one
+    that names none.
+    """
+    reference = secrets.reference(address)
+    if reference is None or reference[0] != "env":
+        return None
+    variable, _, known = reference[1].partition("=")
+    return variable, known
 
 
 def handed_over(environ: Mapping[str, str]) -> frozenset[str]:
@@ -102,14 +121,17 @@ def settled(
 def _settled(key: str, value: Any, environ: Mapping[str, str], directory: str | None) -> Any:
     if not isinstance(value, str) or not value:
         return value
-    named = secrets.reference(value)
     if key == _ADDRESS:
-        had = environ.get(named[1], "") if named is not None and named[0] == "env" else value
-        return _address(had, directory) if had and not secrets.has_password(had) else value
+        variable, known = named(value) or ("", "")
+        had = environ.get(variable, "") if variable else value
+        if had and variable and not known and secrets.has_password(had):
+            return _named(variable, had)
+        return _address(had, directory) if had and not known and not secrets.has_password(had) else value
     if key == _CREDENTIALS:
         return _file(value, directory)
-    if secrets.is_secret(key) and named is not None and named[0] == "file":
-        return f"file:{_file(named[1], directory)}"
+    secret = secrets.reference(value) if secrets.is_secret(key) else None
+    if secret is not None and secret[0] == "file":
+        return f"file:{_file(secret[1], directory)}"
     return value
 
 

@@ -68,7 +68,8 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
     assert daemon_environ(environ) == {"MLFLOW_TRACKING_TOKEN": "t"}
     secret = {"MLFLOW_TRACKING_URI": "postgresql://me:secret@host/db"}
     assert chosen(given, secret, "/here", far=False)[0] == {
-        **given, "mlflow": {"tracking_uri": "env:MLFLOW_TRACKING_URI", "experiment": "mine"},
+        **given,
+        "mlflow": {"tracking_uri": "env:MLFLOW_TRACKING_URI=postgresql://me:@host/db", "experiment": "mine"},
     }  # fmt: skip
     assert daemon_environ(secret) == secret
 
@@ -99,7 +100,8 @@ def test_other_trackers_have_theirs_and_an_address_with_a_password_is_left_to_th
         ("databricks://profile", "databricks://profile"),
         ("env:MINE", "http://mine:5000"),
         ("env:MINE_TOO", "sqlite:////here/mine.db"),
-        ("env:SECRET", "env:SECRET"),
+        ("env:SECRET", "env:SECRET=postgresql://me:@host/db"),
+        ("env:SECRET=postgresql://me:@host/db", "env:SECRET=postgresql://me:@host/db"),
         ("env:NONE", "env:NONE"),
     ],
 )

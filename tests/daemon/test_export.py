@@ -84,6 +84,20 @@ def test_what_somebody_put_there_meanwhile_stays(journal: Journal, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
 
 
+def test_what_was_there_is_not_lost_when_one_is_killed_as_it_moves_to_its_place(
+    journal: Journal, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    earlier(tmp_path / ".out.former-123")
+    backend = FileBackend(lambda call: "error" if call == "write" else "")
+    with pytest.raises(OSError, match="error"):
+        export(journal, tmp_path / "p" / "run", "lines", backend, RateLimiter({}), out)
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "before"]
+    earlier(tmp_path / ".out.former-124")
+    export(journal, tmp_path / "p" / "run", "lines", FileBackend(), RateLimiter({}), out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "p"]
+
+
 EXPORTER = """
 import sys
 from pathlib import Path

@@ -79,3 +79,11 @@ def test_an_sdks_line_is_of_the_kind_of_its_text_without_arguments() -> None:
     records = [logging.LogRecord("sdk", logging.ERROR, "", 0, "retry %d", (number,), None) for number in range(3)]
     assert [storms.shows(record, 0.0) for record in records] == [True, False, False]
     assert [more.getMessage() for more in storms.over(10.0)] == ["retry 2 (2 more like it in 10 s)"]
+
+
+def test_an_sdks_line_with_wrong_arguments_ends_no_other_ones_count() -> None:
+    storms = Storms()
+    for args in ((1,), ("x",), ("y",)):
+        storms.shows(logging.LogRecord("sdk", logging.ERROR, "", 0, "retry %d", args, None), 0.0)
+        storms.shows(line("journal-refuses"), 0.0)
+    assert [more.getMessage().partition(" (")[2] for more in storms.over(10.0)] == ["2 more like it in 10 s)"] * 2

@@ -40,6 +40,37 @@ def test_names_without_end_are_not_all_told(caplog: pytest.LogCaptureFixture) ->
     assert "no more" in caplog.messages[-1]
 
 
+def test_a_backend_that_can_not_say_it_is_asked_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FileBackend):
+        asked = 0
+
+        def spelt(self, name: str) -> str:
+            self.asked += 1
+            raise KeyError(name)
+
+    caplog.set_level(logging.INFO)
+    backend = Broken()
+    seen = Spellings("broken", backend)
+    for number in range(3):
+        seen.see([table(number, names=["a"])])
+    assert (backend.asked, caplog.messages) == (1, [])
+
+
+def test_a_name_is_looked_at_once_in_whatever_table_it_comes() -> None:
+    class Counting(FileBackend):
+        asked = 0
+
+        def spelt(self, name: str) -> str:
+            self.asked += 1
+            return name
+
+    backend = Counting()
+    seen = Spellings("counting", backend)
+    for number in range(100):
+        seen.see([table(number, names=["a", "b"])])
+    assert backend.asked == 2
+
+
 def test_a_sink_tells_of_what_its_backend_is_offered(
     tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

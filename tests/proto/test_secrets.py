@@ -46,6 +46,8 @@ ADDRESSES = [
     f"postgresql:///db?host=h&user=me&password={SECRET}",
     f"mssql://host/db?PWD={SECRET},#",
     f"postgresql://host/db?sslpassword={SECRET}&x=1",
+    f"mssql+pyodbc:///?odbc_connect=SERVER%3Dh%3BUID%3Dme%3BPWD%3D{SECRET}%3BTrust%3Dno",
+    f"mssql+pyodbc:///?odbc_connect=SERVER=h;PWD={SECRET};Trust=no",
 ]
 
 
@@ -71,7 +73,8 @@ def test_a_text_is_shown_without_it(value):
 
 
 @pytest.mark.parametrize("value", [
-    "https://host:5000/a@b:c", "https://host/path:x@y", "https://me@host/", "sqlite:////x.db", "sqlite:////x:y@z.db",
+    "see https://wiki.corp: ask me@corp.com", "http://[::1]:5000/a@b", "https://host:5000/a@b:c",
+    "https://host/path:x@y", "https://me@host/", "sqlite:////x.db", "sqlite:////x:y@z.db",
     "a:b@c", "/d:e@f", "postgresql://me@host:5432/x?password=", 7, ["a:b@c"], {"k": "a:b@c"},
 ])  # fmt: skip
 def test_an_address_without_one_is_not(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from asynclog_proto import places, trackers
-from asynclog_proto.secrets import reference
+from asynclog_proto.secrets import without_passwords
 from asynclogd.backends.base import PermanentError, RunInfo
 
 
@@ -18,16 +18,24 @@ def by_variable() -> str:
 
 
 def had(address: str) -> str:
-    """An address as the daemon has it; "" where it has not the variable that is named."""
-    named = reference(address)
-    return os.environ.get(named[1], "") if named is not None and named[0] == "env" else address
+    """An address as the daemon has it; "" where the variable that is named is not there, or has another one."""
+    named = trackers.named(address)
+    if named is None:
+        return address
+    variable, known = named
+    uri = os.environ.get(variable, "")
+    return uri if not known or without_passwords(uri, "") == known else ""
 
 
 def place(address: str, run: RunInfo) -> str:
     """The tracking URI, for "" that of a file of the run's. Raises PermanentError where the daemon has it not."""
     uri = had(address) if address else own_file(run)
     if not uri:
-        raise PermanentError(f"tracking_uri is {address}, which the daemon has not: set it there")
+        variable, known = trackers.named(address) or (address, "")
+        what = (
+            f"the daemon's {variable} is not {known}" if os.environ.get(variable) else f"the daemon has no {variable}"
+        )
+        raise PermanentError(f"tracking_uri: {what}: set it there, or have a daemon of your own (asynclog run)")
     return uri
 
 

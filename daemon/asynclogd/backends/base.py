@@ -151,7 +151,7 @@ class Backend(ABC):
         return name
 
     def look(self, run: RunInfo) -> str:
-        """How a person looks at what it has of the run: a command, an address or a place. Asked before it is open,
-        then, and after it, or of a run that is over, where nothing was opened.
+        """How a person looks at what it has of the run: a command, an address or a place. Asked before it is open
+        and then, or of a run that is over, where nothing was opened.
         """
         return str(run.own_dir)

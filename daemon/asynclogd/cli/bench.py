@@ -168,6 +168,7 @@ def _daemon(runtime: Path, options: Sequence[str]) -> Iterator[SupervisedDaemon]
 def _ranks(load: Load, endpoint: str, folder: str) -> Iterator[list[subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "asynclog.trial", str(load.names), str(load.steps), str(load.rate)]
     environ = {**os.environ, "ASYNCLOG_ENDPOINT": endpoint, "ASYNCLOG_DIR": folder, "WORLD_SIZE": str(load.ranks)}
+    environ["ASYNCLOG_MODE"] = "auto"
     ranks = [
         subprocess.Popen(
             command,

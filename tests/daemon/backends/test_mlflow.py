@@ -222,9 +222,9 @@ def test_mlflows_own_variables_hold_where_an_option_is_not_given(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert opened(run, position).flush() == position
     secret = {"run": position["run"], "uri": "env:MLFLOW_TRACKING_URI"}
-    with pytest.raises(PermanentError, match="tracking_uri is env:MLFLOW_TRACKING_URI, which the daemon has not"):
+    with pytest.raises(PermanentError, match="the daemon has no MLFLOW_TRACKING_URI"):
         opened(run, secret)
-    with pytest.raises(PermanentError, match="tracking_uri is env:MY_MLFLOW, which the daemon has not"):
+    with pytest.raises(PermanentError, match="the daemon has no MY_MLFLOW"):
         opened(run, tracking_uri="env:MY_MLFLOW")
     monkeypatch.setenv("MY_MLFLOW", database)
     assert opened(run, position, tracking_uri="env:MY_MLFLOW").flush() == {"run": position["run"]}
@@ -235,8 +235,18 @@ def test_mlflows_own_variables_hold_where_an_option_is_not_given(
 
 def test_a_variable_with_a_password_is_named_in_the_position(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:se/cret@host/db")
-    assert by_variable() == "env:MLFLOW_TRACKING_URI"
-    assert had(by_variable()) == "postgresql://me:se/cret@host/db"
+    named = "env:MLFLOW_TRACKING_URI=postgresql://me:@host/db"
+    assert by_variable() == named
+    assert had(named) == "postgresql://me:se/cret@host/db"
+
+
+def test_an_address_that_another_process_meant_is_not_taken_for_the_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret-a@host/a.mlflow")
+    with pytest.raises(PermanentError, match=r"is not https://me:@host/b\.mlflow: set it there") as caught:
+        opened(info(tmp_path), tracking_uri="env:MLFLOW_TRACKING_URI=https://me:@host/b.mlflow")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.mlflow
