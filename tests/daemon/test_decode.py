@@ -95,7 +95,7 @@ def test_a_spoiled_row_is_refused_also_where_rows_like_it_are_skipped() -> None:
     spoiled[len(payload(AB)) + 7] = 0
     for skip in range(4):
         with pytest.raises(ProtocolError, match="one encoding"):
-            StreamDecoder().decode(spoiled, skip)
+            StreamDecoder().decode(bytes(spoiled), skip)
 
 
 @settings(max_examples=200)

@@ -16,7 +16,11 @@ from asynclogd.config import Config, DaemonSettings
 from asynclogd.hub import Hub
 from asynclogd.session import OTHER, Session, new_stream
 
-SAID = [records.Layout(0, ("loss",)), records.Row(0, 1, 0.0, 1.0, (0.5,)), records.Row(0, 2, 0.0, 1.0, (0.5,))]
+SAID: list[records.Record] = [
+    records.Layout(0, ("loss",)),
+    records.Row(0, 1, 0.0, 1.0, (0.5,)),
+    records.Row(0, 2, 0.0, 1.0, (0.5,)),
+]
 HELLO = Hello("p", "run", "/", 0, 2, "first", "launch", 0, 1, "host")
 
 
@@ -95,9 +99,8 @@ def test_counts_out_of_all_proportion_break_no_run(tmp_path: Path) -> None:
             peer = b"%d" % number
             await peers.say(peer, replace(HELLO, world_size=3, rank=number, incarnation=str(number)))
             await peers.say(peer, Batch(0, 1), payload(records.End("success")))
-        for number in range(3):
-            told = await peers.say(b"%d" % number, Finish((1 << 63) - 1, {}))
-        assert any(isinstance(message, Ledger) for message in told)
+        told = [await peers.say(b"%d" % number, Finish((1 << 63) - 1, {})) for number in range(3)]
+        assert all(isinstance(each[-1], Ledger) for each in told)
 
     play(tmp_path, act)
 
