@@ -7,7 +7,6 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -29,7 +28,8 @@ SECTIONS = ("daemon", "host_metrics", "prometheus", "retention")
 def opened() -> Iterator[Callable[[bytes], None]]:
     """The target: `data` is a file's text, NAME=VALUE lines and arguments, as pieces."""
     with tempfile.TemporaryDirectory(prefix="al-config-") as folder:
-        yield partial(_run, Path(folder, "asynclog.toml"))
+        path = Path(folder, "asynclog.toml")
+        yield lambda data: _run(path, data)
 
 
 def _run(path: Path, data: bytes) -> None:

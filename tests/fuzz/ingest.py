@@ -19,7 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from asynclog_proto import frames, records
 from asynclog_proto.errors import ProtocolError
@@ -71,10 +72,10 @@ def messages(data: bytes) -> Iterator[tuple[int, bool, list[bytes]]]:
 def opened() -> Iterator[Callable[[bytes], None]]:
     """The target: `data` is messages, each play of them with runs of its own."""
     loop = asyncio.new_event_loop()
-    log = logging.getLogger("asynclogd")
-    with tempfile.TemporaryDirectory(prefix="al-ingest-") as folder, _level(log, logging.CRITICAL):
-        stage = Stage(Path(folder))
-        loop.set_exception_handler(lambda _, context: stage.failures.append(context))
+    defects = Defects(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="al-ingest-") as folder, _logging_to(defects):
+        stage = Stage(Path(folder), defects)
+        loop.set_exception_handler(lambda _, context: defects.found.append(context))
         loop.run_until_complete(stage.open())
         try:
             yield lambda data: loop.run_until_complete(stage.play(data))
@@ -84,14 +85,28 @@ def opened() -> Iterator[Callable[[bytes], None]]:
             loop.close()
 
 
+class Defects(logging.Handler):
+    """What the daemon outlived and logged with a traceback: of what a peer says it tells the reason alone."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.found: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.found.append(logging.Formatter().format(record))
+
+
 @contextlib.contextmanager
-def _level(log: logging.Logger, level: int) -> Iterator[None]:
-    before = log.level
-    log.setLevel(level)
+def _logging_to(handler: logging.Handler) -> Iterator[None]:
+    log = logging.getLogger("asynclogd")
+    log.addHandler(handler)
+    log.propagate = False
     try:
         yield
     finally:
-        log.setLevel(before)
+        log.propagate = True
+        log.removeHandler(handler)
 
 
 class Attendant:
@@ -129,8 +144,8 @@ class Told:
 class Stage:
     """A daemon and its peers, for one play after the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self.failures: list[dict[str, Any]] = []
+    def __init__(self, folder: Path, defects: Defects) -> None:
+        self._defects = defects
         self._runs = folder / "runs"
         self._runtime = folder / "runtime"
 
@@ -138,7 +153,7 @@ class Stage:
         """Nothing of the daemon's runs by the clock but deadlines of steps: a play is to be repeated."""
         for name in ("runs", "rings"):
             (self._runtime / name).mkdir(parents=True)
-        settings = replace_settings(SETTINGS, remote_dir=str(self._runs))
+        settings = msgspec.structs.replace(SETTINGS, remote_dir=str(self._runs))
         self._server = Server(self._runtime, Config(daemon=settings, backends={}))
         self._server.ingest.open([], 1, Remote(Pair(KEY, KEY), lambda _: {KEY: "fuzzer"}))
         self._door = Attendant()
@@ -164,7 +179,7 @@ class Stage:
             await self._check(run, told)
         self._door.told.clear()
         shutil.rmtree(self._runs)
-        assert not self.failures, self.failures
+        assert not self._defects.found, self._defects.found
 
     def _placed(self, parts: list[bytes], told: Told) -> list[bytes]:
         """The frames, a Hello's folder being ours; records are noted."""
@@ -211,12 +226,6 @@ class Stage:
                     (each.next_seq for each in since if isinstance(each, (Welcome, Ack))), default=0
                 )
         return acked
-
-
-def replace_settings(settings: DaemonSettings, **changes: Any) -> DaemonSettings:
-    """The settings with some of them changed."""
-    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
-    return DaemonSettings(**{**values, **changes})
 
 
 def _check_records(entries: list[Input], acked: dict[int, int], run: Pipeline, told: Told) -> None:

@@ -7,7 +7,6 @@ import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,8 @@ def opened() -> Iterator[Callable[[bytes], None]]:
     with tempfile.TemporaryDirectory(prefix="al-journal-") as folder:
         path = Path(folder, "journal.sqlite")
         told = _write(path)
-        yield partial(_run, path, path.read_bytes(), told)
+        whole = path.read_bytes()
+        yield lambda data: _run(path, whole, told, data)
 
 
 def _write(path: Path) -> Told:
@@ -66,7 +66,7 @@ def _run(path: Path, whole: bytes, told: Told, data: bytes) -> None:
     edits = [piece for piece in split(data, MOST_EDITS) if len(piece) >= _HEAD.size]
     path.write_bytes(_spoiled(whole, edits))
     rows = [piece for piece in edits if _HEAD.unpack_from(piece)[0] % 5 == ROW]
-    with contextlib.suppress(sqlite3.Error):  # the file is spoiled beyond SQLite's help
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):  # the file is spoiled beyond SQLite's help
         _change_rows(path, rows)
     try:
         with Journal.open(path) as journal:
