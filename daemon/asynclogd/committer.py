@@ -150,11 +150,15 @@ class Committer:
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
     async def _wait_for_work(self) -> None:
-        timeout = None if self.next_deadline is None else max(0.0, self.next_deadline - self._clock())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except asyncio.TimeoutError:
+        if self.next_deadline is None:
+            await self._wake.wait()
             return
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes with what it waits for.
+        due = asyncio.get_running_loop().call_later(max(0.0, self.next_deadline - self._clock()), self.wake)
+        try:
+            await self._wake.wait()
+        finally:
+            due.cancel()
 
     def _stop_gathering(self) -> None:
         if self._gathering is not None:
