@@ -105,6 +105,7 @@ def test_counts_out_of_all_proportion_break_no_run(tmp_path: Path) -> None:
     play(tmp_path, act)
 
 
+@pytest.mark.cap("causes")
 def test_causes_of_drops_that_never_end_are_counted_together() -> None:
     session = Session.of(new_stream(1, HELLO))
     for number in range(1000):

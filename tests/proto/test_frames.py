@@ -125,7 +125,7 @@ def test_only_a_batch_has_a_payload():
             frames.decode(parts)
 
 
-@pytest.mark.cap("sizes")
+@pytest.mark.cap("causes")
 @pytest.mark.parametrize("dropped", [{f"cause {n}": 1 for n in range(65)}, {"x" * 101: 1}])
 def test_causes_of_drops_have_a_limit(dropped):
     for message in (frames.Heartbeat(0, 0, dropped), frames.Finish(0, dropped)):
