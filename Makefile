@@ -8,11 +8,13 @@ TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 BENCH  := hot_path waits ingest tensorboard lightning media backends fanout import_time
 ARGS   ?=
 MINUTES ?= 10
+FRAMES ?= 10000000
+TARGET ?=
 SEED   ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest faults soak other-pythons oldest-lightning bench lock clean
+.PHONY: help install demo test lint format pytest faults soak fuzz other-pythons oldest-lightning bench lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -61,6 +63,14 @@ faults: install ## inject each fault that asynclog survives, and print the matri
 soak: install ## random faults for MINUTES=10, with SEED=... those of before
 	python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+$(VENV)/.installed-fuzz: $(VENV)/.installed
+	@echo "== the fuzzer"
+	$(PIP) install -c constraints.txt -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.installed-fuzz ## inputs led by coverage: FRAMES=10000000 of all targets, or of TARGET=codec
+	python -m tests.fuzz --frames $(FRAMES) $(addprefix --target ,$(TARGET)) $(ARGS)
+
 other-pythons: install ## tests that need no torch, on each other Python that this machine has
 	.ci/other-pythons
 
@@ -70,10 +80,10 @@ oldest-lightning: install ## what a Trainer asks of a logger, with the oldest Li
 bench: $(VENV)/.installed-bench ## the benchmarks, each with its table
 	@set -e; for name in $(BENCH); do echo "== bench/$$name.py"; python "bench/$$name.py" $(ARGS); done
 
-lock: $(VENV)/.installed-bench ## write constraints.txt from .venv as it is now
+lock: $(VENV)/.installed-bench $(VENV)/.installed-fuzz ## write constraints.txt from .venv as it is now
 	.ci/lock > .constraints.new
 	mv .constraints.new constraints.txt
 
 clean: ## remove what make and the tools made
-	rm -rf $(VENV) .venv-3.* .venv-oldest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-out
+	rm -rf $(VENV) .venv-3.* .venv-oldest dist build .fuzz .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo-out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

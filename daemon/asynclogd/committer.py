@@ -54,7 +54,7 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
-        self._committing = False
+        self._committing = self._failed = False
         self._round = asyncio.Event()
         """set, and replaced, when the work that was there has been seen to"""
 
@@ -110,8 +110,8 @@ class Committer:
         return not self.work and not self._committing
 
     async def settle(self) -> None:
-        """Wait until it is; not for those who wait themselves for what an outcome tells."""
-        while not self.settled:
+        """Wait until it is, or never will be; not for those who wait themselves for what an outcome tells."""
+        while not self.settled and not self._failed:
             self.wake()
             await self._round.wait()
 
@@ -147,14 +147,20 @@ class Committer:
             told = about("commits-failed", run=self._name, cause=error)
             log.exception("run %s: its commits have failed", self._name, extra=told)
             self.error = f"{type(error).__name__}: {error}"
+            self._failed = True
+            self._round.set()
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
     async def _wait_for_work(self) -> None:
-        timeout = None if self.next_deadline is None else max(0.0, self.next_deadline - self._clock())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except asyncio.TimeoutError:
+        if self.next_deadline is None:
+            await self._wake.wait()
             return
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes with what it waits for.
+        due = asyncio.get_running_loop().call_later(max(0.0, self.next_deadline - self._clock()), self.wake)
+        try:
+            await self._wake.wait()
+        finally:
+            due.cancel()
 
     def _stop_gathering(self) -> None:
         if self._gathering is not None:

@@ -15,6 +15,7 @@ rate_limit = { "train/*" = 10 }
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,9 +30,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = {"tensorboard": {}, "csv": {}}
 
@@ -144,8 +145,10 @@ def _read_file(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file") from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no TOML, no UTF-8, a number of thousands of digits
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: lists or tables are nested too deep") from error
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -167,12 +170,14 @@ def _convert(merged: Mapping[str, Any], source: str, *, strict: bool) -> Config:
         return msgspec.convert(merged, Config, strict=strict)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {explain(str(error), Config)}") from error
+    except UnicodeEncodeError as error:  # a variable may hold any bytes
+        raise ConfigError(f"{source}: a value is not UTF-8: {error.object!a}") from error
 
 
 def explain(message: str, root: type[msgspec.Struct]) -> str:
     """Msgspec's message with the key first and what is allowed there."""
     text, _, where = message.partition(" - at `$")
-    path = [part for part in where.rstrip("`").split(".") if part and "[" not in part]
+    path = [part for part in re.sub(r"\[[^]]*\]", "", where.rstrip("`")).split(".") if part]
     struct: Any = root
     annotation: Any = None
     for part in path:
@@ -197,7 +202,7 @@ def _describe(annotation: Any) -> str:
     if meta := getattr(annotation, "__metadata__", None):
         bounds = {"ge": ">=", "gt": ">", "le": "<="}
         limit = " and ".join(
-            f"{sign} {getattr(meta[0], name)}" for name, sign in bounds.items() if getattr(meta[0], name) is not None
+            f"{sign} {getattr(meta[0], name):g}" for name, sign in bounds.items() if getattr(meta[0], name) is not None
         )
         return f"{annotation.__origin__.__name__} {limit}"
     return getattr(annotation, "__name__", str(annotation))

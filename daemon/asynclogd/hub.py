@@ -155,9 +155,16 @@ class Hub:
             return
         if self._untaken.pop(str(pipeline.run_dir), None):
             log.info("run %s is taken now", pipeline.title, extra=about("run-taken", run=pipeline.title))
+        self._bind(peer, pipeline, session)
+        self.last_active = time.monotonic()
+
+    def _bind(self, peer: bytes, pipeline: Pipeline, session: Session) -> None:
+        """A peer speaks for one stream and a stream has one peer: the last hello counts."""
+        before = self._peers.get(peer)
+        if before is not None and before[1] is not session:
+            before[1].peer = None  # its acks would be taken for those of the new stream
         self._peers = {k: v for k, v in self._peers.items() if v[1] is not session}
         self._peers[peer] = (pipeline, session)
-        self.last_active = time.monotonic()
 
     async def add_backend(self, asked: AddBackend) -> None:
         """A tool wants a run delivered to one more backend; returns when that is journaled. Raises AsynclogError."""

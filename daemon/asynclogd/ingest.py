@@ -180,7 +180,11 @@ class Ingest:
         except ProtocolError as error:
             self.send(peer, Refused(self._refuse(error)))
             return
-        self._deliver(peer, message, payload)
+        try:
+            self._deliver(peer, message, payload)
+        except Exception:  # a defect of ours: those who come after this peer are let in all the same
+            what = type(message).__name__
+            log.exception("a message of type %s could not be taken", what, extra=about("message-not-taken"))
 
     def _refuse(self, error: ProtocolError) -> str:
         """Count a message that is none; why it is refused, for its sender."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from asynclog_proto.errors import ProtocolError
 from asynclogd import itemcodec, journalfile, journalrows
@@ -24,6 +24,8 @@ from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
 __all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError"]
+
+T = TypeVar("T")
 
 READ_BYTES = 4 << 20
 """Inputs are read so many bytes at a time, so that no statement stays open between two of them."""
@@ -101,15 +103,15 @@ class Journal:
 
     def streams(self) -> list[Stream]:
         """The streams, by their ids."""
-        return [journalrows.read_stream(number, body) for number, body in self._rows("streams")]
+        return self._read("streams", journalrows.read_stream)
 
     def facts(self) -> dict[str, Any]:
         """The facts as they were set last."""
-        return {name: journalrows.unpack(body) for name, body in self._rows("facts")}
+        return dict(self._read("facts", lambda name, body: (name, journalrows.unpack(body))))
 
     def cursors(self) -> dict[str, Cursor]:
         """The cursor of each backend that has ever had one."""
-        return {name: journalrows.read_cursor(body) for name, body in self._rows("cursors")}
+        return dict(self._read("cursors", lambda name, body: (name, journalrows.read_cursor(body))))
 
     def cursor(self, backend: str) -> Cursor | None:
         """The cursor of one backend."""
@@ -117,12 +119,12 @@ class Journal:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Every dead letter, by backend and offset."""
-        letters = [journalrows.read_dead_letter(body) for _, body in self._rows("dead_letters")]
+        letters = self._read("dead_letters", lambda _, body: journalrows.read_dead_letter(body))
         return sorted(letters, key=lambda letter: (letter.backend, letter.offset))
 
     def snapshot(self) -> tuple[int, bytes] | None:
         """The id of the input that the reducer's latest snapshot stands after, and the snapshot."""
-        rows = self._rows("snapshot")
+        rows = self._read("snapshot", lambda number, body: (number, body))
         return rows[0] if rows else None
 
     def inputs(self, after: int) -> Iterator[tuple[int, Input]]:
@@ -174,10 +176,11 @@ class Journal:
         (last,) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()  # noqa: S608 - ours
         return int(last)
 
-    def _rows(self, table: str) -> list[tuple[Any, bytes]]:
+    def _read(self, table: str, make: Callable[[Any, bytes], T]) -> list[T]:
+        """What `make` makes of each row's key and body, in the order of the keys."""
         with self._reading():
             rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id")  # noqa: S608 - ours
-            return [(key, journalrows.check(key, body, crc)) for key, body, crc in rows]
+            return [make(key, journalrows.check(key, body, crc)) for key, body, crc in rows]
 
     def _some(self, query: str, after: int, max_bytes: int, weigh: Callable[[Any], int]) -> list[tuple[Any, ...]]:
         """Rows after an id until they weigh `max_bytes`. Ids have no holes: a hole is a lost row."""

@@ -54,9 +54,9 @@ def row(key: int | str, body: bytes) -> tuple[int | str, bytes, int]:
     return key, body, checksum(key, body)
 
 
-def check(key: int | str, body: Any, crc: Any) -> bytes:
+def check(key: Any, body: Any, crc: Any) -> bytes:
     """The body of a row as it was written. Raises ProtocolError when it is not that any more."""
-    if not isinstance(body, bytes) or checksum(key, body) != crc:
+    if not isinstance(key, (int, str)) or not isinstance(body, bytes) or checksum(key, body) != crc:
         raise ProtocolError(f"the checksum of row {key!r} is wrong")
     return body
 
@@ -141,4 +141,7 @@ def dead_letter_row(letter: DeadLetter) -> tuple[int | str, bytes, int]:
 
 def read_dead_letter(body: bytes) -> DeadLetter:
     """The dead letter of a row. Raises ProtocolError."""
-    return DeadLetter(*_fields(body, 3))
+    letter = DeadLetter(*_fields(body, 3))
+    if type(letter.backend) is not str or type(letter.offset) is not int:
+        raise ProtocolError("a dead letter has a backend's name and an offset")
+    return letter

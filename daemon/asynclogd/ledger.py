@@ -11,7 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from asynclog_proto.limits import SEQ_END
 from asynclogd.entries import Cursor, Stream
+
+MOST = SEQ_END - 1
+"""Counts of ranks are not checked against anything: what they add up to still has to fit an answer."""
 
 LOST = "lost"
 """The cause of values whose records went away: a deleted spool segment, a journal that is gone."""
@@ -45,11 +49,11 @@ def balance(
         dropped[LOST] += missing if over and missing > 0 else lost_records
     issued = max(reported + host_values, journaled + dropped.total())
     return {
-        "issued": issued,
+        "issued": min(issued, MOST),
         "host": host_values,
         "journaled": journaled,
-        "in_transit": issued - journaled - dropped.total(),
-        "dropped": dict(dropped),
+        "in_transit": min(issued - journaled - dropped.total(), MOST),
+        "dropped": {cause: min(count, MOST) for cause, count in dropped.items()},
         "backends": {name: _backend(cursor, journaled) for name, cursor in cursors.items()},
     }
 

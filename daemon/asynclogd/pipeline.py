@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import (
     Ack,
     Ask,
@@ -270,8 +271,20 @@ class Pipeline:
 
     def _put_batch(self, session: Session, first_seq: int, count: int, payload: bytes, skip: int) -> None:
         if skip:
-            payload, first_seq, count = _without(payload, skip), first_seq + skip, count - skip
+            try:
+                payload, first_seq, count = _without(payload, skip), first_seq + skip, count - skip
+            except ProtocolError as error:
+                self._refuse(session, str(error))
+                return
         self._commits.put(Input(Cause.BATCH, session.stream.id, first_seq, count, payload), session)
+
+    def _refuse(self, session: Session, reason: str) -> None:
+        """It sent what can't be decoded: nothing more is taken of it."""
+        session.refused = reason
+        self._answer(session, Refused(reason))
+        rank = session.stream.rank
+        told = about("stream-refused", run=self.title, rank=rank)
+        log.error("run %s: rank %d is refused: %s", self.title, rank, reason, extra=told)
 
     def _answer(self, session: Session, message: Message) -> None:
         if session.peer is not None:
@@ -307,11 +320,7 @@ class Pipeline:
             if number in by_id:
                 self._acknowledge(by_id[number], row.next_seq)
         for number, reason in outcome.refused.items():
-            by_id[number].refused = reason
-            self._answer(by_id[number], Refused(reason))
-            rank = by_id[number].stream.rank
-            told = about("stream-refused", run=self.title, rank=rank)
-            log.error("run %s: rank %d is refused: %s", self.title, rank, reason, extra=told)
+            self._refuse(by_id[number], reason)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
         for number, step in outcome.steps.items():
@@ -428,5 +437,8 @@ class Pipeline:
 
 
 def _without(payload: bytes, skip: int) -> bytes:
-    begin = next(islice(iterate(payload), skip, None))[0]
+    """The payload without its first records. Raises ProtocolError when it holds no others."""
+    begin = next((begin for begin, _ in islice(iterate(payload), skip, None)), None)
+    if begin is None:
+        raise ProtocolError(f"a batch of more records than its payload holds: {skip} or fewer")
     return payload[begin:]

@@ -69,7 +69,8 @@ class Segment:
         view, size = self._view, shape.size
         if view[at + size : at + size + 8] != shape.head:
             return 1
-        return self._repeats(at, size, [(shape, 0)])
+        # What is wrong with a first row that has not even the head is told where it is checked.
+        return max(1, self._repeats(at, size, [(shape, 0)]))
 
     def take(self, at: int, shape: Shape) -> tuple[int, int]:
         """Take the rows at `at`: a run of this shape or of a few that alternate. Returns (end, number of rows)."""

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from asynclog_proto.flow import ReceiveFlow
 from asynclog_proto.frames import Hello
+from asynclog_proto.limits import MAX_CAUSES
 from asynclogd.entries import Stream
+
+OTHER = "other"
+"""Stands for all causes of drops that are too many."""
 
 
 @dataclass(slots=True)
@@ -74,6 +78,8 @@ class Session:
         """What the client says of itself; never less than it said before."""
         self.issued = max(self.issued, issued)
         for cause, count in dropped.items():
+            if cause not in self.dropped and len(self.dropped) >= MAX_CAUSES:
+                cause = OTHER  # noqa: PLW2901 - one that is known already
             self.dropped[cause] = max(self.dropped.get(cause, 0), count)
 
 

@@ -15,6 +15,8 @@ from asynclog_proto.errors import ConfigError, LimitError, ProtocolError, Versio
 from asynclog_proto.limits import (
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
+    MAX_CAUSE_BYTES,
+    MAX_CAUSES,
     MAX_HEADER_BYTES,
     MAX_INCARNATION,
     MAX_REPORT_BYTES,
@@ -133,7 +135,15 @@ def _check_hello(hello: Hello) -> None:
         raise ProtocolError(f"Hello.incarnation: 1 to {MAX_INCARNATION} ASCII letters and digits")
     for name, path in (("ring", hello.ring or "/"), ("spool", hello.spool or "/"), ("outbox", hello.outbox or "/")):
         _check_path(f"Hello.{name}", path)
+    if not all(options is None or _is_map(options) for options in (hello.backends or {}).values()):
+        raise ProtocolError("Hello.backends: the options of each are a map or nil")
     _check_run(hello)
+
+
+def _check_dropped(message: Heartbeat | Finish) -> None:
+    kind, causes = type(message).__name__, message.dropped
+    if len(causes) > MAX_CAUSES or any(len(cause.encode()) > MAX_CAUSE_BYTES for cause in causes):
+        raise LimitError(f"{kind}.dropped: at most {MAX_CAUSES} causes of at most {MAX_CAUSE_BYTES} bytes")
 
 
 def _check_run(message: Hello | AddBackend) -> None:
@@ -152,6 +162,7 @@ def _check_path(what: str, path: str) -> None:
 
 
 def _check_heartbeat(beat: Heartbeat) -> None:
+    _check_dropped(beat)
     for name, seconds in (("log_p50_s", beat.log_p50_s), ("log_p99_s", beat.log_p99_s)):
         if seconds is not None and not 0.0 <= seconds < math.inf:
             raise ProtocolError(f"Heartbeat.{name}: {seconds} is not a number of seconds")
@@ -172,6 +183,7 @@ _MEANINGS: dict[Any, Callable[[Any], None]] = {
     Hello: _check_hello,
     Batch: _check_batch,
     Heartbeat: _check_heartbeat,
+    Finish: _check_dropped,
     Ask: _check_ask,
     AddBackend: _check_run,
 }

@@ -36,6 +36,10 @@ MAX_WORLD_SIZE = 1 << 16
 MAX_INCARNATION = 32
 """ASCII letters and digits of a stream's incarnation."""
 
+MAX_CAUSES = 64
+"""Causes for which a stream counts dropped values."""
+
+MAX_CAUSE_BYTES = 100
 MAX_TEXT_BYTES = 64 << 10
 """One string inside params or summary."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,5 +204,40 @@ def test_settling_does_not_wait_for_those_who_wait(tmp_path: Path) -> None:
         scene.commits.put(batch(0, 10, first=True), scene.session)
         await scene.commits.settle()
         assert len(scene.values) == 10
+
+    run(scene, play)
+
+
+def test_nobody_waits_for_commits_that_have_failed(tmp_path: Path) -> None:
+    """Who buries a dead rank did, and with it all that wait for their turn."""
+    scene = Scene(tmp_path / "j.sqlite")
+
+    def trip(outcome: Outcome, work: Work) -> None:
+        raise KeyError("a defect")
+
+    async def play(_: RunStore) -> None:
+        scene.commits._committed = trip
+        scene.commits.put(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
+        await scene.commits.settle()
+        await scene.commits.round()
+        assert scene.broken == ["the daemon can't go on with this run (KeyError: 'a defect')"]
+
+    run(scene, play)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_it_closes_while_it_is_being_woken(tmp_path: Path, turns: int) -> None:
+    """The cancellation was swallowed when it came with what the wait had waited for, and the daemon never ended."""
+    scene = Scene(tmp_path / "j.sqlite")
+
+    async def play(_: RunStore) -> None:
+        join = replace(STREAM, world_size=2)
+        scene.commits.put(Input(Cause.JOIN, 1, payload=join_payload(join)), scene.session)
+        await scene.commits.settle()
+        assert scene.commits.next_deadline is not None
+        await asyncio.sleep(0)
+        scene.commits.wake()
+        for _turn in range(turns):
+            await asyncio.sleep(0)
 
     run(scene, play)

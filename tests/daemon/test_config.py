@@ -56,6 +56,11 @@ def test_a_file_names_backends_with_their_options(tmp_path: Path) -> None:
         ("[host_metrics]\nenabled = 3", ["host_metrics.enabled", "bool"]),
         ("daemon = 3", ["daemon"]),
         ("[daemon\n", ["line 1"]),
+        ("[daemon]\nmedia_seconds = inf", ["daemon.media_seconds", "<= 1e+09"]),
+        ("[daemon]\nmedia_memory_mb = 10_000_000_000_000", ["daemon.media_memory_mb", ">= 1 and <= 1e+09"]),
+        ("[backends]\ncsv = 3", ["backends", "object"]),
+        ("x = 1" + "0" * 5000, ["digits"]),
+        ("x = " + "[" * 5000, ["nested too deep"]),
     ],
 )
 def test_an_error_in_a_file_names_file_key_and_what_is_allowed(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -72,6 +77,7 @@ def test_an_error_in_a_file_names_file_key_and_what_is_allowed(tmp_path: Path, t
         ({"ASYNCLOG_DAEMON_DURABILITY": "no"}, {}, ["environment", "daemon.durability", "'fsync'"]),
         ({"ASYNCLOG_DAEMON_DURABILTY": "fsync"}, {}, ["ASYNCLOG_DAEMON_DURABILTY", "did you mean durability?"]),
         ({}, {"daemon": {"idle_timeout": -1.0}}, ["command line", "daemon.idle_timeout"]),
+        ({"ASYNCLOG_DAEMON_DURABILITY": "\udcff"}, {}, ["environment", "not UTF-8", "udcff"]),
     ],
 )
 def test_an_error_elsewhere_names_its_place(environ: dict[str, str], flags: dict[str, Any], parts: list[str]) -> None:
@@ -79,6 +85,13 @@ def test_an_error_elsewhere_names_its_place(environ: dict[str, str], flags: dict
         load(None, environ, flags)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "asynclog.toml"
+    file.write_bytes("[daemon]".encode("utf-16"))
+    with pytest.raises(ConfigError, match="utf-8"):
+        load(file, {}, {})
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_a_name_of_two_layouts_keeps_the_order_in_which_it_was_logged() -> None:
     assert series(decoded) == expected(said)
 
 
+def test_a_spoiled_row_is_refused_also_where_rows_like_it_are_skipped() -> None:
+    """It was looked at again without end: its head was wrong, and that of the row after it was not."""
+    spoiled = bytearray(payload(AB, row(AB, 0), row(AB, 1)))
+    spoiled[len(payload(AB)) + 7] = 0
+    for skip in range(4):
+        with pytest.raises(ProtocolError, match="one encoding"):
+            StreamDecoder().decode(bytes(spoiled), skip)
+
+
 @settings(max_examples=200)
 @given(st.integers(0, 1 << 32))
 @example(10408463)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asynclogd import journalrows
 from asynclogd.entries import Cause, Commit, Input
 from asynclogd.journal import Journal, JournalCorruptError, JournalError
 from tests.daemon import journal_process
@@ -131,6 +132,18 @@ def test_a_flipped_bit_in_a_payload_is_named(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"is 21 here", b"is 22 here"))
     with Journal.open(path) as journal, pytest.raises(JournalCorruptError, match="checksum of input 1"):
         list(journal.inputs(0))
+
+
+@pytest.mark.fault("files-damaged")
+@pytest.mark.parametrize("table", ["streams", "cursors", "facts", "dead_letters"])
+@pytest.mark.parametrize("body", [b"\xc1", b"\x93\x01\x02\x03", b"\x90"])
+def test_a_row_whose_checksum_fits_and_that_can_not_be_read_names_the_file(path: Path, table: str, body: bytes) -> None:
+    if (table, body[0]) in (("facts", 0x93), ("facts", 0x90)):
+        return  # a fact may be any value
+    with Journal.open(path) as journal:
+        journal._connection.execute(journalrows.PUT[table], journalrows.row(1 if table == "streams" else "x", body))
+        with pytest.raises(JournalCorruptError, match=str(path)):
+            getattr(journal, table)()
 
 
 @pytest.mark.fault("files-damaged")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asynclog_proto import frames
 from asynclogd.entries import Cursor, Stream
 from asynclogd.ledger import balance
 
@@ -34,6 +35,14 @@ def test_issued_is_journaled_and_in_transit_and_dropped_and_each_backend_account
     assert ledger["issued"] == ledger["journaled"] + ledger["in_transit"] + sum(ledger["dropped"].values())
     row = ledger["backends"]["csv"]
     assert row["delivered"] + row["pending"] + row["limited"] + row["dead"] == ledger["journaled"]
+
+
+def test_what_ranks_count_out_of_all_proportion_fits_an_answer() -> None:
+    most = (1 << 63) - 1
+    ledger = balance([stream(most, {"x": most})] * 3, 0, 0, {})
+    answer = frames.Ledger(complete=True, ledger=ledger)
+    assert frames.decode(frames.encode(answer))[0] == answer
+    assert (ledger["issued"], ledger["dropped"]) == (most, {"x": most})
 
 
 def test_what_a_rank_has_said_but_not_sent_is_in_transit() -> None:

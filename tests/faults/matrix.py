@@ -75,6 +75,7 @@ CAPS = {
     "encoding": "encoding one item",
     "credit": "unacked bytes of all ranks",
     "names": "names of a row, layouts of a stream",
+    "causes": "causes for which a rank counts what it dropped",
     "sizes": "one record, one batch",
     "peers": "runs, ranks, connections",
     "questions": "questions of `reduced()`",

@@ -9,46 +9,8 @@ from hypothesis import strategies as st
 
 from asynclog_proto import frames, limits
 from asynclog_proto.errors import LimitError, ProtocolError, VersionError
-from asynclog_proto.frames import Batch, Hello
-
-HELLO = Hello("vision", "run-1", "/data/runs", 0, 2, "a1b2", "launch", 0, 42, "node")
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-counts = st.integers(0, (1 << 63) - 1)
-plain = st.recursive(
-    st.none() | st.booleans() | counts | st.floats(allow_nan=False) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
-)
-maps = st.dictionaries(texts, plain, max_size=4)
-drops = st.dictionaries(texts, counts, max_size=4)
-seconds = st.none() | st.floats(0.0, allow_infinity=False)
-messages = st.one_of(
-    st.builds(
-        replace,
-        st.just(HELLO),
-        rank=st.integers(0, 7),
-        world_size=st.integers(8, limits.MAX_WORLD_SIZE),
-        first_seq=counts,
-        host=texts,
-        client=texts,
-        backends=st.none() | maps,
-        ring=st.sampled_from(["", "/dev/shm/asynclog-0/x.ring"]),
-    ),
-    st.builds(frames.Heartbeat, st.integers(-(1 << 63), (1 << 63) - 1), counts, drops, seconds, seconds),
-    st.builds(frames.Finish, counts, drops),
-    st.builds(frames.Query, texts),
-    st.builds(frames.Flush, counts, st.integers(-(1 << 63), (1 << 63) - 1)),
-    st.builds(frames.Flushed, counts),
-    st.builds(frames.Ask, counts, counts, texts.filter(bool), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
-    st.builds(frames.Value, counts, st.none() | st.floats(allow_nan=False), texts),
-    st.builds(frames.AddBackend, st.just("vision"), st.just("run-1"), st.just("/data"), texts, maps),
-    st.builds(frames.Welcome, counts, counts, st.text(max_size=20), st.none() | st.integers(-(1 << 63), (1 << 63) - 1)),
-    st.builds(frames.Ack, counts, counts),
-    st.builds(frames.Reset, texts),
-    st.builds(frames.Refused, texts, st.lists(counts, max_size=3).map(tuple)),
-    st.builds(frames.Ledger, st.booleans(), maps),
-    st.builds(frames.Report, maps),
-)
+from asynclog_proto.frames import Batch
+from tests.proto.strategies import HELLO, counts, messages, plain
 
 
 def header(message: frames.Message, *, version: int = frames.VERSION, drop: str = "", **changes: object) -> bytes:
@@ -131,6 +93,9 @@ def decode_or_refuse(parts: list[bytes]) -> None:
         {"spool": "../spool"},
         {"backends": {"csv": 1, "deep": [[[[[[[[[]]]]]]]]]}},
         {"backends": ["csv"]},
+        {"backends": {"csv": 1}},
+        {"backends": {"csv": ["names"]}},
+        {"backends": {"csv": ""}},
         {"drop": "host"},
     ],
 )
@@ -158,6 +123,14 @@ def test_only_a_batch_has_a_payload():
     for parts in ([header(Batch(0, 1))], [header(Batch(0, 1)), b""], [header(HELLO), b"x"], [header(HELLO), b""]):
         with pytest.raises(ProtocolError):
             frames.decode(parts)
+
+
+@pytest.mark.cap("causes")
+@pytest.mark.parametrize("dropped", [{f"cause {n}": 1 for n in range(65)}, {"x" * 101: 1}])
+def test_causes_of_drops_have_a_limit(dropped):
+    for message in (frames.Heartbeat(0, 0, dropped), frames.Finish(0, dropped)):
+        with pytest.raises(LimitError, match="causes"):
+            frames.decode([header(message)])
 
 
 @pytest.mark.cap("sizes")

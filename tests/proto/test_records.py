@@ -10,35 +10,8 @@ from hypothesis import strategies as st
 
 from asynclog_proto import limits, records
 from asynclog_proto.errors import LimitError, ProtocolError
-from asynclog_proto.records import Define, End, Hold, Layout, Params, Pass, Rewind, Row, Summary
-from asynclog_proto.reductions import REDUCTIONS
-
-int64 = st.integers(-(1 << 63), (1 << 63) - 1)
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-floats = st.floats(allow_nan=False)
-scalars = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | floats | names
-any_record = st.one_of(
-    st.builds(Row, st.integers(0, (1 << 32) - 1), int64, floats, floats, st.lists(floats, min_size=1).map(tuple)),
-    st.builds(Layout, st.integers(0, (1 << 32) - 1), st.lists(names, min_size=1, unique=True).map(tuple)),
-    st.builds(
-        Define,
-        names,
-        st.lists(st.sampled_from(REDUCTIONS), min_size=1, unique=True).map(tuple),
-        st.booleans(),
-        st.just("") | names,
-        st.booleans(),
-    ),
-    st.builds(Params, st.dictionaries(names, scalars, max_size=8)),
-    st.builds(Summary, st.dictionaries(names, scalars, max_size=8)),
-    st.builds(End, st.sampled_from(records.STATUSES)),
-    st.builds(Pass, int64),
-    st.builds(Hold, st.none() | int64),
-    st.builds(Rewind, int64),
-)
-msgpack_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | names | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(names, inner, max_size=4),
-)
+from asynclog_proto.records import Define, End, Layout, Params, Row, Summary
+from tests.proto.strategies import any_record, msgpack_values
 
 
 def pack(value: object) -> bytes:
