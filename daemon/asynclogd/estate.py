@@ -39,9 +39,7 @@ class Estate:
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams of `pipelines` by their spools, and of any run by their `rings`."""
         found: dict[str, Hello] = {}
-        for run_dir, directory in [
-            (p.run_dir, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))
-        ]:
+        for pipeline, directory in [(p, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))]:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
             if hello is not None and self._has_remote and hello.host not in ("", os.uname().nodename):
                 text = "%s is of a rank on %s: left to it, or to `asynclog sync`"
@@ -51,9 +49,12 @@ class Estate:
                     self.given_up.add(directory)
             else:
                 # The directory may have been moved or copied here: where the spool lies counts, not where it was.
-                at = run_dir.parent
-                here = replace(hello, dir=str(at.parent), project=at.name, name=run_dir.name, spool=str(directory))
-                _note(here, found)
+                at = pipeline.run_dir.parent
+                name = pipeline.run_dir.name
+                here = replace(hello, dir=str(at.parent), project=at.name, name=name, spool=str(directory))
+                session = pipeline.sessions.get(hello.incarnation)
+                if hello.ring or session is None or not session.live:  # without a ring its silence tells that it died
+                    _note(here, found)
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
             if left is None:
@@ -69,6 +70,12 @@ class Estate:
                 log.error("run %s, rank %d can't be taken up: %s", _run(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))
         await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
+
+    def is_left(self, session: Session) -> bool:
+        """Whether there is something of a stream's that can be taken up."""
+        if {session.ring, session.spool} & self.given_up:
+            return False
+        return recovery.is_left(session.ring, session.spool)
 
     async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
         """Launch after launch, as they were; in each, every rank has joined before the first one's rows are taken,

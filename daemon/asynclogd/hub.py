@@ -193,10 +193,11 @@ class Hub:
         """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
         if _goes_on(pipeline, launch):
             return
-        await self._estate.recover(self._orphans(), [])
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
         if dead := [session for session in older if self._is_dead(session)]:
             await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
+        # Of that launch, or of later ones that nobody has heard of.
+        await self._estate.recover(self._orphans(), [pipeline])
 
     async def _pipeline(self, hello: Hello) -> Pipeline:
         for what, value in (("project", hello.project), ("run name", hello.name)):
@@ -308,7 +309,7 @@ class Hub:
         self.closed_runs[str(pipeline.run_dir)] = last
         if len(self.closed_runs) > CLOSED_RUNS:
             del self.closed_runs[next(iter(self.closed_runs))]
-        if complete:
+        if complete and not any(map(self._estate.is_left, pipeline.sessions.values())):
             self._marker(pipeline.run_dir).unlink(missing_ok=True)
         how = "complete" if complete else "incomplete"
         log.info("run %s is closed, %s", pipeline.title, how, extra=about("run-closed", run=pipeline.title, cause=how))
@@ -335,28 +336,35 @@ class Hub:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                await self._look_around()
+                await self.look()
             except (
                 Exception
             ) as error:  # no file descriptor or thread is left, say: the dead are found when there is one
                 told = about("look-failed", cause=error)
                 log.error("dead ranks can't be looked for now: %s", error, extra=told)
 
-    async def _look_around(self) -> None:
-        if orphans := self._orphans():
-            await self._estate.recover(orphans, [])
+    async def look(self) -> None:
+        """One round of the watch: bury the dead, tell of trouble, close what is complete."""
+        burials = []
         for pipeline in list(self.runs.values()):
             dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
-            for launch in dict.fromkeys(session.stream.launch for session in dead):
+            burials += [
                 self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
+                for launch in dict.fromkeys(session.stream.launch for session in dead)
+            ]
             pipeline.fanout.tell_of_trouble()
-            self._close_when_complete(pipeline)
+            if not dead:  # a burial needs the run
+                self._close_when_complete(pipeline)
+        if orphans := self._orphans():
+            await asyncio.gather(*burials)  # an orphan may be of a launch that supersedes theirs
+            await self._estate.recover(orphans, [])
         self._live = self._count_live()
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
 
     def _is_dead(self, session: Session) -> bool:
-        if not session.live:
+        """Whether its process has gone, and is to be buried: after its END too, where files of it are left."""
+        if not session.live and not self._estate.is_left(session):
             return False
         if session.ring is not None:
             return recovery.owner_is_dead(session.ring)

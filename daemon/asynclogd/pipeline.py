@@ -261,12 +261,12 @@ class Pipeline:
     async def leave(self, sessions: Iterable[Session]) -> None:
         """Their processes are gone; returns when that is journaled."""
         for session in sessions:
-            if session.live:
-                session.stream.state = "dead"
             session.peer = None
             session.waits.clear()
             self._asks.forget(session)
-            self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
+            if session.live:  # who has said END, or was buried before, has left: its rank may have come again since
+                session.stream.state = "dead"
+                self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
         await self._commits.settle()
 
     def _put_batch(self, session: Session, first_seq: int, count: int, payload: bytes, skip: int) -> None:

@@ -117,11 +117,23 @@ def by_step(streams: Mapping[Key, Iterator[LeftBatch]]) -> Iterator[tuple[Key, L
 
 
 def began(ring: Path | None, spool: Path | None) -> float:
-    """When the first row that a dead stream left was logged, s since the epoch; endless when it left none."""
+    """When the first row that a dead stream left was logged, s since the epoch. Without rows it is some moment of its
+    life, when its ring or spool was written; endless when it left nothing.
+    """
     left = read_ring(ring) if ring is not None else None
     batches = chain(spool_batches(spool) if spool is not None else (), left.batches if left is not None else ())
     rows = (row for row in map(_first_row, batches) if row is not None)
-    return next((row.time for row in rows), math.inf)
+    return next((row.time for row in rows), _written(ring, spool))
+
+
+def _written(ring: Path | None, spool: Path | None) -> float:
+    found = [*([ring] if ring is not None else []), *(_segments(spool) if spool is not None else [])]
+    return min((path.stat().st_mtime for path in found if path.exists()), default=math.inf)
+
+
+def is_left(ring: Path | None, spool: Path | None) -> bool:
+    """Whether a ring or segments of a spool are there."""
+    return (ring is not None and ring.exists()) or (spool is not None and bool(_segments(spool)))
 
 
 def is_of_another_version(spool: Path) -> bool:

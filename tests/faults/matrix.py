@@ -63,6 +63,10 @@ MATRIX = {
         "client, daemon and journal of versions that don't fit",
         "said on both sides; training goes on; nothing is removed",
     ),
+    "any-order": Row(
+        "all of these in orders that a random search finds",
+        "nothing lost, nothing twice, reductions right, the ledger balances",
+    ),
     "soak": Row("random faults for a while", "memory, file descriptors and disk stay flat"),
 }
 """By their names."""

@@ -1,0 +1,108 @@
+"""Orders that test_machine.py has found, as they were when something was wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.test_machine import System
+
+
+@pytest.fixture
+def of_two() -> Iterator[System]:
+    system = System()
+    system.begins(world=2)
+    yield system
+    system.teardown()
+
+
+@pytest.fixture
+def of_one() -> Iterator[System]:
+    system = System()
+    system.begins(world=1)
+    yield system
+    system.teardown()
+
+
+@pytest.mark.fault("any-order")
+def test_a_launch_that_left_no_rows_does_not_supersede_the_one_after_it(of_two: System) -> None:
+    """Its ranks died before they logged, and no daemon was there until the next launch had logged."""
+    system = of_two
+    kill_all(system)
+    system.begin_launch(back=0)
+    system.one_logs(which=0, names=("a",), step=1, count=1, odd=None)
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.one_logs(which=0, names=("a",), step=1, count=1, odd=None)
+
+
+@pytest.mark.fault("any-order")
+@pytest.mark.parametrize("noticed", ["by the watch", "as the next launch comes"])
+def test_what_a_known_rank_left_comes_before_what_an_unknown_one_of_the_next_launch_left(
+    of_two: System, noticed: str
+) -> None:
+    system = of_two
+    system.all_log(names=("a",), count=1)
+    system.sender_turns(which=0, seconds=0.1)
+    system.daemon_hears_all()
+    kill_all(system)
+    system.begin_launch(back=0)
+    system.rank_dies(which=0, in_mid_spool=False)
+    if noticed == "by the watch":
+        system.daemon_looks()
+    else:
+        system.all_goes_well()
+
+
+@pytest.mark.fault("any-order")
+def test_what_a_launch_left_in_its_spool_alone_comes_before_the_next_launch(of_one: System) -> None:
+    """Else a later daemon takes the older steps for the newer ones."""
+    system = of_one
+    system.all_log(names=("a",), count=5)
+    system.one_flushes_or_finishes(which=0, ends="at once")
+    system.frames_are_lost(which=0, up=True)
+    system.begin_launch(back=2)
+    system.all_log(names=("a",), count=5)
+    system.all_goes_well()
+    system.all_goes_well()
+    system.daemon_is_restarted(in_order=False)
+
+
+@pytest.mark.fault("any-order")
+def test_a_rank_that_ends_before_it_is_acked_leaves_no_file(of_one: System) -> None:
+    system = of_one
+    system.all_goes_well()
+    system.one_flushes_or_finishes(which=0, ends="at once")
+    system.all_goes_well()
+    system.daemon.look()
+    assert not system.left()
+
+
+@pytest.mark.fault("any-order")
+def test_a_rank_that_is_killed_after_its_end_leaves_no_ring_while_the_run_goes_on(of_two: System) -> None:
+    system = of_two
+    system.all_goes_well()
+    system.one_flushes_or_finishes(which=0, ends="in time")
+    system.all_goes_well()
+    ring = system.ranks[0].file.path
+    system.ranks[0].kill()
+    system.daemon.look()
+    assert ring is not None
+    assert not ring.exists()
+
+
+@pytest.mark.fault("any-order")
+def test_what_a_run_that_was_closed_has_left_is_taken_up_by_the_next_daemon(of_one: System) -> None:
+    system = of_one
+    system.all_goes_well()
+    system.one_flushes_or_finishes(which=0, ends="at once")
+    system.all_goes_well()
+    system.daemon.sinks(100)
+    system.daemon_is_restarted(in_order=True)
+    system.daemon.look()
+    assert not system.left()
+
+
+def kill_all(system: System) -> None:
+    while system.living:
+        system.rank_dies(which=0, in_mid_spool=False)
