@@ -90,6 +90,11 @@ class Committer:
             self.work.streams[session.stream.id] = session.row()
         self.gather(self._interval)
 
+    def put_row(self, session: Session) -> None:
+        """What is known of a session has changed."""
+        self.work.streams[session.stream.id] = session.row()
+        self.gather(self._interval)
+
     def wake(self) -> None:
         """Commit now: someone waits for what an outcome tells, or all there is has been gathered."""
         self._wake.set()

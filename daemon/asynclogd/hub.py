@@ -337,9 +337,7 @@ class Hub:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.look()
-            except (
-                Exception
-            ) as error:  # no file descriptor or thread is left, say: the dead are found when there is one
+            except Exception as error:  # no descriptor or thread is left, say: the dead are found when there is one
                 told = about("look-failed", cause=error)
                 log.error("dead ranks can't be looked for now: %s", error, extra=told)
 

@@ -267,6 +267,8 @@ class Pipeline:
             if session.live:  # who has said END, or was buried before, has left: its rank may have come again since
                 session.stream.state = "dead"
                 self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
+            else:
+                self._commits.put_row(session)  # that it has ended
         await self._commits.settle()
 
     def _put_batch(self, session: Session, first_seq: int, count: int, payload: bytes, skip: int) -> None:
