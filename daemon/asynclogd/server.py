@@ -19,6 +19,7 @@ from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd import keys, listening, remote
 from asynclogd.config import Config
 from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
+from asynclogd.health import describe
 from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.hub import Hub
 from asynclogd.incidents import about
@@ -179,13 +180,19 @@ class Server:
         while True:
             await asyncio.sleep(delay)
             delay = self.config.host_metrics.interval
-            values = await asyncio.to_thread(sampler.sample)
-            for run in list(self.hub.runs.values()):
-                if run.live:
-                    sessions = run.sessions.values()
-                    step = max(session.step for session in sessions)
-                    own = values | log_metrics(session.log_times for session in sessions if session.live)
-                    run.host_rows(host_records(own, max(0, step), time.time()), count=2)
+            try:
+                self._tell_of_host(await asyncio.to_thread(sampler.sample))
+            except Exception as error:  # psutil's or NVML's, of a machine that shows less than others for a while
+                told = about("host-metrics", cause=error)
+                log.warning("the node's metrics can't be had now: %s", describe(error), extra=told)
+
+    def _tell_of_host(self, values: dict[str, float]) -> None:
+        for run in list(self.hub.runs.values()):
+            if run.live:
+                sessions = run.sessions.values()
+                step = max(session.step for session in sessions)
+                own = values | log_metrics(session.log_times for session in sessions if session.live)
+                run.host_rows(host_records(own, max(0, step), time.time()), count=2)
 
 
 def host_records(values: dict[str, float], step: int, now: float) -> bytes:
