@@ -240,6 +240,7 @@ def test_a_variable_with_a_password_is_named_in_the_position(monkeypatch: pytest
     assert had(named) == "postgresql://me:se/cret@host/db"
 
 
+@pytest.mark.mlflow
 def test_an_address_that_another_process_meant_is_not_taken_for_the_daemons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
