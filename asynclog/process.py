@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Process:
         self._status = "success"
         self._installed = False
         self._child = 0
+        self._bootstrap: FrameType | None = None
 
     def add(self, run: Run) -> None:
         """A run begins: it is the current one, and will be finished with the process at the latest."""
@@ -93,23 +94,26 @@ class Process:
     # ---- the ways out -------------------------------------------------------------------------------------------
 
     def _at_exit(self) -> None:
+        if sys.version_info >= (3, 13) and self._status == "success" and _exit_code_of_child(self._bootstrap):
+            self._status = "failed"
         timeout = KILLED_TIMEOUT_S if self._status == "killed" else EXIT_TIMEOUT_S
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: the rings stay, and the daemon reads them
             self.finish_all(self._status, timeout)
 
     def _end_with_child(self) -> None:
-        """A forked child of multiprocessing leaves by os._exit: no atexit, no excepthook, but finalizers of its own."""
+        """A child of multiprocessing has no excepthook, and a forked one no atexit, but finalizers of its own."""
         process = sys.modules.get("multiprocessing.process")
         if process is None or process.parent_process() is None:
             return
         from multiprocessing.util import Finalize
 
+        if sys.version_info >= (3, 13):
+            self._bootstrap = _frame_below("multiprocessing.process", "_bootstrap")
+
         def end() -> None:
             error = sys.exc_info()[1]  # up to Python 3.12 it is on its way through multiprocessing's `finally`
             if error is not None and not (isinstance(error, SystemExit) and error.code in {None, 0}):
                 self._status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
-            elif sys.version_info >= (3, 13) and _exit_code_of_fork():
-                self._status = "failed"
             self._at_exit()
 
         Finalize(self, end, exitpriority=0)
@@ -132,19 +136,29 @@ class Process:
         self._status = "success"
 
 
-def _exit_code_of_fork() -> int:
-    """What a forked child of multiprocessing is about to leave with; 0 where nobody says.
+def _exit_code_of_child(bootstrap: FrameType | None) -> int:
+    """What a child of multiprocessing is about to leave with; 0 where nobody says.
 
-    From Python 3.13 on the finalizers run after the exception was printed and forgotten, and only the function that
-    forked, below us on the stack, still knows how the child ended.
+    From Python 3.13 on the finalizers run after the exception was printed and forgotten. What still knows how the child
+    ended is the function that ran it, `bootstrap`, whose frame is kept where a run was begun below it; in a forked one
+    also the one that forked.
     """
-    frame = sys._getframe()  # noqa: SLF001 - there is no public way to it
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code.co_name == "_launch" and frame.f_globals.get("__name__") == "multiprocessing.popen_fork":
-            code = frame.f_locals.get("code", 0)
-            return code if isinstance(code, int) else 0
+    fork = _frame_below("multiprocessing.popen_fork", "_launch")
+    for frame, name in ((bootstrap, "exitcode"), (fork, "code")):
+        code = None if frame is None else frame.f_locals.get(name)
+        if isinstance(code, int):
+            return code
     return 0
+
+
+def _frame_below(module: str, function: str) -> FrameType | None:
+    """The nearest caller that is a function of a module."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no public way to it
+    while frame is not None:
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
+            return frame
+        frame = frame.f_back
+    return None
 
 
 RUNS = Process()
