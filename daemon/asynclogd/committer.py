@@ -87,13 +87,12 @@ class Committer:
         """Something happened; with a session, its row is journaled too."""
         self.work.inputs.append(entry)
         if session is not None:
-            self.work.streams[session.stream.id] = session.row()
+            self.put_row(session)
         self.gather(self._interval)
 
     def put_row(self, session: Session) -> None:
-        """What is known of a session has changed."""
+        """What is known of a session has changed: its row goes along with the next commit."""
         self.work.streams[session.stream.id] = session.row()
-        self.gather(self._interval)
 
     def wake(self) -> None:
         """Commit now: someone waits for what an outcome tells, or all there is has been gathered."""

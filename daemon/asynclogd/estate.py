@@ -43,7 +43,9 @@ class Estate:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
             if hello is not None and self._has_remote and hello.host not in ("", os.uname().nodename):
                 text = "%s is of a rank on %s: left to it, or to `asynclog sync`"
-                log.info(text, directory, hello.host, extra=about("spool-elsewhere", run=_run(hello), rank=hello.rank))
+                log.info(
+                    text, directory, hello.host, extra=about("spool-elsewhere", run=run_of(hello), rank=hello.rank)
+                )
             elif hello is None:
                 if not recovery.media_files(directory):  # they wait to be encoded, their records are journaled
                     self.given_up.add(directory)
@@ -66,8 +68,8 @@ class Estate:
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
             except (AsynclogError, OSError) as error:
-                told = about("rank-left", run=_run(hello), rank=hello.rank, cause=error)
-                log.error("run %s, rank %d can't be taken up: %s", _run(hello), hello.rank, error, extra=told)
+                told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
+                log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))
         await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
 
@@ -145,7 +147,8 @@ def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
         found[hello.incarnation] = hello
 
 
-def _run(hello: Hello) -> str:
+def run_of(hello: Hello) -> str:
+    """project/name."""
     return f"{hello.project}/{hello.name}"
 
 

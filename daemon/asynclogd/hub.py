@@ -15,9 +15,9 @@ from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import claim, recovery, wanted
-from asynclogd.catalog import JOURNAL, is_run
+from asynclogd.catalog import JOURNAL, is_run, title
 from asynclogd.config import Config
-from asynclogd.estate import Estate
+from asynclogd.estate import Estate, run_of
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
@@ -328,7 +328,7 @@ class Hub:
             try:
                 pipelines.append(await self.open_run(run_dir))
             except (AsynclogError, OSError) as error:
-                told = about("run-left", run=f"{run_dir.parent.name}/{run_dir.name}", cause=error)
+                told = about("run-left", run=title(run_dir), cause=error)
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
 
@@ -407,7 +407,7 @@ class Hub:
 
 
 def _tell(incident: str, text: str, hello: Hello, error: Exception) -> None:
-    run = f"{hello.project}/{hello.name}"
+    run = run_of(hello)
     log.warning(text, run, hello.rank, error, extra=about(incident, run=run, rank=hello.rank, cause=error))
 
 

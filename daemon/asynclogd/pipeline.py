@@ -30,7 +30,7 @@ from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
 from asynclogd import ledger, waits
 from asynclogd.asks import FACT, Asks
-from asynclogd.catalog import JOURNAL
+from asynclogd.catalog import JOURNAL, title
 from asynclogd.committer import Committer
 from asynclogd.config import DaemonSettings
 from asynclogd.entries import Cause, Cursor, DeadLetter, Input, Stream
@@ -73,7 +73,7 @@ class Pipeline:
         """`workers` encode media; they are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
-        self.title = f"{self.project}/{self.name}"
+        self.title = title(run_dir)
         self.sessions: dict[str, Session] = {}
         self.facts: dict[str, Any] = {}
         self.last_offset = 0
@@ -217,13 +217,13 @@ class Pipeline:
         session.log_times = beat.log_p50_s, beat.log_p99_s
         if beat.issued != session.issued or dict(beat.dropped) != session.dropped:
             session.count(beat.issued, dict(beat.dropped))
-            self._commits.work.streams[session.stream.id] = session.row()
+            self._commits.put_row(session)
 
     def finish(self, session: Session, finish: Finish) -> None:
         """The rank waits until all that it said is in the local backends."""
         session.heard = time.monotonic()
         session.count(finish.issued, dict(finish.dropped))
-        self._commits.work.streams[session.stream.id] = session.row()
+        self._commits.put_row(session)
         waits.finish(session)
         self._commits.wake()
 

@@ -66,7 +66,7 @@ def with_said(
     variables = VARIABLES.get(backend, {})
     found = {option: value for option, value in said(backend, environ).items() if option not in options}
     if _ADDRESS in found:
-        found[_ADDRESS] = _named(variables[_ADDRESS], found[_ADDRESS])
+        found[_ADDRESS] = f"env:{variables[_ADDRESS]}"  # which is settled as one that is given
     secret = [option for option, value in found.items() if secrets.has_password(value)]
     kept = {option: value for option, value in found.items() if option not in secret}
     told = ""
@@ -74,14 +74,6 @@ def with_said(
         names = ", ".join(variables[option] for option in secret)
         told = f"{names}: no option of {backend}, for options are kept in files, and this has a password in an address"
     return settled(backend, {**kept, **options}, environ, directory), told
-
-
-def _named(variable: str, address: str) -> str:
-    """What a variable of the daemon's has to say: with the address but its password, where it has one, so that another
-    one's is not taken for it.
-    """
-    known = secrets.without_passwords(address, "")
-    return f"env:{variable}" if known == address else f"env:{variable}={known}"
 
 
 def named(address: str) -> tuple[str, str] | None:
@@ -122,17 +114,25 @@ def _settled(key: str, value: Any, environ: Mapping[str, str], directory: str | 
     if not isinstance(value, str) or not value:
         return value
     if key == _ADDRESS:
-        variable, known = named(value) or ("", "")
-        had = environ.get(variable, "") if variable else value
-        if had and variable and not known and secrets.has_password(had):
-            return _named(variable, had)
-        return _address(had, directory) if had and not known and not secrets.has_password(had) else value
+        return _settled_address(value, environ, directory)
     if key == _CREDENTIALS:
         return _file(value, directory)
     secret = secrets.reference(value) if secrets.is_secret(key) else None
     if secret is not None and secret[0] == "file":
         return f"file:{_file(secret[1], directory)}"
     return value
+
+
+def _settled_address(value: str, environ: Mapping[str, str], directory: str | None) -> str:
+    uri = value
+    if (reference := named(value)) is not None:
+        variable, known = reference
+        uri = environ.get(variable, "")
+        if known or not uri:
+            return value  # the daemon has it, or nobody
+        if secrets.has_password(uri):  # and the daemon is to have this one, not another's
+            return f"env:{variable}={secrets.without_passwords(uri, '')}"
+    return value if secrets.has_password(uri) else _address(uri, directory)
 
 
 def _address(uri: str, directory: str | None) -> str:

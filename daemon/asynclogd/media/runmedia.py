@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from asynclogd import recovery
+from asynclogd.catalog import title
 from asynclogd.media.lane import Lane, Places, Put
 from asynclogd.media.pending import MediaStanding
 from asynclogd.media.store import MediaStore
@@ -23,7 +24,7 @@ class RunMedia:
         self.standing = MediaStanding()
         """as the last commit left it"""
         self.store = MediaStore(run_dir / "media", fsync=fsync)
-        self.lane = Lane(f"{run_dir.parent.name}/{run_dir.name}", workers, self.store, self._places, put)
+        self.lane = Lane(title(run_dir), workers, self.store, self._places, put)
         self._sessions = sessions
         self._freed: dict[int, int] = {}
         self._cleared: set[int] = set()
