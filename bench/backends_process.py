@@ -175,7 +175,7 @@ PAIRS: Mapping[str, Pair] = {
     "tensorboard": Pair("tensorboard:TensorBoardBackend", "SummaryWriter.add_scalar", tensorboard),
     "csv": Pair("csv:CsvBackend", "CSVLogger.log_metrics", csv),
     "mlflow": Pair(
-        "mlflow:MlflowBackend", "mlflow.log_metrics", mlflow, at_least=5.0, direct_steps=300, own_steps=3000
+        "mlflow:MlflowBackend", "mlflow.log_metrics", mlflow, at_least=5.0, direct_steps=1000, own_steps=3000
     ),
     "wandb": Pair("wandb:WandbBackend", "run.log, offline", wandb, {"mode": "offline"}),
     "comet": Pair("comet:CometBackend", "log_metrics, offline", comet, {"online": False}),

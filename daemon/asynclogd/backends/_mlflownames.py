@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+from functools import lru_cache
 
 from asynclogd.backends._spelling import hexed
 
@@ -16,6 +17,7 @@ LIMIT = 250
 _FOREIGN = re.compile(r"[^/\w.\- :]|_(?=0x)")
 
 
+@lru_cache(maxsize=4096)  # a quiet run asks for each name at each step
 def spelt(name: str) -> str:
     """The key under which MLflow keeps the series or parameter `name`."""
     key = _FOREIGN.sub(hexed, name)
