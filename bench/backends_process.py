@@ -58,6 +58,17 @@ def csv(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object
     return lambda step, values: logger.log_metrics(dict(values), step), logger.save
 
 
+def jsonl(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
+    """Python's own encoder, a line a step."""
+    del names
+    file = (directory / "metrics.jsonl").open("w")
+
+    def log(step: int, values: Mapping[str, float]) -> None:
+        file.write(json.dumps({"step": step, **values}) + "\n")
+
+    return log, file.close
+
+
 def mlflow(directory: Path, names: Sequence[str]) -> tuple[Log, Callable[[], object]]:
     import mlflow
 
@@ -174,6 +185,7 @@ class Pair:
 PAIRS: Mapping[str, Pair] = {
     "tensorboard": Pair("tensorboard:TensorBoardBackend", "SummaryWriter.add_scalar", tensorboard),
     "csv": Pair("csv:CsvBackend", "CSVLogger.log_metrics", csv),
+    "jsonl": Pair("jsonl:JsonlBackend", "json.dumps a step", jsonl),
     "mlflow": Pair(
         "mlflow:MlflowBackend", "mlflow.log_metrics", mlflow, at_least=5.0, direct_steps=1000, own_steps=3000
     ),
