@@ -14,7 +14,7 @@ SEED   ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format pytest faults soak fuzz other-pythons oldest-lightning bench lock clean
+.PHONY: help install demo test lint format pytest faults soak fuzz audit other-pythons oldest-lightning bench lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ $(VENV)/.installed-fuzz: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed-fuzz ## inputs led by coverage: FRAMES=10000000 of all targets, or of TARGET=codec
 	python -m tests.fuzz --frames $(FRAMES) $(addprefix --target ,$(TARGET)) $(ARGS)
+
+audit: install ## known holes in what constraints.txt pins: asks a service on the internet, which CI here can't
+	$(PIP) install pip-audit
+	pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 other-pythons: install ## tests that need no torch, on each other Python that this machine has
 	.ci/other-pythons
