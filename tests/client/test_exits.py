@@ -137,9 +137,20 @@ def test_a_second_interrupt_ends_at_once(child: Child, tmp_path: Path, runtime_d
     assert len(left_behind(tmp_path, runtime_dir)) >= 1001
 
 
-def test_os_exit_leaves_the_ring_to_the_daemon(child: Child, tmp_path: Path, runtime_dir: Path) -> None:
-    process = child("os._exit(7)")
-    assert process.wait(30) == 7
+ENDINGS_AT_ONCE = {
+    "os._exit": ("os._exit(7)", 7),
+    "abort, as NCCL's watchdog does": ("os.abort()", -signal.SIGABRT),
+    "a segmentation fault": ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV),
+}
+
+
+@pytest.mark.parametrize("way", ENDINGS_AT_ONCE)
+def test_what_ends_without_python_leaves_the_ring_to_the_daemon(
+    way: str, child: Child, tmp_path: Path, runtime_dir: Path
+) -> None:
+    script, code = ENDINGS_AT_ONCE[way]
+    process = child(f"import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); {script}")
+    assert process.wait(30) == code
     found = left_behind(tmp_path, runtime_dir)
     assert sorted(found) == list(range(1001))
 
