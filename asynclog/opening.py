@@ -18,6 +18,7 @@ from asynclog.launcher import Launcher
 from asynclog.mediaspool import MediaSpool
 from asynclog.notices import Notices
 from asynclog.process import RUNS
+from asynclog.rhythm import Rhythm
 from asynclog.ring import Ring
 from asynclog.rows import Rows
 from asynclog.run import Run
@@ -185,7 +186,8 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
         far=plan.keys is not None,
     )
     rows = Rows(Ring(file.mapping), notices, media, strict=strict)
-    sender = Sender(rows, file, spool, hello, launcher, notices, plan.settings.flush_s)
+    rhythm = Rhythm(plan.settings.flush_s, plan.settings.busy_flush_s, os.cpu_count() or 1)
+    sender = Sender(rows, file, spool, hello, launcher, notices, rhythm)
     try:
         sender.start()
     except RuntimeError:  # no more threads: nothing would ever empty the ring

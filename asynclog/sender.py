@@ -17,6 +17,7 @@ from asynclog.link import Bell, Link
 from asynclog.logtimes import LogTimes
 from asynclog.notices import Notices
 from asynclog.questions import Questions
+from asynclog.rhythm import Rhythm
 from asynclog.ring import Ring
 from asynclog.ringplace import RingFile
 from asynclog.rows import Rows
@@ -52,7 +53,7 @@ class Sender(threading.Thread):
         hello: Hello,
         launcher: Launcher | None,
         notices: Notices,
-        flush_s: float,
+        rhythm: Rhythm,
     ) -> None:
         super().__init__(name="asynclog-sender", daemon=True)
         self.bell = Bell()
@@ -66,7 +67,7 @@ class Sender(threading.Thread):
         self._file = file
         self._launcher = launcher
         self._notices = notices
-        self._flush_s = flush_s
+        self._rhythm = rhythm
         self._collect_at = 0.0
         self._acked_since: float | None = None
         rows.ring.wake = self.bell.ring
@@ -117,8 +118,8 @@ class Sender(threading.Thread):
         try:
             if self._launcher is not None:
                 self._link = Link(self._launcher.endpoint, self.bell, self._launcher.keys)
-            while not self._tick(time.monotonic()):
-                self._wait(max(0.0, self._collect_at - time.monotonic()))
+            while not self._tick(now := time.monotonic()):
+                self._wait(max(0.0, self._next_look(now) - time.monotonic()))
             self._leave()
         except Exception as error:
             self.failed = True
@@ -138,6 +139,12 @@ class Sender(threading.Thread):
         calm = self._stream.flow.open and self._nobody_waits and self._ring.used < self._ring.capacity // 8
         (self.bell if calm or self._link is None else self._link).wait(seconds)
 
+    def _next_look(self, now: float) -> float:
+        if not self._rows.devices.entered:
+            return self._collect_at
+        # What is on a device has yet to come into the ring: until then a SIGKILL would take it.
+        return min(self._collect_at, self._rhythm.next_look(now))
+
     def _tick(self, now: float) -> bool:
         """One round; True when there is nothing left to do."""
         self._rows.devices.write_ready(self._rows.write_device_row, self._rows.lose_device_row)
@@ -151,9 +158,7 @@ class Sender(threading.Thread):
         # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
         hurries = placed or self._ending is not None
         if now >= self._collect_at or hurries or self._ring.used > self._ring.capacity // 4:
-            # All ranks of a machine at the same moments: what delays one rank of a step delays them all, and the daemon
-            # commits their batches together.
-            self._collect_at = (now // self._flush_s + 1) * self._flush_s
+            self._collect_at = self._rhythm.next_flush(now, may_wait=self._may_wait)
             self._backlog.collect()
             self._ring.tell_issued()
             self.log_times.add(self._ring.writer.take_time())
@@ -214,6 +219,12 @@ class Sender(threading.Thread):
         self._stream.lost(now)
 
     # ---- who waits ----------------------------------------------------------------------------------------------
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether a flush may be put off: nobody waits for it, and no media keep the outbox full."""
+        settled = self._launcher is None or self._stream.flow.open
+        return settled and self._nobody_waits and not self._rows.media.bodies.used
 
     @property
     def _nobody_waits(self) -> bool:

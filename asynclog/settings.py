@@ -20,7 +20,7 @@ DEFAULT_DIR = "asynclog"
 class Settings:
     """`ring_bytes`, `spool_bytes`: caps, and of media bodies `media_bytes` (the outbox; 0 for none) and
     `media_spool_bytes` (the oldest are dropped there; 0: what has no room in the outbox is). `flush_s`: seconds between
-    two looks of the sender at the ring.
+    two flushes of the sender, `busy_flush_s` while no core of the machine is idle; ASYNCLOG_FLUSH_MS sets both.
     """
 
     mode: str
@@ -29,6 +29,7 @@ class Settings:
     media_bytes: int
     media_spool_bytes: int
     flush_s: float
+    busy_flush_s: float
     endpoint: str | None
     name: str | None
     runtime: Path
@@ -37,13 +38,15 @@ class Settings:
 def read(environ: Mapping[str, str], uid: int) -> Settings:
     """The client's settings. Raises ConfigError, which names the variable and what it allows."""
     mode = environ.get("ASYNCLOG_MODE") or "auto"
+    flush_s, busy_flush_s = (_number(environ, "ASYNCLOG_FLUSH_MS", ms, 1, 10_000) / 1000 for ms in (100, 1000))
     return Settings(
         mode=check_mode("ASYNCLOG_MODE", mode),
         ring_bytes=int(_number(environ, "ASYNCLOG_RING_MB", 8, 0.125, 1024) * MIB) // 4096 * 4096,
         spool_bytes=int(_number(environ, "ASYNCLOG_SPOOL_MB", 4096, 0, 1 << 24) * MIB),
         media_bytes=int(_number(environ, "ASYNCLOG_MEDIA_MB", 64, 0, 1 << 20) * MIB) // 4096 * 4096,
         media_spool_bytes=int(_number(environ, "ASYNCLOG_MEDIA_SPOOL_MB", 1024, 0, 1 << 24) * MIB),
-        flush_s=_number(environ, "ASYNCLOG_FLUSH_MS", 100, 1, 10_000) / 1000,
+        flush_s=flush_s,
+        busy_flush_s=busy_flush_s,
         endpoint=environ.get("ASYNCLOG_ENDPOINT") or None,
         name=environ.get("ASYNCLOG_NAME") or None,
         runtime=places.runtime_dir(environ, uid),

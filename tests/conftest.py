@@ -35,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     # Without these, SDKs ask the network or the user on first use.
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1", WANDB_MODE="offline", COMET_CONFIG=os.devnull)
+    # The tests keep all cores busy themselves, and would be flushed seldom.
+    os.environ["ASYNCLOG_FLUSH_MS"] = "100"
     # One for a process, read when trackio is imported: its default is in the user's home.
     trackio = os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="al-trackio-")
     config.add_cleanup(lambda: shutil.rmtree(trackio, ignore_errors=True))

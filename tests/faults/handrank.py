@@ -16,6 +16,7 @@ from asynclog.backlog import Backlog
 from asynclog.calls import Calls
 from asynclog.launcher import Launcher
 from asynclog.notices import Notices
+from asynclog.rhythm import Rhythm
 from asynclog.ring import Ring, RingRange
 from asynclog.rows import Rows
 from asynclog.sender import Sender
@@ -93,7 +94,7 @@ class HandRank:
         self.rows = Rows(Ring(self.file.mapping), notices, bodies.nowhere(), strict=False)
         self.rows.writer.slow = Calls(self.rows, notices, strict=False).take
         launcher = Nobody("ipc:///nowhere", runtime, spawns=False, tell=lambda *_: None)
-        self.sender = Sender(self.rows, self.file, self.spool, hello, launcher, notices, 0.1)
+        self.sender = Sender(self.rows, self.file, self.spool, hello, launcher, notices, Rhythm(0.1, 0.1, 1))
         self.sender._link = self.wire  # type: ignore[assignment]
 
     @property
