@@ -99,9 +99,6 @@ class System(Parts, RuleBasedStateMachine):
     def is_launched_again(self, back: int) -> None:
         """When all of its ranks have gone; it goes on some steps before the last one."""
         if not self.living:
-            # Else what an unheard-of rank left in its spool alone may come after a ring of the next launch.
-            self.daemon.sync()
-            self.notice_death()
             self.begin_launch(back)
 
     # -- the wire -----------------------------------------------------------------------------------------------

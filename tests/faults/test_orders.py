@@ -69,6 +69,26 @@ def test_what_a_launch_left_in_its_spool_alone_comes_before_the_next_launch(of_o
 
 
 @pytest.mark.fault("any-order")
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_a_launch_left_in_a_ring_and_a_spool_comes_before_a_ring_of_the_next_one(
+    of_two: System, *, heard: bool
+) -> None:
+    """Nobody knows of them, or the daemon that did has gone: by the rings alone it would be a launch of one rank."""
+    system = of_two
+    system.all_log(names=("a",), count=20)
+    if heard:
+        system.sender_turns(which=1, seconds=0.1)
+        system.daemon_hears_all()
+        system.daemon_is_restarted(in_order=False)
+    system.rank_dies(which=1, in_mid_spool=False)
+    system.one_flushes_or_finishes(which=0, ends="at once")
+    system.is_launched_again(back=5)
+    system.all_log(names=("a",), count=5)
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.daemon_looks()
+
+
+@pytest.mark.fault("any-order")
 def test_a_rank_that_ends_before_it_is_acked_leaves_no_file(of_one: System) -> None:
     system = of_one
     system.all_goes_well()
