@@ -109,13 +109,12 @@ class Estate:
         launches: dict[str, list[Hello]] = {}
         for hello in hellos:
             launches.setdefault(hello.launch, []).append(hello)
-        beginnings: dict[str, float] = {}
-        for hello in hellos:
-            beginnings[hello.launch] = min(beginnings.get(hello.launch, math.inf), await _began(hello))
-        for name in sorted(launches, key=lambda name: beginnings[name]):
+        began = {hello.incarnation: await _began(hello) for hello in hellos}
+        for each in sorted(launches.values(), key=lambda each: min(began[hello.incarnation] for hello in each)):
             sessions = []
-            for hello in launches[name]:
-                session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
+            for hello in each:
+                session = pipeline.sessions.get(hello.incarnation)
+                session = session or pipeline.hello(hello, None, began=began[hello.incarnation])
                 stream = session.stream
                 stream.ring, stream.spool, stream.outbox = hello.ring, hello.spool, hello.outbox
                 sessions.append(session)

@@ -26,9 +26,8 @@ from asynclog_proto.frames import (
     Reset,
     Welcome,
 )
-from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
-from asynclogd import ledger, waits
+from asynclogd import launches, ledger, waits
 from asynclogd.asks import FACT, Asks
 from asynclogd.catalog import JOURNAL, title
 from asynclogd.committer import Committer
@@ -46,7 +45,7 @@ from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
 from asynclogd.stages import Stage
-from asynclogd.state import HOST_STREAM, join_payload
+from asynclogd.state import HOST_STREAM, PAST, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 
 log = logging.getLogger(__name__)
@@ -138,14 +137,13 @@ class Pipeline:
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def hello(self, hello: Hello, peer: bytes | None, notice: str = "") -> Session:
-        """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`."""
+    def hello(self, hello: Hello, peer: bytes | None, notice: str = "", began: float | None = None) -> Session:
+        """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`. Of one that
+        is dead already it is known when it `began`.
+        """
         session = self.sessions.get(hello.incarnation)
         if session is None:
-            hello = replace(hello, launch=self._launch(hello))
-            number = max((s.stream.id for s in self.sessions.values()), default=HOST_STREAM) + 1
-            session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello))
-            self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
+            session = self._first_hello(hello, began)
         elif session.stream.state == "dead":
             session.stream.state = "live"
             self.media.revived(session.stream.id)
@@ -173,20 +171,17 @@ class Pipeline:
         log.warning("run %s: %s", self.title, text, extra=about("odd-world", run=self.title, rank=stream.rank))
         return text
 
-    def _launch(self, hello: Hello) -> str:
-        """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
-        finished in a launch begins the next one, unless the launch says by its `+` that ranks come and go in it.
-        """
-        number, launch = 1, hello.launch
-        if launch.endswith(REJOINED):
-            return launch
-        while any(
-            session.stream.launch == launch and session.stream.rank == hello.rank and session.stream.state == "ended"
-            for session in self.sessions.values()
-        ):
-            number += 1
-            launch = f"{hello.launch}#{number}"
-        return launch
+    def _first_hello(self, hello: Hello, began: float | None) -> Session:
+        known = [session.stream for session in self.sessions.values()]
+        if began is None:
+            began = launches.later(time.time(), hello.rank, known)
+        hello = replace(hello, launch=launches.launch_of(hello, began, known))
+        number = max((stream.id for stream in known), default=HOST_STREAM) + 1
+        stream = new_stream(number, hello, began)
+        session = self.sessions[hello.incarnation] = Session.of(stream)
+        payload = join_payload(stream, past=launches.has_come_again(stream, known))
+        self._commits.put(Input(Cause.JOIN, number, payload=payload), session)
+        return session
 
     def _begin(self, session: Session, first_seq: int, why: str) -> None:
         lost = session.flow.hello(first_seq)
@@ -266,7 +261,8 @@ class Pipeline:
             self._asks.forget(session)
             if session.live:  # who has said END, or was buried before, has left: its rank may have come again since
                 session.stream.state = "dead"
-                self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
+                past = launches.has_come_again(session.stream, (each.stream for each in self.sessions.values()))
+                self._commits.put(Input(Cause.LEAVE, session.stream.id, payload=PAST if past else b""), session)
             else:
                 self._commits.put_row(session)  # that it has ended
         await self._commits.settle()

@@ -94,6 +94,13 @@ class Reducer:
         self._tally.ended = False
         self._settle()
 
+    def join_past(self, rank: int, world_size: int, launch: str, now: float) -> None:
+        """A stream joined of a process that is dead, and was before the rank's latest one came."""
+        progress = self._progress
+        if progress is None or progress.launch != launch or rank not in progress.ranks:
+            self.join(rank, world_size, launch, now)
+            self.leave(rank, launch, now)
+
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
         """What a decoder gave for a rank, in order."""
         progress = self._progress
@@ -129,6 +136,12 @@ class Reducer:
         """The rank's process died, or went after its END."""
         if self._progress is not None and self._progress.launch == launch:
             self._progress.end(rank, "killed")
+            self._settle()
+
+    def end_again(self, launch: str) -> None:
+        """What a process left whose rank's latest one has ended, or goes on, is all in: the run's end is told again."""
+        if self._progress is not None and self._progress.launch == launch and self._tally.ended:
+            self._tally.ended = False
             self._settle()
 
     def advance(self, now: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
-from asynclog_proto.records import End
+from asynclog_proto.records import End, Hold, Pass
 from asynclogd.decode import Decoded, MediaAt, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.media.pending import PendingMedia
@@ -26,6 +26,12 @@ HOST_STREAM = 0
 """The daemon's own stream: host metrics, one value each, never reduced."""
 
 MAX_STATE_BYTES = 1 << 30
+
+PAST = b"\xa4past"
+"""The payload of a LEAVE whose rank goes on, or has ended, as a later process."""
+
+_OF_THE_RANK = (End, Hold, Pass)
+"""What a stream says of its rank, and not of values."""
 
 
 class Asked(NamedTuple):
@@ -50,6 +56,8 @@ class RunState:
         """the highest step that each stream has logged, of those that logged since this state was made"""
         self._decoders: dict[int, StreamDecoder] = {}
         self._ranks: dict[int, tuple[int, str]] = {}
+        self._past: set[int] = set()
+        """streams that were found when a later process of their rank had come, of which they say nothing"""
         self._host_points: list[Item] = []
         self._media_items: list[Item] = []
         self._end: RunEnd | None = None
@@ -70,7 +78,7 @@ class RunState:
         if entry.cause is Cause.JOIN:
             self._join(entry)
         elif entry.cause is Cause.LEAVE and entry.stream in self._ranks:
-            self.reducer.leave(*self._ranks[entry.stream], entry.now)
+            self._leave(entry)
         elif entry.cause is Cause.MEDIA:
             item = self.media.finish(entry.stream, entry.first_seq, entry.payload)
             self._media_items += [item] if item is not None else []
@@ -112,6 +120,7 @@ class RunState:
             "end": None if self._end is None else self._end.status,
             "host_values": self.host_values,
             "ended": sorted(self.ended),
+            "past": sorted(self._past),
             "ranks": [[stream, *rank] for stream, rank in self._ranks.items()],
             "layouts": [
                 [stream, number, list(names)]
@@ -141,6 +150,7 @@ class RunState:
             self._end = None if state["end"] is None else RunEnd(state["end"])
         self.host_values = state["host_values"]
         self.ended = set(state["ended"])
+        self._past = set(state.get("past", []))  # not in snapshots from before it was told
         self._ranks = {stream: (rank, launch) for stream, rank, launch in state["ranks"]}
         for stream, number, names in state["layouts"]:
             self._decoder(stream).layouts[number] = tuple(names)
@@ -151,13 +161,27 @@ class RunState:
     def _join(self, entry: Input) -> None:
         facts = wire.unpack(entry.payload)
         self._ranks[entry.stream] = (facts["rank"], facts["launch"])
-        self.reducer.join(facts["rank"], facts["world_size"], facts["launch"], entry.now)
+        join = self.reducer.join
+        self._past.discard(entry.stream)
+        if facts.get("past"):
+            self._past.add(entry.stream)
+            join = self.reducer.join_past
+        join(facts["rank"], facts["world_size"], facts["launch"], entry.now)
+
+    def _leave(self, entry: Input) -> None:
+        rank, launch = self._ranks[entry.stream]
+        if entry.payload == PAST:
+            self.reducer.end_again(launch)
+        else:
+            self.reducer.leave(rank, launch, entry.now)
 
     def _batch(self, entry: Input) -> str | None:
         try:
             decoded = self._decode(entry)
         except ProtocolError as error:
             return str(error)
+        if entry.stream in self._past:
+            decoded = [said for said in decoded if not isinstance(said, _OF_THE_RANK)]
         if entry.stream == HOST_STREAM:
             self._host(decoded)
         else:
@@ -190,6 +214,7 @@ class RunState:
             )
 
 
-def join_payload(stream: Stream) -> bytes:
-    """The payload of a JOIN."""
-    return wire.pack({"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch})
+def join_payload(stream: Stream, *, past: bool = False) -> bytes:
+    """The payload of a JOIN; `past` when a later process of the rank had come."""
+    facts = {"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch}
+    return wire.pack({**facts, "past": True} if past else facts)

@@ -87,10 +87,6 @@ class System(Parts, RuleBasedStateMachine):
 
     @rule(which=ANY)
     def rank_comes_again(self, which: int) -> None:
-        """After a round of the watch, which takes less than a process that starts. What one left whom nobody heard of
-        and whose next incarnation has said END by then the daemon takes for another launch's.
-        """
-        self.daemon_looks()
         newest = {each.rank: each for each in self.ranks if each.launch == f"launch{self.launch}"}
         for gone in nth([each for each in newest.values() if not each.alive and not each.said_end], which):
             self.start_rank(gone.rank)

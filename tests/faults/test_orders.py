@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.gate import BACKEND
+from tests.faults.logged import read
 from tests.faults.test_machine import System
 
 
@@ -86,6 +88,30 @@ def test_what_a_launch_left_in_a_ring_and_a_spool_comes_before_a_ring_of_the_nex
     system.all_log(names=("a",), count=5)
     system.rank_dies(which=0, in_mid_spool=False)
     system.daemon_looks()
+
+
+@pytest.mark.fault("any-order")
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_rank_left_that_died_unheard_is_of_the_launch_in_which_it_came_again(
+    of_two: System, *, ended: bool
+) -> None:
+    """The rank is at work again, or has ended, when it is found; how the run ends is said by those who came last."""
+    system = of_two
+    system.all_log(names=("a",), count=3)
+    system.sender_turns(which=1, seconds=0.1)
+    system.daemon_hears_all()
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.rank_comes_again(which=0)
+    system.all_log(names=("a",), count=3)
+    system.all_goes_well()
+    if ended:
+        while system.logging:
+            system.one_flushes_or_finishes(which=0, ends="in time")
+        system.all_goes_well()
+    system.daemon.look()
+    system.all_log(names=("a",), count=3)
+    system.heal()
+    assert read(system.run_dir / BACKEND / "points.jsonl")[-1] == {"end": "success"}
 
 
 @pytest.mark.fault("any-order")
