@@ -21,6 +21,7 @@ from asynclogd.media.pending import PendingMedia
 from asynclogd.points import Item, Points, RunEnd
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.standing import Standing
+from asynclogd.superseded import CAUSE
 
 HOST_STREAM = 0
 """The daemon's own stream: host metrics, one value each, never reduced."""
@@ -65,8 +66,14 @@ class RunState:
 
     @property
     def journaled(self) -> int:
-        """Logged values that have come in, host metrics included, but for media that were dropped here."""
+        """Logged values that have come in, host metrics included, but for what was dropped here."""
         return self.reducer.journaled + self.host_values + self.media.taken - self.media.dropped.total()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Logged values that were dropped after they had come in, by cause."""
+        superseded = self.reducer.superseded
+        return {**self.media.dropped, **({CAUSE: superseded} if superseded else {})}
 
     def apply(self, entry: Input) -> str | None:
         """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""

@@ -87,7 +87,7 @@ class System(Parts, RuleBasedStateMachine):
 
     @rule(which=ANY)
     def rank_comes_again(self, which: int) -> None:
-        newest = {each.rank: each for each in self.ranks if each.launch == f"launch{self.launch}"}
+        newest = {each.rank: each for each in self.ranks if each.launch == self.launch}
         for gone in nth([each for each in newest.values() if not each.alive and not each.said_end], which):
             self.start_rank(gone.rank)
 
@@ -95,6 +95,18 @@ class System(Parts, RuleBasedStateMachine):
     def is_launched_again(self, back: int) -> None:
         """When all of its ranks have gone; it goes on some steps before the last one."""
         if not self.living:
+            self.begin_launch(back)
+
+    @rule(back=st.integers(-1, 6))
+    def is_launched_beside_itself(self, back: int) -> None:
+        """While ranks of the last launch live, which the daemon knows of: else it takes the one that it hears of last
+        for the newer one.
+        """
+        self.daemon_commits()
+        known = [] if self.daemon.run is None else list(self.daemon.run.sessions.values())
+        if any(each.launch == self.launch for each in self.living) and any(
+            session.stream.launch == f"launch{self.launch}" for session in known
+        ):
             self.begin_launch(back)
 
     # -- the wire -----------------------------------------------------------------------------------------------

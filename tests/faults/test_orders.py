@@ -149,6 +149,65 @@ def test_what_a_run_that_was_closed_has_left_is_taken_up_by_the_next_daemon(of_o
     assert not system.left()
 
 
+@pytest.mark.fault("any-order")
+def test_a_hello_that_comes_again_of_a_process_that_is_dead_is_not_the_ranks_latest(of_one: System) -> None:
+    """Its rank would be waited for, for ever."""
+    system = of_one
+    system.all_log(names=("a",), count=1)
+    system.sender_turns(which=0, seconds=0.1)
+    first = system.ranks[0]
+    hello = list(first.wire.up[0])
+    for _ in range(2):
+        system.all_goes_well()
+        system.rank_dies(which=0, in_mid_spool=False)
+        system.daemon_looks()
+        system.rank_comes_again(which=0)
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.daemon.deliver(first.peer, hello)
+
+
+@pytest.mark.fault("outlived")
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_launch_that_lives_on_puts_nothing_in_the_place_of_what_the_next_one_has_said(
+    of_one: System, caplog: pytest.LogCaptureFixture, *, dies: bool
+) -> None:
+    """A daemon that dies meanwhile decides as the one before did."""
+    system = of_one
+    system.all_log(names=("a",), count=10)
+    all_goes_well(system)
+    system.is_launched_beside_itself(back=4)
+    old, new = system.living
+    for step in range(6, 9):
+        system.log(new, ("a",), step)
+    all_goes_well(system)
+    for step in (4, 5, 6, 8, 30):
+        system.log(old, ("b",), step)
+    for step in (6, 7, 12):
+        system.log(old, ("a",), step)
+    all_goes_well(system)
+    assert [each.getMessage()[:22] for each in caplog.records if each.name.endswith("pipeline")] == [
+        "run p/run: 6 values of"
+    ]
+    if dies:
+        system.daemon_is_restarted(in_order=False)
+    system.log(old, ("a",), 8)
+    system.heal()
+    assert system.daemon.run is not None
+    assert system.daemon.run.ledger()["dropped"] == {"superseded": 7}
+    lines = [line for line in read(system.run_dir / BACKEND / "points.jsonl") if isinstance(line, tuple)]
+    assert [(step, *values) for step, values in lines] == [
+        *((step, "a") for step in [*range(10), 6, 7, 8]),
+        *((step, "b") for step in (4, 5)),
+    ]
+
+
+def all_goes_well(system: System) -> None:
+    """Until what was logged is journaled and in the file."""
+    for _ in range(5):
+        system.all_goes_well()
+        system.sink_goes_on(passes=100, fault="")
+
+
 def kill_all(system: System) -> None:
     while system.living:
         system.rank_dies(which=0, in_mid_spool=False)
