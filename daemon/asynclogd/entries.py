@@ -16,9 +16,9 @@ class Cause(IntEnum):
     BATCH = 1
     """records of a stream, as they came"""
     JOIN = 2
-    """a stream joined; payload: MessagePack of the facts of `Stream`"""
+    """a stream joined; payload: MessagePack of facts of `Stream`; `past` when a later process of its rank had come"""
     LEAVE = 3
-    """a stream's process died or went silent; payload: MessagePack of the reason"""
+    """a stream's process died or went silent; payload: nothing, or PAST when a later process of its rank had come"""
     TICK = 4
     """nothing but time passed, and a deadline with it"""
     MEDIA = 5
@@ -60,6 +60,8 @@ class Stream:
     lost: int = 0
     """records that went away: with a journal that had acked them, or from a spool"""
     outbox: str = ""
+    began: float = 0.0
+    """when it came, s since the epoch: it said hello, or logged the first row that it left; 0 in older journals"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,21 @@ class Estate:
         """rings that could not be taken up; they stay where they are, for `asynclog sync` or a later daemon"""
 
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
-        """Take up dead streams of `pipelines` by their spools, and of any run by their `rings`."""
+        """Take up dead streams by their `rings`, and by their spools those of `pipelines` and of the rings' runs: what
+        one rank left in its spool alone may be of an earlier launch than another's ring.
+        """
+        known = list(pipelines)
+        found = await self._spooled(known)
+        found.update(await self._in_rings(rings))
+        runs = await self._opened(found.values())
+        spooled = await self._spooled([pipeline for pipeline in runs if pipeline not in known])
+        more = await self._opened([hello for name, hello in spooled.items() if name not in found])
+        for pipeline, hellos in more.items():
+            runs.setdefault(pipeline, []).extend(hellos)
+        await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
+
+    async def _spooled(self, pipelines: Iterable[Pipeline]) -> dict[str, Hello]:
+        """The dead streams that have left a spool in these runs, by incarnation."""
         found: dict[str, Hello] = {}
         for pipeline, directory in [(p, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))]:
             hello = await asyncio.to_thread(recovery.spool_hello, directory)
@@ -57,21 +71,30 @@ class Estate:
                 session = pipeline.sessions.get(hello.incarnation)
                 if hello.ring or session is None or not session.live:  # without a ring its silence tells that it died
                     _note(here, found)
+        return found
+
+    async def _in_rings(self, rings: Iterable[Path]) -> dict[str, Hello]:
+        """The dead streams of these rings, by incarnation."""
+        found: dict[str, Hello] = {}
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
             if left is None:
                 self.given_up.add(ring)
             else:
                 _note(left.hello, found)
+        return found
+
+    async def _opened(self, hellos: Iterable[Hello]) -> dict[Pipeline, list[Hello]]:
+        """The runs of these streams. What is of a run that can't be opened is given up."""
         runs: dict[Pipeline, list[Hello]] = {}
-        for hello in found.values():
+        for hello in hellos:
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
             except (AsynclogError, OSError) as error:
                 told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
                 log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))
-        await asyncio.gather(*(self._recover_run(pipeline, hellos) for pipeline, hellos in runs.items()))
+        return runs
 
     def is_left(self, session: Session) -> bool:
         """Whether there is something of a stream's that can be taken up."""
@@ -86,13 +109,12 @@ class Estate:
         launches: dict[str, list[Hello]] = {}
         for hello in hellos:
             launches.setdefault(hello.launch, []).append(hello)
-        beginnings: dict[str, float] = {}
-        for hello in hellos:
-            beginnings[hello.launch] = min(beginnings.get(hello.launch, math.inf), await _began(hello))
-        for name in sorted(launches, key=lambda name: beginnings[name]):
+        began = {hello.incarnation: await _began(hello) for hello in hellos}
+        for each in sorted(launches.values(), key=lambda each: min(began[hello.incarnation] for hello in each)):
             sessions = []
-            for hello in launches[name]:
-                session = pipeline.sessions.get(hello.incarnation) or pipeline.hello(hello, None)
+            for hello in each:
+                session = pipeline.sessions.get(hello.incarnation)
+                session = session or pipeline.hello(hello, None, began=began[hello.incarnation])
                 stream = session.stream
                 stream.ring, stream.spool, stream.outbox = hello.ring, hello.spool, hello.outbox
                 sessions.append(session)

@@ -93,10 +93,10 @@ def read_stream(number: int, body: bytes) -> Stream:
 
 _STREAM_FIELDS = (
     "rank", "world_size", "incarnation", "launch", "host", "pid", "ring", "spool",
-    "next_seq", "state", "issued", "dropped", "lost", "outbox",
+    "next_seq", "state", "issued", "dropped", "lost", "outbox", "began",
 )  # fmt: skip
 _FIRST_STREAM_FIELDS = 13
-"""Journals from before there were media have no outbox in their rows."""
+"""Journals from before there were media have no outbox in their rows, and some after that do not tell when it began."""
 
 
 def pack_cursor(cursor: Cursor) -> bytes:
@@ -123,7 +123,7 @@ def unpack(body: bytes) -> Any:
 
 def _fields(body: bytes, count: int, fewest: int | None = None) -> list[Any]:
     fields = unpack(body)
-    if not isinstance(fields, list) or len(fields) not in (count, fewest):
+    if not isinstance(fields, list) or not (count if fewest is None else fewest) <= len(fields) <= count:
         raise ProtocolError(f"a row has {count} fields")
     return fields
 

@@ -26,9 +26,8 @@ from asynclog_proto.frames import (
     Reset,
     Welcome,
 )
-from asynclog_proto.messages import REJOINED
 from asynclog_proto.records import iterate
-from asynclogd import ledger, waits
+from asynclogd import launches, ledger, waits
 from asynclogd.asks import FACT, Asks
 from asynclogd.catalog import JOURNAL, title
 from asynclogd.committer import Committer
@@ -46,8 +45,9 @@ from asynclogd.reducer import ReducerSettings
 from asynclogd.registry import CLASS, find
 from asynclogd.session import Session, new_stream
 from asynclogd.stages import Stage
-from asynclogd.state import HOST_STREAM, join_payload
+from asynclogd.state import HOST_STREAM, PAST, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
+from asynclogd.superseded import CAUSE
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class Pipeline:
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
+        self._superseded: int | None = None
+        """values that were dropped for that by the last commit"""
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
@@ -138,18 +140,17 @@ class Pipeline:
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def hello(self, hello: Hello, peer: bytes | None, notice: str = "") -> Session:
-        """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`."""
+    def hello(self, hello: Hello, peer: bytes | None, notice: str = "", began: float | None = None) -> Session:
+        """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`. Of one that
+        is dead already it is known when it `began`.
+        """
         session = self.sessions.get(hello.incarnation)
         if session is None:
-            hello = replace(hello, launch=self._launch(hello))
-            number = max((s.stream.id for s in self.sessions.values()), default=HOST_STREAM) + 1
-            session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello))
-            self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
+            session = self._first_hello(hello, began)
         elif session.stream.state == "dead":
             session.stream.state = "live"
             self.media.revived(session.stream.id)
-            self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
+            self._join(session)
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
@@ -173,20 +174,22 @@ class Pipeline:
         log.warning("run %s: %s", self.title, text, extra=about("odd-world", run=self.title, rank=stream.rank))
         return text
 
-    def _launch(self, hello: Hello) -> str:
-        """The launch of a new stream. One parent may start its ranks again (a sweep, a notebook): a rank that had
-        finished in a launch begins the next one, unless the launch says by its `+` that ranks come and go in it.
-        """
-        number, launch = 1, hello.launch
-        if launch.endswith(REJOINED):
-            return launch
-        while any(
-            session.stream.launch == launch and session.stream.rank == hello.rank and session.stream.state == "ended"
-            for session in self.sessions.values()
-        ):
-            number += 1
-            launch = f"{hello.launch}#{number}"
-        return launch
+    def _first_hello(self, hello: Hello, began: float | None) -> Session:
+        known = [session.stream for session in self.sessions.values()]
+        if began is None:
+            began = launches.later(time.time(), hello.rank, known)
+        hello = replace(hello, launch=launches.launch_of(hello, began, known))
+        number = max((stream.id for stream in known), default=HOST_STREAM) + 1
+        session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello, began))
+        self._join(session)
+        return session
+
+    def _join(self, session: Session) -> None:
+        payload = join_payload(session.stream, past=self._is_past(session))
+        self._commits.put(Input(Cause.JOIN, session.stream.id, payload=payload), session)
+
+    def _is_past(self, session: Session) -> bool:
+        return launches.has_come_again(session.stream, (each.stream for each in self.sessions.values()))
 
     def _begin(self, session: Session, first_seq: int, why: str) -> None:
         lost = session.flow.hello(first_seq)
@@ -266,7 +269,8 @@ class Pipeline:
             self._asks.forget(session)
             if session.live:  # who has said END, or was buried before, has left: its rank may have come again since
                 session.stream.state = "dead"
-                self._commits.put(Input(Cause.LEAVE, session.stream.id), session)
+                payload = PAST if self._is_past(session) else b""
+                self._commits.put(Input(Cause.LEAVE, session.stream.id, payload=payload), session)
             else:
                 self._commits.put_row(session)  # that it has ended
         await self._commits.settle()
@@ -308,6 +312,7 @@ class Pipeline:
             self._answer(session, Refused(reason))
 
     def _committed(self, outcome: Outcome, work: Work) -> None:
+        self._tell_of_superseded(outcome.dropped.get(CAUSE, 0))
         self.outcome = outcome
         self._cursors.update(work.cursors)
         if outcome.items:
@@ -332,6 +337,16 @@ class Pipeline:
         self._advance_waits(outcome.open_values)
         self._asks.committed(work.facts)
         self._asks.advance(outcome.standings)
+
+    def _tell_of_superseded(self, count: int) -> None:
+        new = 0 if self._superseded is None else count - self._superseded
+        self._superseded = count
+        if new:
+            text = (
+                "run %s: %d values of an earlier launch are dropped and counted (superseded): a newer one has begun "
+                "to log these steps. End the earlier one, or give one of them another name"
+            )
+            log.warning(text, self.title, new, extra=about("superseded", run=self.title, cause=CAUSE, count=new))
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
@@ -370,9 +385,8 @@ class Pipeline:
     def ledger(self) -> dict[str, Any]:
         """The run's ledger by now, as plain values."""
         rows = [session.row() for session in self.sessions.values()]
-        dropped = dict(self.outcome.media.dropped)
         cursors = {**self._cursors, **self.fanout.cursors()}
-        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, dropped)
+        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, self.outcome.dropped)
 
     # -- sinks --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from asynclog_proto import records
 from asynclog_proto.messages import REJOINED
-from asynclogd import lanes, snapshots, standing
+from asynclogd import lanes, snapshots, standing, superseded
 from asynclogd.caps import ReducerSettings
 from asynclogd.lanes import Origin
 from asynclogd.metrics import Metrics
@@ -63,13 +63,18 @@ class Reducer:
 
     @property
     def journaled(self) -> int:
-        """Logged values fed so far."""
+        """Logged values fed so far, but for those that are superseded."""
         return self._tally.journaled
 
     @property
     def late(self) -> int:
         """Logged values that came after their step had closed."""
         return self._tally.late + self._window.late
+
+    @property
+    def superseded(self) -> int:
+        """Logged values that are not told, for a newer launch had begun to log their steps."""
+        return self._tally.superseded
 
     @property
     def closed_early(self) -> int:
@@ -94,13 +99,20 @@ class Reducer:
         self._tally.ended = False
         self._settle()
 
+    def join_past(self, rank: int, world_size: int, launch: str, now: float) -> None:
+        """A stream joined of a process that is dead, and was before the rank's latest one came."""
+        progress = self._progress
+        if progress is None or progress.launch != launch or rank not in progress.ranks:
+            self.join(rank, world_size, launch, now)
+            self.leave(rank, launch, now)
+
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
         """What a decoder gave for a rank, in order."""
         progress = self._progress
         if progress is None or (progress.launch != launch and launch not in self._tally.launches):
             raise ValueError(f"launch {launch!r} has not joined")
         if progress.launch != launch:
-            self._feed_old(rank, launch, decoded)
+            self._items += superseded.feed(self._tally, self._metrics, rank, launch, decoded)
             return
         if rank not in progress.ranks:
             self.join(rank, rank + 1, launch, now)
@@ -129,6 +141,12 @@ class Reducer:
         """The rank's process died, or went after its END."""
         if self._progress is not None and self._progress.launch == launch:
             self._progress.end(rank, "killed")
+            self._settle()
+
+    def end_again(self, launch: str) -> None:
+        """What a process left whose rank's latest one has ended, or goes on, is all in: the run's end is told again."""
+        if self._progress is not None and self._progress.launch == launch and self._tally.ended:
+            self._tally.ended = False
             self._settle()
 
     def advance(self, now: float) -> None:
@@ -193,23 +211,6 @@ class Reducer:
             if rewound is not None:
                 self._items.append(Rewind(rewound, each.generation))
             self._items.append(each)
-
-    def _feed_old(self, rank: int, launch: str, decoded: Iterable[Any]) -> None:
-        """A launch that was superseded: what its ranks still say is told as it is, so that the ledger balances."""
-        generation, world = self._tally.launches[launch]
-        for said in decoded:
-            if isinstance(said, Rows):
-                self._tally.journaled += said.values.size
-                self._tally.late += said.values.size
-                for group in self._metrics.groups(said.names):
-                    rows = group.of(said)
-                    where = World(world, generation)
-                    if group.spec.reductions:
-                        self._items.extend(plain(group.spec, rows, rank, where, revision=True))
-                    else:
-                        self._items.append(
-                            of_rank(group.spec, self._metrics.rank_series(rows.names, rank), rows, where)
-                        )
 
     # -- one rank's records -------------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Session:
             self.dropped[cause] = max(self.dropped.get(cause, 0), count)
 
 
-def new_stream(number: int, hello: Hello) -> Stream:
+def new_stream(number: int, hello: Hello, began: float = 0.0) -> Stream:
     """The stream that a first hello opens."""
     return Stream(
         id=number,
@@ -96,4 +96,5 @@ def new_stream(number: int, hello: Hello) -> Stream:
         ring=hello.ring,
         spool=hello.spool,
         outbox=hello.outbox,
+        began=began,
     )

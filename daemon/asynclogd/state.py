@@ -14,18 +14,25 @@ import numpy as np
 
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
-from asynclog_proto.records import End
+from asynclog_proto.records import End, Hold, Pass
 from asynclogd.decode import Decoded, MediaAt, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.media.pending import PendingMedia
 from asynclogd.points import Item, Points, RunEnd
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.standing import Standing
+from asynclogd.superseded import CAUSE
 
 HOST_STREAM = 0
 """The daemon's own stream: host metrics, one value each, never reduced."""
 
 MAX_STATE_BYTES = 1 << 30
+
+PAST = b"\xa4past"
+"""The payload of a LEAVE whose rank goes on, or has ended, as a later process."""
+
+_OF_THE_RANK = (End, Hold, Pass)
+"""What a stream says of its rank, and not of values."""
 
 
 class Asked(NamedTuple):
@@ -50,6 +57,8 @@ class RunState:
         """the highest step that each stream has logged, of those that logged since this state was made"""
         self._decoders: dict[int, StreamDecoder] = {}
         self._ranks: dict[int, tuple[int, str]] = {}
+        self._past: set[int] = set()
+        """streams that were found when a later process of their rank had come, of which they say nothing"""
         self._host_points: list[Item] = []
         self._media_items: list[Item] = []
         self._end: RunEnd | None = None
@@ -57,8 +66,14 @@ class RunState:
 
     @property
     def journaled(self) -> int:
-        """Logged values that have come in, host metrics included, but for media that were dropped here."""
+        """Logged values that have come in, host metrics included, but for what was dropped here."""
         return self.reducer.journaled + self.host_values + self.media.taken - self.media.dropped.total()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Logged values that were dropped after they had come in, by cause."""
+        superseded = self.reducer.superseded
+        return {**self.media.dropped, **({CAUSE: superseded} if superseded else {})}
 
     def apply(self, entry: Input) -> str | None:
         """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""
@@ -70,7 +85,7 @@ class RunState:
         if entry.cause is Cause.JOIN:
             self._join(entry)
         elif entry.cause is Cause.LEAVE and entry.stream in self._ranks:
-            self.reducer.leave(*self._ranks[entry.stream], entry.now)
+            self._leave(entry)
         elif entry.cause is Cause.MEDIA:
             item = self.media.finish(entry.stream, entry.first_seq, entry.payload)
             self._media_items += [item] if item is not None else []
@@ -112,6 +127,7 @@ class RunState:
             "end": None if self._end is None else self._end.status,
             "host_values": self.host_values,
             "ended": sorted(self.ended),
+            "past": sorted(self._past),
             "ranks": [[stream, *rank] for stream, rank in self._ranks.items()],
             "layouts": [
                 [stream, number, list(names)]
@@ -141,6 +157,7 @@ class RunState:
             self._end = None if state["end"] is None else RunEnd(state["end"])
         self.host_values = state["host_values"]
         self.ended = set(state["ended"])
+        self._past = set(state.get("past", []))  # not in snapshots from before it was told
         self._ranks = {stream: (rank, launch) for stream, rank, launch in state["ranks"]}
         for stream, number, names in state["layouts"]:
             self._decoder(stream).layouts[number] = tuple(names)
@@ -151,13 +168,27 @@ class RunState:
     def _join(self, entry: Input) -> None:
         facts = wire.unpack(entry.payload)
         self._ranks[entry.stream] = (facts["rank"], facts["launch"])
-        self.reducer.join(facts["rank"], facts["world_size"], facts["launch"], entry.now)
+        join = self.reducer.join
+        self._past.discard(entry.stream)
+        if facts.get("past"):
+            self._past.add(entry.stream)
+            join = self.reducer.join_past
+        join(facts["rank"], facts["world_size"], facts["launch"], entry.now)
+
+    def _leave(self, entry: Input) -> None:
+        rank, launch = self._ranks[entry.stream]
+        if entry.payload == PAST:
+            self.reducer.end_again(launch)
+        else:
+            self.reducer.leave(rank, launch, entry.now)
 
     def _batch(self, entry: Input) -> str | None:
         try:
             decoded = self._decode(entry)
         except ProtocolError as error:
             return str(error)
+        if entry.stream in self._past:
+            decoded = [said for said in decoded if not isinstance(said, _OF_THE_RANK)]
         if entry.stream == HOST_STREAM:
             self._host(decoded)
         else:
@@ -190,6 +221,7 @@ class RunState:
             )
 
 
-def join_payload(stream: Stream) -> bytes:
-    """The payload of a JOIN."""
-    return wire.pack({"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch})
+def join_payload(stream: Stream, *, past: bool = False) -> bytes:
+    """The payload of a JOIN; `past` when a later process of the rank had come."""
+    facts = {"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch}
+    return wire.pack({**facts, "past": True} if past else facts)

@@ -73,6 +73,8 @@ class Outcome:
     journal_bytes: int
     """on disk"""
     host_values: int
+    dropped: dict[str, int]
+    """values that were dropped after they had come in, by cause"""
     late: int
     closed_early: int
     open_values: dict[Wanted, int]
@@ -182,6 +184,7 @@ class RunStore:
             journaled=state.journaled,
             journal_bytes=self.journal.size,
             host_values=state.host_values,
+            dropped=state.dropped,
             late=state.reducer.late,
             closed_early=state.reducer.closed_early,
             open_values={wanted: state.open_values(*wanted) for wanted in interest.open_values},

@@ -36,10 +36,16 @@ class Tally:
     """older launches: generation and world size"""
     late: int = 0
     """late values of older generations"""
+    superseded: int = 0
+    """values of older generations that are not told: they came when a newer one had begun to log these steps"""
     closed_early: int = 0
     """steps that caps closed in older generations"""
     highest: int | None = None
-    """the highest step of older generations"""
+    """the highest step of older generations, when this one began"""
+    since: int | None = None
+    """the highest step that they have told since"""
+    firsts: dict[int, int] = field(default_factory=dict)
+    """the lowest step of each older generation that has fed steps of the run"""
     first: int | None = None
     """the lowest step of this generation so far"""
     top: int | None = None
@@ -52,15 +58,18 @@ class Tally:
     @property
     def summit(self) -> int | None:
         """The highest step of all generations."""
-        return max((step for step in (self.highest, self.top) if step is not None), default=None)
+        return max((step for step in (self.highest, self.since, self.top) if step is not None), default=None)
 
     def supersede(self, launch: str, generation: int, world: int) -> None:
         """This launch is an older one from now on."""
         self.launches[launch] = (generation, world)
+        if self.first is not None:
+            self.firsts[generation] = self.first
         if len(self.launches) > MAX_LAUNCHES:
-            del self.launches[next(iter(self.launches))]
+            forgotten, _ = self.launches.pop(next(iter(self.launches)))
+            self.firsts.pop(forgotten, None)
         self.highest = self.summit
-        self.first = self.top = None
+        self.first = self.top = self.since = None
         self.begun = False
 
     def note_steps(self, tables: Iterable[Rows]) -> None:
@@ -70,12 +79,25 @@ class Tally:
             self.first = first if self.first is None else min(self.first, first)
             self.top = top if self.top is None else max(self.top, top)
 
+    def superseded_from(self, generation: int) -> int | None:
+        """The step from which on newer generations have superseded an older one by now; None for no step."""
+        firsts = [step for newer, step in self.firsts.items() if newer > generation]
+        return min(firsts if self.first is None else [*firsts, self.first], default=None)
+
+    def note_late(self, generation: int, rows: Rows) -> None:
+        """Rows of an older generation, of steps of the run, are told now."""
+        if len(rows.steps):
+            first, top = int(rows.steps.min()), int(rows.steps.max())
+            self.firsts[generation] = min(first, self.firsts.get(generation, first))
+            self.since = top if self.since is None else max(self.since, top)
+
     def begin(self) -> int | None:
         """The generation puts out points: the step that it rewinds the run to, when it does."""
         if self.begun or self.first is None:
             return None
         self.begun = True
-        return self.first if self.highest is not None and self.first <= self.highest else None
+        marks = [step for step in (self.highest, self.since) if step is not None]
+        return self.first if marks and self.first <= max(marks) else None
 
 
 def changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -69,7 +69,9 @@ class Model:
         self.series: dict[str, list[Told]] = {}
         self.facts: list[tuple[Any, ...]] = []
         self.journaled = self.rows = 0
-        self.late = 0
+        self.late = self.superseded = 0
+        self.firsts: dict[int, float] = {}
+        """the lowest step of each generation"""
         self.launches: dict[str, tuple[int, int]] = {}
         self.highest = -math.inf
         self.generation = -1
@@ -95,6 +97,7 @@ class Model:
             if self.launch:
                 self.launches[self.launch] = (self.generation, self.world)
             self.highest = max(self.highest, self.top)
+            self.firsts[self.generation] = self.first
             self.generation += 1
             self._reset(launch, world, now)
         known = self.ranks.setdefault(rank, Rank(now))
@@ -167,9 +170,15 @@ class Model:
         for rows in decoded:
             if not isinstance(rows, Rows):
                 continue
-            self.journaled += rows.values.size
-            self.late += rows.values.size
+            until = min([self.first, *(first for newer, first in self.firsts.items() if newer > generation)])
             for name, number, one, _ in _values(rows, rank):
+                if number >= until:
+                    self.superseded += 1
+                    continue
+                self.journaled += 1
+                self.late += 1
+                self.highest = max(self.highest, number)
+                self.firsts[generation] = min(self.firsts[generation], number)
                 spec = self.metrics.spec(name)
                 if spec.reductions:
                     self._alone(name, number, one, spec, generation, world, revision=True)

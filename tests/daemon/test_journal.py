@@ -218,12 +218,14 @@ def test_layouts_that_left_the_cache_are_read_again(path: Path, monkeypatch: pyt
         assert [identity(item) for _, item in journal.items(0, 1 << 30)] == [identity(item) for item in items]
 
 
-def test_a_stream_from_before_there_were_media_is_read() -> None:
+def test_a_stream_of_an_older_journal_is_read() -> None:
     stream = Stream(
-        3, 1, 2, "inc", "launch", "host", 7, "/ring", "/spool", 5, "dead", 9, {"ring_full": 1}, 2, "/outbox"
+        3, 1, 2, "inc", "launch", "host", 7, "/ring", "/spool", 5, "dead", 9, {"ring_full": 1}, 2, "/outbox", 1.5
     )
     fields = wire.unpack(journalrows.pack_stream(stream))
     assert journalrows.read_stream(3, wire.pack(fields)) == stream
-    assert journalrows.read_stream(3, wire.pack(fields[:-1])) == replace(stream, outbox="")
-    with pytest.raises(ProtocolError):
-        journalrows.read_stream(3, wire.pack(fields[:-2]))
+    assert journalrows.read_stream(3, wire.pack(fields[:-1])) == replace(stream, began=0.0)
+    assert journalrows.read_stream(3, wire.pack(fields[:-2])) == replace(stream, outbox="", began=0.0)
+    for wrong in (fields[:-3], [*fields, 0]):
+        with pytest.raises(ProtocolError):
+            journalrows.read_stream(3, wire.pack(wrong))

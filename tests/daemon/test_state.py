@@ -14,10 +14,10 @@ from asynclog_proto import records, wire
 from asynclog_proto.media import Media, Place, Section
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.media import pending
-from asynclogd.points import Blob, Item, RunEnd
+from asynclogd.points import Blob, Item, Points, RunEnd
 from asynclogd.points import Media as MediaItem
 from asynclogd.reducer import ReducerSettings
-from asynclogd.state import RunState, join_payload
+from asynclogd.state import PAST, RunState, join_payload
 from tests.daemon.tables import identity
 
 SETTINGS = ReducerSettings(join_deadline=50.0, step_deadline=20.0)
@@ -174,3 +174,48 @@ def test_a_snapshot_from_before_there_were_media_is_taken() -> None:
     former = {name: value for name, value in wire.unpack(state.snapshot()).items() if name not in ("media", "end")}
     again = RunState.restore(SETTINGS, wire.pack(former), [])
     assert again.snapshot() == state.snapshot()
+
+
+def rows(*steps: int) -> list[records.Record]:
+    layout = [records.Layout(0, ("a",))] if steps[0] == 0 else []
+    return [*layout, *(records.Row(0, step, 1.0, 1.0, (float(step),)) for step in steps)]
+
+
+def flat(groups: list[list[Item]]) -> list[Item]:
+    return [item for group in groups for item in group]
+
+
+def past(entry: Input) -> Input:
+    return replace(entry, payload=wire.pack({**wire.unpack(entry.payload), "past": True}))
+
+
+def test_a_stream_of_before_its_rank_came_again_says_nothing_of_the_rank() -> None:
+    """Not that it has ended, nor when it leaves: the rank is waited for as before. So after a replay."""
+    state = RunState(SETTINGS)
+    begins = [join(1, 0, 2), join(2, 1, 2), batch(1, 0, *rows(0, 1))]
+    late = [past(join(3, 0, 2)), batch(3, 0, *rows(0, 1), records.End("failed"))]
+    assert flat(play(begins, late, [Input(Cause.LEAVE, 3, payload=PAST)], state=state)) == []
+    assert state.ended == set()
+    state = RunState.restore(SETTINGS, state.snapshot(), [])
+    ends = [[batch(2, 0, *rows(0, 1, 2), records.End("success"))], [batch(1, 3, *rows(2), records.End("success"))]]
+    items = flat(play(*ends, state=state))
+    assert items[-1] == RunEnd("success")
+    assert [step for item in items if isinstance(item, Points) for step in item.steps.tolist()] == [0, 1, 2]
+
+
+def test_the_runs_end_is_told_again_behind_what_an_earlier_process_of_a_rank_left() -> None:
+    state = RunState(SETTINGS)
+    play([join(1, 0, 1), batch(1, 0, *rows(0, 1), records.End("success"))], state=state)
+    late = [past(join(2, 0, 1)), batch(2, 0, *rows(0, 1))]
+    items = flat(play(late, [Input(Cause.LEAVE, 2, payload=PAST)], state=state))
+    assert isinstance(items[0], Points)
+    assert items[1:] == [RunEnd("success")]
+
+
+def test_a_stream_of_before_is_not_waited_for_where_its_rank_is_not_there_any_more() -> None:
+    state = RunState(SETTINGS)
+    play([join(1, 0, 1, "L+"), batch(1, 0, records.End("success"))], [join(2, 1, 2, "L+")], state=state)
+    late = [past(join(3, 0, 2, "L+")), batch(3, 0, *rows(0, 1))]
+    ends = [batch(2, 0, *rows(0, 1), records.End("success"))]
+    items = flat(play(late, [Input(Cause.LEAVE, 3, payload=PAST)], ends, state=state))
+    assert items[-1] == RunEnd("killed")

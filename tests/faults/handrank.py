@@ -72,12 +72,25 @@ class HandRank:
     """One incarnation of a rank. `now` is its clock, in seconds."""
 
     def __init__(
-        self, root: Path, runtime: Path, rank: int, world: int, launch: str, incarnation: str, backends: dict[str, Any]
+        self, root: Path, runtime: Path, rank: int, world: int, launch: int, incarnation: str, backends: dict[str, Any]
     ) -> None:
         run_dir = places.run_dir(str(root), "p", "run")
         spool = str(places.spool_dir(run_dir, rank, incarnation))
         hello = Hello(
-            "p", "run", str(root), rank, world, incarnation, launch, 0, 1, os.uname().nodename, "", spool, "", backends
+            "p",
+            "run",
+            str(root),
+            rank,
+            world,
+            incarnation,
+            f"launch{launch}",
+            0,
+            1,
+            os.uname().nodename,
+            "",
+            spool,
+            "",
+            backends,
         )
         path = places.ring_path(runtime / "rings", run_dir, rank, incarnation)
         self.rank, self.launch, self.incarnation = rank, launch, incarnation

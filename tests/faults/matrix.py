@@ -39,6 +39,10 @@ MATRIX = {
     "frames-repeated": Row("frames are repeated and reordered", "deduplicated"),
     "steps-late": Row("steps come late and out of order", "counted, by the backend's documented policy"),
     "workers-restarted": Row("torchrun restarts a worker; world 4 to 2", "no stall, nothing counted twice"),
+    "outlived": Row(
+        "the training is started again while ranks of the launch before live on",
+        "what the newer one has logged stands; late rows of these steps are counted",
+    ),
     "preempted": Row("preemption as by SLURM: SIGTERM, SIGKILL after a grace", "drained or on disk; the run goes on"),
     "two-at-once": Row(
         "two runs at once; a second daemon at the same endpoint", "isolated; refused with a clear error"

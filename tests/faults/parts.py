@@ -45,7 +45,9 @@ class Parts:
         (self.runtime / "rings").mkdir(parents=True)
         (self.runtime / "runs").mkdir()
         self.ranks: list[HandRank] = []
-        self.launch, self.begin, self.values = -1, 0, 0
+        self.launch, self.values = -1, 0
+        self.firsts: list[int] = []
+        """the step at which each launch goes on"""
         self.logged = Logged(1)
         self.patches = pytest.MonkeyPatch()
         for (module, name), value in SMALL.items():
@@ -81,16 +83,16 @@ class Parts:
         return [each for each in self.living if each.sender._ending is None]
 
     def last(self, one: HandRank) -> int:
-        return max(one.rows.writer.step, self.begin - 1)
+        return max(one.rows.writer.step, self.firsts[one.launch] - 1)
 
     def log(self, one: HandRank, names: tuple[str, ...], step: int, odd: float | None = None) -> None:
-        values, step = {}, max(self.begin, step)
+        values, step = {}, max(self.firsts[one.launch], step)
         for name in names:
             self.values += 1
             full = f"own{one.rank}" if name == "own" else name
             values[full] = odd if odd is not None and name == names[0] else self.values / 8
         if one.log(values, step, "max" if names == ("hi",) else None):
-            self.logged.take(one.rank, values, step)
+            self.logged.take(one.launch, one.rank, values, step)
         else:
             self.logged.dropped += len(values)
         assert one.ring.used <= one.ring.capacity
@@ -98,16 +100,15 @@ class Parts:
     def begin_launch(self, back: int) -> None:
         """All ranks are started, and go on some steps before the last one."""
         top = self.logged.top()
-        self.begin = max(0, (-1 if top is None else top) + 1 - back)
+        self.firsts.append(max(0, (-1 if top is None else top) + 1 - back))
         self.launch += 1
-        self.logged.begin()
+        self.logged.begin({each.launch for each in self.living})
         for rank in range(self.logged.world):
             self.start_rank(rank)
 
     def start_rank(self, rank: int) -> None:
-        launch, incarnation = f"launch{self.launch}", f"inc{len(self.ranks)}"
-        world = self.logged.world
-        self.ranks.append(HandRank(self.root, self.runtime, rank, world, launch, incarnation, BACKENDS))
+        incarnation, world = f"inc{len(self.ranks)}", self.logged.world
+        self.ranks.append(HandRank(self.root, self.runtime, rank, world, self.launch, incarnation, BACKENDS))
 
     def owner_is_dead(self, path: Path) -> bool:
         return path not in {each.file.path for each in self.living}
@@ -177,12 +178,15 @@ class Parts:
         self.daemon.close()
         with Journal.open(self.run_dir / JOURNAL) as journal:
             items, letters = journal.items(0, 1 << 30), journal.dead_letters()
-            self.logged.check([item for _, item in items])
+            launches = dict.fromkeys(stream.launch for stream in journal.streams())
+            self.logged.check([item for _, item in items], [int(name.removeprefix("launch")) for name in launches])
             assert logged.read(self.run_dir / BACKEND / "points.jsonl") == logged.written(items, letters)
             cursor = journal.cursors()[BACKEND]
-            assert cursor.delivered + cursor.dead == self.logged.count
         (ledger,) = [run["ledger"] for run in self.daemon.hub.closed_runs.values()]
-        assert ledger["journaled"] == self.logged.count
+        superseded = ledger["dropped"].pop("superseded", 0)
+        assert not superseded or self.logged.outlived
+        assert cursor.delivered + cursor.dead + superseded == self.logged.count
+        assert ledger["journaled"] == self.logged.count - superseded
         assert ledger["in_transit"] == 0
         dropped = self.logged.dropped
         assert sum(ledger["dropped"].values()) == dropped

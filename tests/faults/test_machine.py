@@ -87,11 +87,7 @@ class System(Parts, RuleBasedStateMachine):
 
     @rule(which=ANY)
     def rank_comes_again(self, which: int) -> None:
-        """After a round of the watch, which takes less than a process that starts. What one left whom nobody heard of
-        and whose next incarnation has said END by then the daemon takes for another launch's.
-        """
-        self.daemon_looks()
-        newest = {each.rank: each for each in self.ranks if each.launch == f"launch{self.launch}"}
+        newest = {each.rank: each for each in self.ranks if each.launch == self.launch}
         for gone in nth([each for each in newest.values() if not each.alive and not each.said_end], which):
             self.start_rank(gone.rank)
 
@@ -99,9 +95,18 @@ class System(Parts, RuleBasedStateMachine):
     def is_launched_again(self, back: int) -> None:
         """When all of its ranks have gone; it goes on some steps before the last one."""
         if not self.living:
-            # Else what an unheard-of rank left in its spool alone may come after a ring of the next launch.
-            self.daemon.sync()
-            self.notice_death()
+            self.begin_launch(back)
+
+    @rule(back=st.integers(-1, 6))
+    def is_launched_beside_itself(self, back: int) -> None:
+        """While ranks of the last launch live, which the daemon knows of: else it takes the one that it hears of last
+        for the newer one.
+        """
+        self.daemon_commits()
+        known = [] if self.daemon.run is None else list(self.daemon.run.sessions.values())
+        if any(each.launch == self.launch for each in self.living) and any(
+            session.stream.launch == f"launch{self.launch}" for session in known
+        ):
             self.begin_launch(back)
 
     # -- the wire -----------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.gate import BACKEND
+from tests.faults.logged import read
 from tests.faults.test_machine import System
 
 
@@ -69,6 +71,50 @@ def test_what_a_launch_left_in_its_spool_alone_comes_before_the_next_launch(of_o
 
 
 @pytest.mark.fault("any-order")
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_a_launch_left_in_a_ring_and_a_spool_comes_before_a_ring_of_the_next_one(
+    of_two: System, *, heard: bool
+) -> None:
+    """Nobody knows of them, or the daemon that did has gone: by the rings alone it would be a launch of one rank."""
+    system = of_two
+    system.all_log(names=("a",), count=20)
+    if heard:
+        system.sender_turns(which=1, seconds=0.1)
+        system.daemon_hears_all()
+        system.daemon_is_restarted(in_order=False)
+    system.rank_dies(which=1, in_mid_spool=False)
+    system.one_flushes_or_finishes(which=0, ends="at once")
+    system.is_launched_again(back=5)
+    system.all_log(names=("a",), count=5)
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.daemon_looks()
+
+
+@pytest.mark.fault("any-order")
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_rank_left_that_died_unheard_is_of_the_launch_in_which_it_came_again(
+    of_two: System, *, ended: bool
+) -> None:
+    """The rank is at work again, or has ended, when it is found; how the run ends is said by those who came last."""
+    system = of_two
+    system.all_log(names=("a",), count=3)
+    system.sender_turns(which=1, seconds=0.1)
+    system.daemon_hears_all()
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.rank_comes_again(which=0)
+    system.all_log(names=("a",), count=3)
+    system.all_goes_well()
+    if ended:
+        while system.logging:
+            system.one_flushes_or_finishes(which=0, ends="in time")
+        system.all_goes_well()
+    system.daemon.look()
+    system.all_log(names=("a",), count=3)
+    system.heal()
+    assert read(system.run_dir / BACKEND / "points.jsonl")[-1] == {"end": "success"}
+
+
+@pytest.mark.fault("any-order")
 def test_a_rank_that_ends_before_it_is_acked_leaves_no_file(of_one: System) -> None:
     system = of_one
     system.all_goes_well()
@@ -101,6 +147,65 @@ def test_what_a_run_that_was_closed_has_left_is_taken_up_by_the_next_daemon(of_o
     system.daemon_is_restarted(in_order=True)
     system.daemon.look()
     assert not system.left()
+
+
+@pytest.mark.fault("any-order")
+def test_a_hello_that_comes_again_of_a_process_that_is_dead_is_not_the_ranks_latest(of_one: System) -> None:
+    """Its rank would be waited for, for ever."""
+    system = of_one
+    system.all_log(names=("a",), count=1)
+    system.sender_turns(which=0, seconds=0.1)
+    first = system.ranks[0]
+    hello = list(first.wire.up[0])
+    for _ in range(2):
+        system.all_goes_well()
+        system.rank_dies(which=0, in_mid_spool=False)
+        system.daemon_looks()
+        system.rank_comes_again(which=0)
+    system.rank_dies(which=0, in_mid_spool=False)
+    system.daemon.deliver(first.peer, hello)
+
+
+@pytest.mark.fault("outlived")
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_launch_that_lives_on_puts_nothing_in_the_place_of_what_the_next_one_has_said(
+    of_one: System, caplog: pytest.LogCaptureFixture, *, dies: bool
+) -> None:
+    """A daemon that dies meanwhile decides as the one before did."""
+    system = of_one
+    system.all_log(names=("a",), count=10)
+    all_goes_well(system)
+    system.is_launched_beside_itself(back=4)
+    old, new = system.living
+    for step in range(6, 9):
+        system.log(new, ("a",), step)
+    all_goes_well(system)
+    for step in (4, 5, 6, 8, 30):
+        system.log(old, ("b",), step)
+    for step in (6, 7, 12):
+        system.log(old, ("a",), step)
+    all_goes_well(system)
+    assert [each.getMessage()[:22] for each in caplog.records if each.name.endswith("pipeline")] == [
+        "run p/run: 6 values of"
+    ]
+    if dies:
+        system.daemon_is_restarted(in_order=False)
+    system.log(old, ("a",), 8)
+    system.heal()
+    assert system.daemon.run is not None
+    assert system.daemon.run.ledger()["dropped"] == {"superseded": 7}
+    lines = [line for line in read(system.run_dir / BACKEND / "points.jsonl") if isinstance(line, tuple)]
+    assert [(step, *values) for step, values in lines] == [
+        *((step, "a") for step in [*range(10), 6, 7, 8]),
+        *((step, "b") for step in (4, 5)),
+    ]
+
+
+def all_goes_well(system: System) -> None:
+    """Until what was logged is journaled and in the file."""
+    for _ in range(5):
+        system.all_goes_well()
+        system.sink_goes_on(passes=100, fault="")
 
 
 def kill_all(system: System) -> None:
