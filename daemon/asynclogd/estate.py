@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from asynclog_proto.errors import AsynclogError, ProtocolError
+from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
 from asynclogd import recovery
 from asynclogd.incidents import about
@@ -67,7 +67,7 @@ class Estate:
         for hello in found.values():
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
-            except (AsynclogError, OSError) as error:
+            except Exception as error:  # a defect too, ours or a backend's: the other ranks are taken up all the same
                 told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
                 log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))

@@ -16,6 +16,7 @@ import msgspec
 from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
 from asynclogd.fanout import choose
+from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.pipeline import Pipeline
 from asynclogd.registry import CLASS, find
@@ -41,9 +42,10 @@ def resume(run: Pipeline) -> None:
     for name, options in of(run).items():
         try:
             run.add_backend(name, options, _world(run))
-        except ConfigError as error:
+        except Exception as error:  # whatever somebody's class raises when it is made
             told = about("backend-missing", run=run.title, backend=name, cause=error)
-            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, error, extra=told)
+            why, trace = (error, None) if isinstance(error, ConfigError) else (describe(error), error)
+            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, why, exc_info=trace, extra=told)
 
 
 def add(run: Pipeline, wanted: Mapping[str, Options | None], world: int) -> None:

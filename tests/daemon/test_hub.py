@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,10 @@ from asynclogd.catalog import JOURNAL
 from asynclogd.config import Config, DaemonSettings
 from asynclogd.journal import Journal
 from asynclogd.session import Session
+from tests.daemon.test_loading import written
+
+FAULTY = "\nMine.default_rate_limit = property(lambda self: self.nothing)\n"
+"""Code that makes a backend of test_loading's one that can't be made."""
 
 
 def test_a_run_that_another_process_has_open_for_long_is_told_and_claimed(
@@ -76,3 +81,62 @@ def test_a_look_around_that_fails_is_not_the_last_one(
 
     asyncio.run(main())
     assert "dead ranks can't be looked for now: [Errno 24]" in caplog.text
+
+
+def test_a_rank_whose_run_meets_a_defect_is_answered_and_welcomed_once_it_is_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backend of somebody's own that fails where it may not; others go on meanwhile."""
+    code, told = tmp_path / "mine.py", asyncio.Queue[Message]()
+    where = written(code)
+    code.write_text(code.read_text() + FAULTY)
+
+    async def asked(daemon: hub.Hub, run: str, rank: int = 0, backends: dict[str, Any] | None = None) -> Message:
+        hello = Hello("p", run, str(tmp_path), rank, 2, f"{run}{rank}", "launch", 0, 1, "host", backends=backends)
+        daemon.deliver(hello.incarnation.encode(), hello, memoryview(b""))
+        return await asyncio.wait_for(told.get(), 30)
+
+    async def main() -> None:
+        daemon = hub.Hub(tmp_path, Config(), lambda _, message: told.put_nowait(message))
+        (tmp_path / "runs").mkdir()
+        await daemon.open()
+        for rank in (0, 1, 0):
+            answer = await asked(daemon, "run", rank, {"mine": {"class": where}})
+            assert isinstance(answer, Reset)
+            assert "AttributeError: 'Mine' object has no attribute 'nothing'" in answer.notice
+        assert str(tmp_path / "p" / "run") in daemon.untaken
+        assert isinstance(await asked(daemon, "other", backends={}), Welcome)
+        written(code)
+        assert isinstance(await asked(daemon, "run", 0, {"mine": {"class": where}}), Welcome)
+        assert not daemon.untaken
+        await daemon.close(30)
+
+    asyncio.run(main())
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+    assert "rank 0 can't be taken: AttributeError" in caplog.text
+
+
+def test_a_defect_of_one_runs_backend_does_not_keep_the_daemon_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It worked when the run began, and the next daemon finds other code."""
+    code = tmp_path / "mine.py"
+    backends = {"csv": {}, "mine": {"class": written(code)}}
+    (tmp_path / "runs").mkdir()
+
+    async def served() -> list[str]:
+        """The run's backends, for a daemon that a rank has said hello to."""
+        told = asyncio.Queue[Message]()
+        daemon = hub.Hub(tmp_path, Config(), lambda _, message: told.put_nowait(message))
+        await daemon.open()
+        hello = Hello("p", "run", str(tmp_path), 0, 1, "a", "launch", 0, 1, "host", backends=backends)
+        daemon.deliver(b"peer", hello, memoryview(b""))
+        assert isinstance(await asyncio.wait_for(told.get(), 30), Welcome)
+        sinks = list(daemon.runs[tmp_path / "p" / "run"].fanout.sinks)
+        await daemon.close(30)
+        return sinks
+
+    assert asyncio.run(served()) == ["csv", "mine"]
+    code.write_text(code.read_text() + FAULTY)
+    assert asyncio.run(served()) == ["csv"]
+    assert "its backend mine can't be had now: AttributeError" in caplog.text
