@@ -24,6 +24,7 @@ from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
+from asynclogd.registry import Registry
 from asynclogd.session import Session
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Hub:
         self._config = config
         self._send = send
         self._own_backends = own_backends
+        self._registry = Registry()
         daemon = config.daemon
         self._workers = Workers(daemon.media_workers, daemon.media_seconds, daemon.media_memory_mb << 20)
         self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
@@ -282,7 +284,7 @@ class Hub:
 
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
-        pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers)
+        pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers, self._registry)
         pipeline.live_streams = lambda: self._live
         if self._config.prometheus.enabled:
             pipeline.last_values = LastValues()

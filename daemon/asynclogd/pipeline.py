@@ -43,7 +43,7 @@ from asynclogd.media.workers import Workers
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
-from asynclogd.registry import CLASS, find
+from asynclogd.registry import CLASS, Registry
 from asynclogd.session import Session, new_stream
 from asynclogd.stages import Stage
 from asynclogd.state import HOST_STREAM, join_payload
@@ -69,8 +69,10 @@ LEFT_BATCHES = 64
 class Pipeline:
     """Owns the run's store and sinks between `open` and `close`."""
 
-    def __init__(self, run_dir: Path, settings: DaemonSettings, send: Send, workers: Workers) -> None:
-        """`workers` encode media; they are shared with other runs."""
+    def __init__(
+        self, run_dir: Path, settings: DaemonSettings, send: Send, workers: Workers, registry: Registry | None = None
+    ) -> None:
+        """`workers` encode media; they and the `registry` of backends are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
         self.title = title(run_dir)
@@ -83,6 +85,7 @@ class Pipeline:
         """how many share the daemon's credit: those of all runs, where there are others"""
         self.fanout: Fanout
         self.outcome: Outcome
+        self.registry = registry or Registry()
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
@@ -107,6 +110,7 @@ class Pipeline:
             self.last_offset,
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
+            build=self.registry.build,
             read_blob=self.media.store.read,
         )
         self._lookup = Lookup(self._read_items, self.last_offset)
@@ -395,10 +399,11 @@ class Pipeline:
         self.fanout.exchange(name, self._durable(name, options), world)
 
     def _durable(self, name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._settings.durability == "fsync" and "fsync" in find(name, options.get(CLASS)).Config.__struct_fields__:
-            # After a power loss no cursor may be ahead of its file.
-            return {"fsync": True, **options}
-        return options
+        if self._settings.durability != "fsync":
+            return options
+        config = self.registry.find(name, options.get(CLASS)).Config
+        # After a power loss no cursor may be ahead of its file.
+        return {"fsync": True, **options} if "fsync" in config.__struct_fields__ else options
 
     def _cursor_moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._loop.call_soon_threadsafe(self._cursor_moved, name, cursor, dead_letters)

@@ -19,7 +19,7 @@ from asynclogd.fanout import choose
 from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.pipeline import Pipeline
-from asynclogd.registry import CLASS, find
+from asynclogd.registry import CLASS
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def reshape(run: Pipeline, wanted: Mapping[str, Options | None]) -> list[str]:
     new = {name: {**known[name], **_shaping(options)} for name, options in wanted.items() if name in known}
     changed = {name: options for name, options in new.items() if options != known[name]}
     for name, options in changed.items():
-        choose(name, options)
+        choose(name, options, run.registry.build)
     if changed:
         wire.pack(dict(changed))
         run.set_fact(FACT, {**known, **changed})
@@ -94,7 +94,7 @@ def ignored(run: Pipeline, wanted: Mapping[str, Options | None]) -> str:
         f"{name}.{key}"
         for name, options in wanted.items()
         for key, value in (options or {}).items()
-        if not _same(value, known[name].get(key, _default(name, known[name], key)))
+        if not _same(value, known[name].get(key, _default(run, name, known[name], key)))
     ]
     if not found:
         return ""
@@ -117,11 +117,11 @@ def _same(one: object, other: object) -> bool:
     return msgspec.json.encode(one) == msgspec.json.encode(other)  # lists and tuples are one thing
 
 
-def _default(name: str, options: Options, key: str) -> object:
+def _default(run: Pipeline, name: str, options: Options, key: str) -> object:
     if key == "subdir":
         return name
     with suppress(ConfigError):
-        for field in msgspec.structs.fields(find(name, options.get(CLASS)).Config):
+        for field in msgspec.structs.fields(run.registry.find(name, options.get(CLASS)).Config):
             if field.encode_name == key and not field.required:
                 made = field.default_factory is not msgspec.NODEFAULT
                 return field.default_factory() if made else field.default

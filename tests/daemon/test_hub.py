@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,29 @@ def test_a_defect_of_one_runs_backend_does_not_keep_the_daemon_from_starting(
     code.write_text(code.read_text() + FAULTY)
     assert asyncio.run(served()) == ["csv"]
     assert "its backend mine can't be had now: AttributeError" in caplog.text
+
+
+def test_installed_backends_are_looked_for_once_in_a_daemons_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That reads a file of each installed package, on the event loop."""
+    told, looks, look = asyncio.Queue[Message](), [], importlib.metadata.entry_points
+
+    def counted(**chosen: str) -> object:
+        looks.append(chosen)
+        return look(**chosen)
+
+    async def main() -> None:
+        daemon = hub.Hub(tmp_path, Config(), lambda _, message: told.put_nowait(message))
+        (tmp_path / "runs").mkdir()
+        for run in ("one", "two", "three"):
+            wanted: dict[str, Any] = {"csv": {"fsync": False}, "jsonl": {}}
+            hello = Hello("p", run, str(tmp_path), 0, 1, run, "launch", 0, 1, "host", backends=wanted)
+            daemon.deliver(run.encode(), hello, memoryview(b""))
+            while not isinstance(await asyncio.wait_for(told.get(), 30), Welcome):
+                pass
+        await daemon.close(30)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", counted)
+    asyncio.run(main())
+    assert looks == [{"group": "asynclog.backends"}]
