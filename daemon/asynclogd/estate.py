@@ -75,9 +75,12 @@ class Estate:
 
     def is_left(self, session: Session) -> bool:
         """Whether there is something of a stream's that can be taken up."""
-        if {session.ring, session.spool} & self.given_up:
+        if session.gone or {session.ring, session.spool} & self.given_up:
             return False
-        return recovery.is_left(session.ring, session.spool)
+        left = recovery.is_left(session.ring, session.spool)
+        # Of what a stream leaves its ring is taken away last. One without a ring may still come to spool.
+        session.gone = not (left or session.live) and session.ring is not None
+        return left
 
     async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
         """Launch after launch, as they were; in each, every rank has joined before the first one's rows are taken,

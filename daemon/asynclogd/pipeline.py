@@ -152,6 +152,7 @@ class Pipeline:
             self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
         elif session.stream.state == "dead":
             session.stream.state = "live"
+            session.gone = False
             self.media.revived(session.stream.id)
             self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
         session.peer, session.heard = peer, time.monotonic()

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from asynclog_proto.frames import Hello, Message, Reset, Welcome
-from asynclogd import claim, hub
+from asynclog_proto import records
+from asynclog_proto.frames import Ack, Batch, Hello, Message, Reset, Welcome
+from asynclogd import claim, hub, recovery
 from asynclogd.catalog import JOURNAL
 from asynclogd.config import Config, DaemonSettings
 from asynclogd.journal import Journal
@@ -167,3 +168,39 @@ def test_installed_backends_are_looked_for_once_in_a_daemons_life(
     monkeypatch.setattr(importlib.metadata, "entry_points", counted)
     asyncio.run(main())
     assert looks == [{"group": "asynclog.backends"}]
+
+
+def test_files_of_a_stream_that_has_ended_are_looked_for_until_they_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again when it has come again: a ring that somebody removes does not end its process."""
+    looks, is_left = [], recovery.is_left
+    ring, spool = tmp_path / "rings" / "a.ring", tmp_path / "p" / "run" / "spool" / "0-a"
+
+    def counted(*files: Path | None) -> bool:
+        looks.append(files)
+        return is_left(*files)
+
+    async def main() -> None:
+        told = asyncio.Queue[Message]()
+        daemon = hub.Hub(tmp_path, Config(), lambda _, message: told.put_nowait(message))
+        (tmp_path / "runs").mkdir()
+        hello = Hello("p", "run", str(tmp_path), 0, 1, "a", "a", 0, 1, "host", str(ring), str(spool), backends={})
+        for state in ("dead", "ended"):
+            daemon.deliver(b"peer", hello, memoryview(b""))
+            while not isinstance(await asyncio.wait_for(told.get(), 30), Welcome):
+                pass
+            if state == "ended":
+                daemon.deliver(b"peer", Batch(0, 1), memoryview(records.encode(records.End("success"))))
+                while not (isinstance(ack := await asyncio.wait_for(told.get(), 30), Ack) and ack.next_seq == 1):
+                    pass
+            for _ in range(3):
+                await daemon.look()
+                await asyncio.gather(*daemon._estate._burials.values())
+            assert daemon.runs[tmp_path / "p" / "run"].sessions["a"].stream.state == state
+            assert looks == [(ring, spool)]
+            looks.clear()
+        await daemon.close(30)
+
+    monkeypatch.setattr(recovery, "is_left", counted)
+    asyncio.run(main())
