@@ -55,7 +55,9 @@ class Estate:
                 name = pipeline.run_dir.name
                 here = replace(hello, dir=str(at.parent), project=at.name, name=name, spool=str(directory))
                 session = pipeline.sessions.get(hello.incarnation)
-                if hello.ring or session is None or not session.live:  # without a ring its silence tells that it died
+                # Without a ring its silence tells that it died, or that its process has gone.
+                silent = session is None or not session.live
+                if hello.ring or (silent and not await asyncio.to_thread(_spools, directory, hello)):
                     _note(here, found)
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
@@ -148,6 +150,10 @@ class Estate:
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
     if hello is not None and (not hello.ring or recovery.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
+
+
+def _spools(directory: Path, hello: Hello) -> bool:
+    return recovery.is_written(directory, hello.host, hello.pid)
 
 
 def run_of(hello: Hello) -> str:

@@ -381,7 +381,8 @@ class Hub:
             return False
         if session.ring is not None:
             return recovery.owner_is_dead(session.ring)
-        return time.monotonic() - session.heard > self._config.daemon.silence_timeout
+        silent = time.monotonic() - session.heard > self._config.daemon.silence_timeout
+        return silent and not recovery.is_written(session.spool, session.stream.host, session.stream.pid)
 
     def _close_when_complete(self, pipeline: Pipeline) -> None:
         now = time.monotonic()

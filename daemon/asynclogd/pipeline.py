@@ -101,6 +101,8 @@ class Pipeline:
         self._store = await self._commits.open(self._open_store)
         journal = self._store.journal
         self.sessions = {stream.incarnation: Session.of(stream) for stream in journal.streams()}
+        for session in self.sessions.values():
+            session.heard = time.monotonic()  # whoever lives has time to say hello
         self.last_offset = journal.last_offset
         self._cursors = journal.cursors()
         self.facts = journal.facts()

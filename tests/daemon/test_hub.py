@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib.metadata
+import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asynclog_proto import records
+from asynclog_proto import frames, records, spoolfile
 from asynclog_proto.frames import Ack, Batch, Hello, Message, Reset, Welcome
 from asynclogd import claim, hub, recovery
 from asynclogd.catalog import JOURNAL
@@ -204,3 +207,36 @@ def test_files_of_a_stream_that_has_ended_are_looked_for_until_they_are_gone(
 
     monkeypatch.setattr(recovery, "is_left", counted)
     asyncio.run(main())
+
+
+def test_a_rank_without_a_ring_that_spools_is_not_dead_for_being_silent(tmp_path: Path) -> None:
+    """It is refused, say, and spools what it logs for as long as it lives. One whose process has gone is dead."""
+    spools = [tmp_path / "p" / "run" / "spool" / f"{rank}-{rank}" for rank in range(2)]
+    with subprocess.Popen(["true"]) as other:
+        other.wait()
+
+    async def main() -> None:
+        told = asyncio.Queue[Message]()
+        settings = DaemonSettings(silence_timeout=0.01)
+        daemon = hub.Hub(tmp_path, Config(daemon=settings), lambda _, message: told.put_nowait(message))
+        (tmp_path / "runs").mkdir()
+        for rank, pid in enumerate((os.getpid(), other.pid)):
+            hello = Hello(
+                "p", "run", str(tmp_path), rank, 2, str(rank), "launch", 0, pid, os.uname().nodename,
+                spool=str(spools[rank]), backends={},
+            )  # fmt: skip
+            daemon.deliver(str(rank).encode(), hello, memoryview(b""))
+            while not isinstance(await asyncio.wait_for(told.get(), 30), Welcome):
+                pass
+            spools[rank].mkdir(parents=True)
+            (spools[rank] / f"00000001{spoolfile.SUFFIX}").write_bytes(spoolfile.start(bytes(frames.encode(hello)[0])))
+        sessions = daemon.runs[tmp_path / "p" / "run"].sessions
+        end = time.monotonic() + 30
+        while sessions["1"].live and time.monotonic() < end:
+            await daemon.look()
+            await asyncio.sleep(0.01)
+        assert {name: session.stream.state for name, session in sessions.items()} == {"0": "live", "1": "dead"}
+        await daemon.close(30)
+
+    asyncio.run(main())
+    assert [spool.exists() for spool in spools] == [True, False]
