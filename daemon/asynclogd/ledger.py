@@ -1,7 +1,8 @@
 """The ledger: what became of every value that a run's ranks logged.
 
 issued  = journaled + in transit + dropped by cause (`lost`: in records that went away before they were journaled here;
-`media_refused`: images and the like that can't be encoded, dead letters of "media")
+`media_refused`: images and the like that can't be encoded, dead letters of "media"; `names_full`: their name was one
+too many)
 journaled = delivered + pending + rate-limited + dead-lettered     for each backend
 """
 
@@ -26,17 +27,17 @@ def balance(
     host_values: int,
     journaled: int,
     cursors: Mapping[str, Cursor],
-    media_dropped: Mapping[str, int] | None = None,
+    dropped_here: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The ledger of a run, as plain values. Counts are of logged values.
 
-    `host_values` are the daemon's own, issued and journaled at once. `media_dropped` were dropped by the daemon, by
+    `host_values` are the daemon's own, issued and journaled at once. `dropped_here` were dropped by the daemon, by
     cause, after their records had come in: they don't count as journaled. A rank that has not reported lately may have
     issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not
     known: they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks
     go on.
     """
-    dropped: Counter[str] = Counter(media_dropped or {})
+    dropped: Counter[str] = Counter(dropped_here or {})
     reported = lost_records = 0
     over = True
     for stream in streams:

@@ -123,7 +123,7 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
             name: max(0, journal.last_offset - cursors.get(name, Cursor()).offset)
             for name in {**facts.get("backends", {}), **cursors}
         },
-        ledger=ledger.balance(streams, state.host_values, state.journaled, cursors, state.media.dropped),
+        ledger=ledger.balance(streams, state.host_values, state.journaled, cursors, state.dropped),
         streams=tuple(streams),
         facts=facts,
     )

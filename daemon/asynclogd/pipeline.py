@@ -48,6 +48,7 @@ from asynclogd.session import Session, new_stream
 from asynclogd.stages import Stage
 from asynclogd.state import HOST_STREAM, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
+from asynclogd.tally import MOST_FACT_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Pipeline:
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
+        self._told: set[str] = set()
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
@@ -151,12 +153,12 @@ class Pipeline:
             hello = replace(hello, launch=self._launch(hello))
             number = max((s.stream.id for s in self.sessions.values()), default=HOST_STREAM) + 1
             session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello))
-            self._commits.put(Input(Cause.JOIN, number, payload=join_payload(session.stream)), session)
+            self._commits.put(Input(Cause.JOIN, number, payload=self._join(session)), session)
         elif session.stream.state == "dead":
             session.stream.state = "live"
             session.gone = False
             self.media.revived(session.stream.id)
-            self._commits.put(Input(Cause.JOIN, session.stream.id, payload=join_payload(session.stream)), session)
+            self._commits.put(Input(Cause.JOIN, session.stream.id, payload=self._join(session)), session)
         session.peer, session.heard = peer, time.monotonic()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
@@ -166,6 +168,9 @@ class Pipeline:
             if self.media.freed(session.stream.id):
                 self._answer(session, self._ack(session))
         return session
+
+    def _join(self, session: Session) -> bytes:
+        return join_payload(session.stream, self._settings.max_names)
 
     def _odd_world(self, stream: Stream) -> str:
         """A notice when ranks of one launch tell different world sizes, else ""."""
@@ -337,8 +342,23 @@ class Pipeline:
         for number in freed - outcome.streams.keys():
             self._answer(by_id[number], self._ack(by_id[number]))
         self._advance_waits(outcome.open_values)
+        self._tell_of_full(outcome)
         self._asks.committed(work.facts)
         self._asks.advance(outcome.standings)
+
+    def _tell_of_full(self, outcome: Outcome) -> None:
+        """Once in this daemon's life for each of what is at its cap."""
+        told = []
+        if outcome.excess:
+            text = f"it has {self._settings.max_names} different names, as many as it may (daemon.max_names)"
+            told.append(("names-full", f"{text}: values of others are dropped, of {outcome.excess!r} for one"))
+        if outcome.facts_dropped:
+            text = f"its params and summary take {MOST_FACT_BYTES >> 20} MiB, as much as they may: others are dropped"
+            told.append(("facts-full", text))
+        for incident, text in told:
+            if incident not in self._told:
+                self._told.add(incident)
+                log.warning("run %s: %s", self.title, text, extra=about(incident, run=self.title))
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
@@ -377,9 +397,8 @@ class Pipeline:
     def ledger(self) -> dict[str, Any]:
         """The run's ledger by now, as plain values."""
         rows = [session.row() for session in self.sessions.values()]
-        dropped = dict(self.outcome.media.dropped)
         cursors = {**self._cursors, **self.fanout.cursors()}
-        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, dropped)
+        return ledger.balance(rows, self.outcome.host_values, self.outcome.journaled, cursors, self.outcome.dropped)
 
     # -- sinks --------------------------------------------------------------------------------------------------
 

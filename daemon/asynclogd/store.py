@@ -79,6 +79,12 @@ class Outcome:
     standings: dict[Asked, Standing | None]
     next_deadline: float | None
     media: MediaStanding
+    dropped: dict[str, int]
+    """values that were dropped after they had come in, by cause"""
+    excess: str
+    """the first name that was one too many, "" for none"""
+    facts_dropped: int
+    """params and summaries for which there was no room"""
 
 
 def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
@@ -188,4 +194,7 @@ class RunStore:
             standings={asked: state.standing(asked) for asked in interest.standings},
             next_deadline=state.reducer.next_deadline(),
             media=state.media.standing(),
+            dropped=state.dropped,
+            excess=state.names.excess,
+            facts_dropped=state.reducer.tally.facts_dropped,
         )

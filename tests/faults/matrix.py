@@ -79,6 +79,8 @@ CAPS = {
     "encoding": "encoding one item",
     "credit": "unacked bytes of all ranks",
     "names": "names of a row, layouts of a stream",
+    "run-names": "different names of a run",
+    "facts": "params and summary of a run",
     "causes": "causes for which a rank counts what it dropped",
     "sizes": "one record, one batch",
     "peers": "runs, ranks, connections",
