@@ -24,6 +24,7 @@ MATRIX = {
     "power-lost": Row("the power fails", "acked records survive with durability fsync"),
     "daemon-stopped": Row("SIGSTOP of the daemon", "ranks go on at full speed, memory is capped, it all arrives later"),
     "disk-full": Row("the disk is full, then freed", "acked data are whole, it says so, and recovers by itself"),
+    "disk-broken": Row("the journal's disk answers EIO for a while", "the same"),
     "service-down": Row(
         "a real MLflow server is stopped, killed, restarted", "its rows are right; other backends unaffected"
     ),
