@@ -20,6 +20,10 @@ SHARE_OF_FREE = 4
 LEAST_OUTBOX = 1 << 20
 
 NO_ROOM = "media have no room, for the daemon is behind or away"
+TOO_FAR = (
+    f"over TCP media larger than {INLINE_BYTES} bytes do not travel (log them on a rank of the daemon's machine, or in "
+    "a run of mode='offline' in a directory that both machines see: `asynclog sync` delivers it)"
+)
 
 
 def nowhere() -> Bodies:
@@ -46,7 +50,7 @@ class Bodies:
         self._path = path if capacity else None
         self._tell = tell
         self._far = far
-        self.no_room = f"over TCP media larger than {INLINE_BYTES} bytes do not travel" if far else NO_ROOM
+        self.no_room = TOO_FAR if far else NO_ROOM
         """why a body is not taken, for a person"""
         self.outbox: Outbox | None = None
         """once a body has been put there"""

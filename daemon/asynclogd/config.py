@@ -70,6 +70,8 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """... and one that takes more memory"""
     max_runs: Count = 1000
     max_streams: Count = 4096
+    max_names: Count = 1_000_000
+    """different names that a run's ranks may log; values of further ones are dropped"""
     max_connections: Count = 8192
     """connections to each endpoint at once; less where the system allows fewer file descriptors"""
     bind: str = ""

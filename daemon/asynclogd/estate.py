@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from asynclog_proto.errors import AsynclogError, ProtocolError
+from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
 from asynclogd import recovery
 from asynclogd.incidents import about
@@ -69,7 +69,9 @@ class Estate:
                 name = pipeline.run_dir.name
                 here = replace(hello, dir=str(at.parent), project=at.name, name=name, spool=str(directory))
                 session = pipeline.sessions.get(hello.incarnation)
-                if hello.ring or session is None or not session.live:  # without a ring its silence tells that it died
+                # Without a ring its silence tells that it died, or that its process has gone.
+                silent = session is None or not session.live
+                if hello.ring or (silent and not await asyncio.to_thread(_spools, directory, hello)):
                     _note(here, found)
         return found
 
@@ -90,7 +92,7 @@ class Estate:
         for hello in hellos:
             try:
                 runs.setdefault(await self._open_run(hello), []).append(hello)
-            except (AsynclogError, OSError) as error:
+            except Exception as error:  # a defect too, ours or a backend's: the other ranks are taken up all the same
                 told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
                 log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
                 self.given_up.add(Path(hello.ring or hello.spool))
@@ -98,9 +100,12 @@ class Estate:
 
     def is_left(self, session: Session) -> bool:
         """Whether there is something of a stream's that can be taken up."""
-        if {session.ring, session.spool} & self.given_up:
+        if session.gone or {session.ring, session.spool} & self.given_up:
             return False
-        return recovery.is_left(session.ring, session.spool)
+        left = recovery.is_left(session.ring, session.spool)
+        # Of what a stream leaves its ring is taken away last. One without a ring may still come to spool.
+        session.gone = not (left or session.live) and session.ring is not None
+        return left
 
     async def _recover_run(self, pipeline: Pipeline, hellos: list[Hello]) -> None:
         """Launch after launch, as they were; in each, every rank has joined before the first one's rows are taken,
@@ -167,6 +172,10 @@ class Estate:
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
     if hello is not None and (not hello.ring or recovery.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
+
+
+def _spools(directory: Path, hello: Hello) -> bool:
+    return recovery.is_written(directory, hello.host, hello.pid)
 
 
 def run_of(hello: Hello) -> str:

@@ -18,11 +18,13 @@ from asynclogd import claim, recovery, wanted
 from asynclogd.catalog import JOURNAL, is_run, title
 from asynclogd.config import Config
 from asynclogd.estate import Estate, run_of
+from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
+from asynclogd.registry import Registry
 from asynclogd.session import Session
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Hub:
         self._config = config
         self._send = send
         self._own_backends = own_backends
+        self._registry = Registry()
         daemon = config.daemon
         self._workers = Workers(daemon.media_workers, daemon.media_seconds, daemon.media_memory_mb << 20)
         self._peers: dict[bytes, tuple[Pipeline, Session]] = {}
@@ -137,7 +140,7 @@ class Hub:
             self._live = self._count_live()
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.
-            waits = self._note_untaken(hello, error)
+            waits = self._note_untaken(hello, str(error))
             if not waits:  # it is asked for again each few seconds, by each rank
                 _tell("rank-waits", "run %s, rank %d has to wait: %s", hello, error)
             busy = isinstance(error, JournalBusyError)
@@ -150,13 +153,25 @@ class Hub:
             return
         except AsynclogError as error:
             _tell("rank-refused", "run %s, rank %d is refused: %s", hello, error)
-            self._note_untaken(hello, error)
+            self._note_untaken(hello, str(error))
             self._send(peer, Refused(str(error)))
+            return
+        except Exception as error:  # a defect, ours or a backend's: it may pass, and the client keeps its data
+            self._hello_failed(hello, peer, error)
             return
         if self._untaken.pop(str(pipeline.run_dir), None):
             log.info("run %s is taken now", pipeline.title, extra=about("run-taken", run=pipeline.title))
         self._bind(peer, pipeline, session)
         self.last_active = time.monotonic()
+
+    def _hello_failed(self, hello: Hello, peer: bytes, error: Exception) -> None:
+        run, why = run_of(hello), describe(error)
+        before = self._untaken.get(str(places.run_dir(hello.dir, hello.project, hello.name)))
+        if before is None or before.why != why:  # it is asked for again each few seconds, by each rank
+            told = about("hello-failed", run=run, rank=hello.rank, cause=error)
+            log.error("run %s, rank %d can't be taken: %s", run, hello.rank, why, exc_info=error, extra=told)
+        self._note_untaken(hello, why)
+        self._send(peer, Reset(why, f"the daemon has failed to take this run, and is asked again: {why}"))
 
     def _bind(self, peer: bytes, pipeline: Pipeline, session: Session) -> None:
         """A peer speaks for one stream and a stream has one peer: the last hello counts."""
@@ -179,12 +194,12 @@ class Hub:
         await pipeline.journaled()
         self.last_active = time.monotonic()
 
-    def _note_untaken(self, hello: Hello, error: Exception) -> float:
+    def _note_untaken(self, hello: Hello, why: str) -> float:
         """For how many seconds the run has been asked for in vain."""
         run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
         before = self._untaken.get(run_dir)
         since = now if before is None else before.since
-        self._untaken[run_dir] = Untaken(str(error), since)
+        self._untaken[run_dir] = Untaken(why, since)
         if len(self._untaken) > CLOSED_RUNS:
             del self._untaken[next(iter(self._untaken))]
         return now - since
@@ -269,7 +284,7 @@ class Hub:
 
     async def _open_run(self, run_dir: Path) -> Pipeline:
         self.closed_runs.pop(str(run_dir), None)
-        pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers)
+        pipeline = Pipeline(run_dir, self._config.daemon, self._send, self._workers, self._registry)
         pipeline.live_streams = lambda: self._live
         if self._config.prometheus.enabled:
             pipeline.last_values = LastValues()
@@ -327,7 +342,7 @@ class Hub:
         for run_dir in run_dirs:
             try:
                 pipelines.append(await self.open_run(run_dir))
-            except (AsynclogError, OSError) as error:
+            except Exception as error:  # one run's trouble, a defect even, is not that of the others
                 told = about("run-left", run=title(run_dir), cause=error)
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
@@ -366,7 +381,8 @@ class Hub:
             return False
         if session.ring is not None:
             return recovery.owner_is_dead(session.ring)
-        return time.monotonic() - session.heard > self._config.daemon.silence_timeout
+        silent = time.monotonic() - session.heard > self._config.daemon.silence_timeout
+        return silent and not recovery.is_written(session.spool, session.stream.host, session.stream.pid)
 
     def _close_when_complete(self, pipeline: Pipeline) -> None:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -42,6 +42,8 @@ class Journal:
         """Use `Journal.open`."""
         self.path = path
         self._connection = connection
+        self._spoiled = False
+        """a commit has failed, and what it left is not undone yet"""
         with self._reading():
             self._layouts = Layouts(connection)
             self._last_input = self._last("inputs")
@@ -68,18 +70,27 @@ class Journal:
         """
         execute = self._connection.execute
         first_offset, last_input = self.last_offset + 1, self._last_input + len(commit.inputs)
+        if self._spoiled:
+            self._undo()
         execute("BEGIN IMMEDIATE")
         try:
             self._write(commit, first_offset)
             execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
-            self._layouts.reload()
+            self._spoiled = True
+            with suppress(sqlite3.Error):  # a disk that can't be read either: the next commit sees to it
+                self._undo()
             raise
         self._last_input = last_input
         self.last_offset += len(commit.items)
         return list(range(first_offset, self.last_offset + 1))
+
+    def _undo(self) -> None:
+        """What a commit has left that failed; layouts that it named are not in the file. Raises sqlite3.Error."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._layouts.reload()
+        self._spoiled = False
 
     def _write(self, commit: Commit, first_offset: int) -> None:
         execute, put = self._connection.execute, journalrows.PUT

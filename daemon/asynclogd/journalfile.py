@@ -4,6 +4,7 @@ Errors, all of them AsynclogErrors that name the file:
 
     JournalError
     ├── JournalBusyError       another process (or another Journal) has it open
+    ├── JournalDiskError       reading or writing fails (EIO): an OSError too, as a full disk is
     ├── JournalVersionError    written by a newer asynclog
     └── JournalCorruptError    not a journal, or no longer what was written
 """
@@ -36,6 +37,10 @@ class JournalBusyError(JournalError):
     """It is open elsewhere."""
 
 
+class JournalDiskError(JournalError, OSError):
+    """Its disk says that it can't be read or written now."""
+
+
 class JournalVersionError(JournalError):
     """A newer asynclog wrote it."""
 
@@ -65,7 +70,7 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """What SQLite or a decoder says, as an error of ours that names the file; a full disk is an OSError."""
+    """What SQLite or a decoder says, as an error of ours that names the file; a full or failing disk is an OSError."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -75,6 +80,8 @@ def named(path: Path) -> Iterator[None]:
             ) from error
         if "disk is full" in str(error):  # it passes, and who wants the run is asked to wait
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if "disk I/O error" in str(error):  # so may this
+            raise JournalDiskError(f"{path}: its disk fails: {error}") from error
         raise JournalCorruptError(f"{path}: can't be read: {error}") from error
     except (sqlite3.DatabaseError, ProtocolError) as error:
         raise JournalCorruptError(f"{path}: {error}") from error

@@ -2,7 +2,7 @@
 
 issued  = journaled + in transit + dropped by cause (`lost`: in records that went away before they were journaled here;
 `media_refused`: images and the like that can't be encoded, dead letters of "media"; `superseded`: a newer launch had
-begun to log their steps)
+begun to log their steps; `names_full`: their name was one too many)
 journaled = delivered + pending + rate-limited + dead-lettered     for each backend
 """
 

@@ -124,6 +124,7 @@ GROUPS = (
         Measure("items", "of the journal's order: points, media, the end", total=True),
         Measure("late", "values that came after their step had closed", total=True),
         Measure("closed_early", "steps that a cap closed", total=True),
+        Measure("facts_dropped", "values of params and summaries for which there was no room", total=True),
     )),
     Group("rank", (*_RUN, "rank", "incarnation"), _ranks, (
         Measure("step", "the highest that it has logged"),

@@ -42,12 +42,13 @@ from asynclogd.media.workers import Workers
 from asynclogd.points import Item
 from asynclogd.recovery import LeftBatch
 from asynclogd.reducer import ReducerSettings
-from asynclogd.registry import CLASS, find
+from asynclogd.registry import CLASS, Registry
 from asynclogd.session import Session, new_stream
 from asynclogd.stages import Stage
 from asynclogd.state import HOST_STREAM, PAST, join_payload
 from asynclogd.store import Interest, Outcome, RunStore, Wanted, Work
 from asynclogd.superseded import CAUSE
+from asynclogd.tally import MOST_FACT_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,10 @@ LEFT_BATCHES = 64
 class Pipeline:
     """Owns the run's store and sinks between `open` and `close`."""
 
-    def __init__(self, run_dir: Path, settings: DaemonSettings, send: Send, workers: Workers) -> None:
-        """`workers` encode media; they are shared with other runs."""
+    def __init__(
+        self, run_dir: Path, settings: DaemonSettings, send: Send, workers: Workers, registry: Registry | None = None
+    ) -> None:
+        """`workers` encode media; they and the `registry` of backends are shared with other runs."""
         self.run_dir = run_dir
         self.project, self.name = run_dir.parent.name, run_dir.name
         self.title = title(run_dir)
@@ -83,11 +86,13 @@ class Pipeline:
         """how many share the daemon's credit: those of all runs, where there are others"""
         self.fanout: Fanout
         self.outcome: Outcome
+        self.registry = registry or Registry()
         self._settings = settings
         self._send = send
         self._cursors: dict[str, Cursor] = {}
         self._superseded: int | None = None
         """values that were dropped for that by the last commit"""
+        self._told: set[str] = set()
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
@@ -100,6 +105,8 @@ class Pipeline:
         self._store = await self._commits.open(self._open_store)
         journal = self._store.journal
         self.sessions = {stream.incarnation: Session.of(stream) for stream in journal.streams()}
+        for session in self.sessions.values():
+            session.heard = time.monotonic()  # whoever lives has time to say hello
         self.last_offset = journal.last_offset
         self._cursors = journal.cursors()
         self.facts = journal.facts()
@@ -109,6 +116,7 @@ class Pipeline:
             self.last_offset,
             self._cursor_moved_in_sink,
             self._settings.flush_interval,
+            build=self.registry.build,
             read_blob=self.media.store.read,
         )
         self._lookup = Lookup(self._read_items, self.last_offset)
@@ -149,6 +157,7 @@ class Pipeline:
             session = self._first_hello(hello, began)
         elif session.stream.state == "dead":
             session.stream.state = "live"
+            session.gone = False
             self.media.revived(session.stream.id)
             self._join(session)
         session.peer, session.heard = peer, time.monotonic()
@@ -185,7 +194,7 @@ class Pipeline:
         return session
 
     def _join(self, session: Session) -> None:
-        payload = join_payload(session.stream, past=self._is_past(session))
+        payload = join_payload(session.stream, self._settings.max_names, past=self._is_past(session))
         self._commits.put(Input(Cause.JOIN, session.stream.id, payload=payload), session)
 
     def _is_past(self, session: Session) -> bool:
@@ -335,6 +344,7 @@ class Pipeline:
         for number in freed - outcome.streams.keys():
             self._answer(by_id[number], self._ack(by_id[number]))
         self._advance_waits(outcome.open_values)
+        self._tell_of_full(outcome)
         self._asks.committed(work.facts)
         self._asks.advance(outcome.standings)
 
@@ -347,6 +357,20 @@ class Pipeline:
                 "to log these steps. End the earlier one, or give one of them another name"
             )
             log.warning(text, self.title, new, extra=about("superseded", run=self.title, cause=CAUSE, count=new))
+
+    def _tell_of_full(self, outcome: Outcome) -> None:
+        """Once in this daemon's life for each of what is at its cap."""
+        told = []
+        if outcome.excess:
+            text = f"it has {self._settings.max_names} different names, as many as it may (daemon.max_names)"
+            told.append(("names-full", f"{text}: values of others are dropped, of {outcome.excess!r} for one"))
+        if outcome.facts_dropped:
+            text = f"its params and summary take {MOST_FACT_BYTES >> 20} MiB, as much as they may: others are dropped"
+            told.append(("facts-full", text))
+        for incident, text in told:
+            if incident not in self._told:
+                self._told.add(incident)
+                log.warning("run %s: %s", self.title, text, extra=about(incident, run=self.title))
 
     def _acknowledge(self, session: Session, next_seq: int) -> None:
         session.stream.next_seq = next_seq
@@ -409,10 +433,11 @@ class Pipeline:
         self.fanout.exchange(name, self._durable(name, options), world)
 
     def _durable(self, name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._settings.durability == "fsync" and "fsync" in find(name, options.get(CLASS)).Config.__struct_fields__:
-            # After a power loss no cursor may be ahead of its file.
-            return {"fsync": True, **options}
-        return options
+        if self._settings.durability != "fsync":
+            return options
+        config = self.registry.find(name, options.get(CLASS)).Config
+        # After a power loss no cursor may be ahead of its file.
+        return {"fsync": True, **options} if "fsync" in config.__struct_fields__ else options
 
     def _cursor_moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
         self._loop.call_soon_threadsafe(self._cursor_moved, name, cursor, dead_letters)

@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError, VersionError, check_magic
 from asynclogd.incidents import about
@@ -60,6 +62,19 @@ def owner_is_dead(ring: Path) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def is_written(spool: Path | None, host: str, pid: int) -> bool:
+    """Whether the process that spools there lives, for a stream that has no ring whose lock would tell. Only of this
+    machine's can it be told: there is one with its id, which began before the spool was last written.
+    """
+    segments = _segments(spool) if spool is not None and host == os.uname().nodename else []
+    try:
+        written = max((segment.stat().st_mtime for segment in segments), default=-math.inf)
+        process = psutil.Process(pid)
+        return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError, ValueError):  # the last: an id that no process can have
+        return False
 
 
 def read_ring(path: Path) -> LeftRing | None:

@@ -23,7 +23,7 @@ from asynclogd.rows import Rows
 from asynclogd.snapshots import State
 from asynclogd.standing import Standing
 from asynclogd.tabulate import World, abreast, of_rank, plain
-from asynclogd.tally import Climb, Tally, changed
+from asynclogd.tally import Climb, Tally
 from asynclogd.window import Window
 
 __all__ = ["Reducer", "ReducerSettings"]
@@ -240,9 +240,9 @@ class Reducer:
             if self._metrics.define(said):
                 self._window.columns.redefined(self._metrics)
         elif isinstance(said, records.Params):
-            if new := changed(self._tally.params, said.values):
+            if new := self._tally.take(self._tally.params, said.values):
                 self._items.append(Params(new))
-        elif isinstance(said, records.Summary) and (new := changed(self._tally.summary, said.values)):
+        elif isinstance(said, records.Summary) and (new := self._tally.take(self._tally.summary, said.values)):
             self._items.append(Summary(new))
 
     # -- closing ------------------------------------------------------------------------------------------------

@@ -30,33 +30,64 @@ CLASS = "class"
 """The option that says where a backend's class is."""
 
 
+class Registry:
+    """The backends that are installed here. They are found once, for that reads a file of each package; and once more
+    when one is missing, which may have been installed since. Raises ConfigError where it says so.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] | None = None
+        """where each class is, by name"""
+
+    def names(self) -> list[str]:
+        """The names of the installed backends, sorted."""
+        return sorted(self._known())
+
+    def find(self, name: str, where: Any = None) -> type[Backend]:
+        """The class that is registered under `name`, or the one at `where`. Raises ConfigError when there is none or
+        it can't be loaded.
+        """
+        installed = self._known().get(name)
+        if where is not None:
+            if installed is not None:
+                raise ConfigError(f"backend {name!r}: {installed} has that name; give the one at {where!r} another")
+            if not isinstance(where, str):
+                raise ConfigError(f"backend {name!r}: option 'class': expected str; got {where!r}")
+            return load(name, where)
+        if installed is None:
+            self._found = None
+            installed = self._known().get(name)
+        if installed is None:
+            raise ConfigError(f"backend {name!r}: there is none of that name{_instead(name, self.names())}")
+        return load(name, installed)
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Backend:
+        """A backend, not opened, with its options. Raises ConfigError."""
+        own = dict(options or {})
+        check_options(name, own)
+        backend = self.find(name, own.pop(CLASS, None))
+        return backend(configure(name, backend.Config, own))
+
+    def _known(self) -> Mapping[str, str]:
+        if self._found is None:
+            points = importlib.metadata.entry_points(group=GROUP)
+            self._found = {point.name: point.value for point in reversed(list(points))}  # of two, the first
+        return self._found
+
+
 def names() -> list[str]:
-    """The names of the installed backends, sorted."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
+    """`Registry.names`, for who asks once."""
+    return Registry().names()
 
 
 def find(name: str, where: Any = None) -> type[Backend]:
-    """The class that is registered under `name`, or the one at `where`. Raises ConfigError when there is none or it
-    can't be loaded.
-    """
-    found = [point for point in importlib.metadata.entry_points(group=GROUP) if point.name == name]
-    if where is None:
-        if not found:
-            raise ConfigError(f"backend {name!r}: there is none of that name{_instead(name, names())}")
-        return load(name, found[0].value)
-    if found:
-        raise ConfigError(f"backend {name!r}: {found[0].value} has that name; give the one at {where!r} another")
-    if not isinstance(where, str):
-        raise ConfigError(f"backend {name!r}: option 'class': expected str; got {where!r}")
-    return load(name, where)
+    """`Registry.find`, for who asks once."""
+    return Registry().find(name, where)
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Backend:
-    """A backend, not opened, with its options. Raises ConfigError."""
-    own = dict(options or {})
-    check_options(name, own)
-    backend = find(name, own.pop(CLASS, None))
-    return backend(configure(name, backend.Config, own))
+    """`Registry.build`, for who asks once."""
+    return Registry().build(name, options)
 
 
 def configure(name: str, config: type[BackendConfig], options: Mapping[str, Any]) -> BackendConfig:

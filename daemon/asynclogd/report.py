@@ -59,6 +59,7 @@ def run_report(run: Pipeline) -> dict[str, Any]:
         "journal_error": redact.text(run.journal_error),
         "late": run.outcome.late,
         "closed_early": run.outcome.closed_early,
+        "facts_dropped": run.outcome.facts_dropped,
         "items": run.last_offset,
         "stages": summaries(run.stages),
         "ranks": [

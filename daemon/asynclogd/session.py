@@ -35,6 +35,8 @@ class Session:
     peer: bytes | None = None
     heard: float = 0.0
     step: int = -1
+    gone: bool = False
+    """it is over, and its files have gone: nobody need look for them again"""
     waits: list[Wait] = field(default_factory=list)
     refused: str | None = None
     issued: int = 0

@@ -68,6 +68,8 @@ def _refuse(version: object) -> State:
 def _state(fields: dict[str, Any], settings: ReducerSettings) -> State:
     tally = Tally(**fields["tally"])
     tally.launches = {launch: (generation, world) for launch, (generation, world) in tally.launches.items()}
+    if "fact_bytes" not in fields["tally"]:  # a snapshot from before they were counted
+        tally.weigh()
     metrics = Metrics()
     for pattern, reduce, *options in fields["defines"]:
         metrics.define(Define(pattern, tuple(reduce), *options))

@@ -6,8 +6,9 @@ put out then is in the journal already and is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from asynclog_proto.records import End, Hold, Pass
 from asynclogd.decode import Decoded, MediaAt, Rows, StreamDecoder
 from asynclogd.entries import Cause, Input, Stream
 from asynclogd.media.pending import PendingMedia
+from asynclogd.names import FULL, MOST, Names
 from asynclogd.points import Item, Points, RunEnd
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.standing import Standing
@@ -50,6 +52,7 @@ class RunState:
         self._settings = settings
         self.reducer = Reducer(settings)
         self.media = PendingMedia()
+        self.names = Names()
         self.host_values = 0
         self.ended: set[int] = set()
         """streams that have said END"""
@@ -72,8 +75,7 @@ class RunState:
     @property
     def dropped(self) -> dict[str, int]:
         """Logged values that were dropped after they had come in, by cause."""
-        superseded = self.reducer.superseded
-        return {**self.media.dropped, **({CAUSE: superseded} if superseded else {})}
+        return dict(self.media.dropped + Counter({FULL: self.names.dropped, CAUSE: self.reducer.superseded}))
 
     def apply(self, entry: Input) -> str | None:
         """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""
@@ -124,6 +126,7 @@ class RunState:
         state: dict[str, Any] = {
             "reducer": self.reducer.snapshot(),
             "media": self.media.fields(),
+            "names": self.names.fields(),
             "end": None if self._end is None else self._end.status,
             "host_values": self.host_values,
             "ended": sorted(self.ended),
@@ -161,6 +164,10 @@ class RunState:
         self._ranks = {stream: (rank, launch) for stream, rank, launch in state["ranks"]}
         for stream, number, names in state["layouts"]:
             self._decoder(stream).layouts[number] = tuple(names)
+            if "names" not in state and stream != HOST_STREAM:  # a snapshot from before they were counted
+                self.names.note(names)
+        if "names" in state:
+            self.names = Names.read(state["names"])
 
     def _decoder(self, stream: int) -> StreamDecoder:
         return self._decoders.setdefault(stream, StreamDecoder())
@@ -168,6 +175,7 @@ class RunState:
     def _join(self, entry: Input) -> None:
         facts = wire.unpack(entry.payload)
         self._ranks[entry.stream] = (facts["rank"], facts["launch"])
+        self.names.most = facts.get("max_names", MOST)
         join = self.reducer.join
         self._past.discard(entry.stream)
         if facts.get("past"):
@@ -193,7 +201,7 @@ class RunState:
             self._host(decoded)
         else:
             rank, launch = self._ranks[entry.stream]
-            self.reducer.feed(rank, launch, (said for said in decoded if not isinstance(said, MediaAt)), entry.now)
+            self.reducer.feed(rank, launch, self._within_names(decoded), entry.now)
             self._media(entry, decoded)
             tops = [int(rows.steps.max()) for rows in decoded if isinstance(rows, Rows)]
             self.steps[entry.stream] = max([self.steps.get(entry.stream, -1), *tops])
@@ -202,13 +210,28 @@ class RunState:
         return None
 
     def _decode(self, entry: Input) -> list[Decoded]:
-        return self._decoder(entry.stream).decode(entry.payload, count=entry.count)
+        decoder = self._decoder(entry.stream)
+        known = len(decoder.layouts)
+        decoded = decoder.decode(entry.payload, count=entry.count)
+        if entry.stream != HOST_STREAM and len(decoder.layouts) > known:
+            for names in islice(decoder.layouts.values(), known, None):
+                self.names.note(names)
+        return decoded
+
+    def _within_names(self, decoded: Iterable[Decoded]) -> Iterator[Decoded]:
+        """What is for the reducer."""
+        for said in decoded:
+            kept = self.names.of(said) if isinstance(said, Rows) else said
+            if kept is not None and not isinstance(kept, MediaAt):
+                yield kept
 
     def _media(self, entry: Input, decoded: Sequence[Decoded]) -> None:
         rank, launch = self._ranks[entry.stream]
         for place, record in (said for said in decoded if isinstance(said, MediaAt)):
             seq = entry.first_seq + place
-            self.media.add(entry.stream, seq, rank, self.reducer.generation(launch), record)
+            self.media.add(
+                entry.stream, seq, rank, self.reducer.generation(launch), record, named=self.names.takes(record.name)
+            )
 
     def _host(self, decoded: Sequence[Any]) -> None:
         for rows in decoded:
@@ -221,7 +244,11 @@ class RunState:
             )
 
 
-def join_payload(stream: Stream, *, past: bool = False) -> bytes:
-    """The payload of a JOIN; `past` when a later process of the rank had come."""
-    facts = {"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch}
+def join_payload(stream: Stream, max_names: int = MOST, *, past: bool = False) -> bytes:
+    """The payload of a JOIN: who joins, how many names the run may have from now on, and whether a later process of the
+    rank had come.
+    """
+    facts: dict[str, Any] = {"rank": stream.rank, "world_size": stream.world_size, "launch": stream.launch}
+    if max_names != MOST:
+        facts["max_names"] = max_names
     return wire.pack({**facts, "past": True} if past else facts)

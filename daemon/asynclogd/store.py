@@ -81,6 +81,10 @@ class Outcome:
     standings: dict[Asked, Standing | None]
     next_deadline: float | None
     media: MediaStanding
+    excess: str
+    """the first name that was one too many, "" for none"""
+    facts_dropped: int
+    """params and summaries for which there was no room"""
 
 
 def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
@@ -191,4 +195,6 @@ class RunStore:
             standings={asked: state.standing(asked) for asked in interest.standings},
             next_deadline=state.reducer.next_deadline(),
             media=state.media.standing(),
+            excess=state.names.excess,
+            facts_dropped=state.reducer.tally.facts_dropped,
         )

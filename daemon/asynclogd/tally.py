@@ -11,6 +11,9 @@ from asynclogd.rows import Rows
 MAX_LAUNCHES = 1000
 """Older launches that are remembered."""
 
+MOST_FACT_BYTES = 64 << 20
+"""Params and summaries of a run, as they are kept. Values of new ones, or longer ones, are dropped then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Climb:
@@ -54,11 +57,34 @@ class Tally:
     """this generation has put out points, and has fed steps of the run"""
     ended: bool = False
     """the run's end has been told"""
+    fact_bytes: int = 0
+    """of params and summary"""
+    facts_dropped: int = 0
+    """values of params and summaries for which there was no room"""
 
     @property
     def summit(self) -> int | None:
         """The highest step of all generations."""
         return max((step for step in (self.highest, self.since, self.top) if step is not None), default=None)
+
+    def take(self, known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Take values of `params` or `summary`, as far as there is room; those that are new or not what they were."""
+        # repr tells 1 from True and from 1.0, and finds NaN equal to NaN.
+        new = {name: value for name, value in values.items() if name not in known or repr(known[name]) != repr(value)}
+        for name, value in list(new.items()):
+            grown = self.fact_bytes + _weight(name, value) - (_weight(name, known[name]) if name in known else 0)
+            if grown > max(MOST_FACT_BYTES, self.fact_bytes):
+                self.facts_dropped += 1
+                del new[name]
+            else:
+                self.fact_bytes = grown
+                known[name] = value
+        return new
+
+    def weigh(self) -> None:
+        """Reckon `fact_bytes` anew."""
+        facts = [*self.params.items(), *self.summary.items()]
+        self.fact_bytes = sum(_weight(name, value) for name, value in facts)
 
     def supersede(self, launch: str, generation: int, world: int) -> None:
         """This launch is an older one from now on."""
@@ -100,9 +126,6 @@ class Tally:
         return self.first if marks and self.first <= max(marks) else None
 
 
-def changed(known: dict[str, Scalar], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The values that are new or not what they were; they are known from now on."""
-    # repr tells 1 from True and from 1.0, and finds NaN equal to NaN.
-    new = {name: value for name, value in values.items() if name not in known or repr(known[name]) != repr(value)}
-    known.update(new)
-    return new
+def _weight(name: str, value: Scalar) -> int:
+    """Bytes that a fact takes in memory, about."""
+    return 100 + len(name) + (len(value) if isinstance(value, str) else 8)

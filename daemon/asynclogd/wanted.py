@@ -16,9 +16,10 @@ import msgspec
 from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
 from asynclogd.fanout import choose
+from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.pipeline import Pipeline
-from asynclogd.registry import CLASS, find
+from asynclogd.registry import CLASS
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,10 @@ def resume(run: Pipeline) -> None:
     for name, options in of(run).items():
         try:
             run.add_backend(name, options, _world(run))
-        except ConfigError as error:
+        except Exception as error:  # whatever somebody's class raises when it is made
             told = about("backend-missing", run=run.title, backend=name, cause=error)
-            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, error, extra=told)
+            why, trace = (error, None) if isinstance(error, ConfigError) else (describe(error), error)
+            log.error("run %s: its backend %s can't be had now: %s", run.run_dir, name, why, exc_info=trace, extra=told)
 
 
 def add(run: Pipeline, wanted: Mapping[str, Options | None], world: int) -> None:
@@ -73,7 +75,7 @@ def reshape(run: Pipeline, wanted: Mapping[str, Options | None]) -> list[str]:
     new = {name: {**known[name], **_shaping(options)} for name, options in wanted.items() if name in known}
     changed = {name: options for name, options in new.items() if options != known[name]}
     for name, options in changed.items():
-        choose(name, options)
+        choose(name, options, run.registry.build)
     if changed:
         wire.pack(dict(changed))
         run.set_fact(FACT, {**known, **changed})
@@ -92,7 +94,7 @@ def ignored(run: Pipeline, wanted: Mapping[str, Options | None]) -> str:
         f"{name}.{key}"
         for name, options in wanted.items()
         for key, value in (options or {}).items()
-        if not _same(value, known[name].get(key, _default(name, known[name], key)))
+        if not _same(value, known[name].get(key, _default(run, name, known[name], key)))
     ]
     if not found:
         return ""
@@ -115,11 +117,11 @@ def _same(one: object, other: object) -> bool:
     return msgspec.json.encode(one) == msgspec.json.encode(other)  # lists and tuples are one thing
 
 
-def _default(name: str, options: Options, key: str) -> object:
+def _default(run: Pipeline, name: str, options: Options, key: str) -> object:
     if key == "subdir":
         return name
     with suppress(ConfigError):
-        for field in msgspec.structs.fields(find(name, options.get(CLASS)).Config):
+        for field in msgspec.structs.fields(run.registry.find(name, options.get(CLASS)).Config):
             if field.encode_name == key and not field.required:
                 made = field.default_factory is not msgspec.NODEFAULT
                 return field.default_factory() if made else field.default

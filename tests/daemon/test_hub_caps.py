@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from asynclog_proto import records
-from asynclog_proto.frames import Ack, Batch, Hello, Message, Reset, Welcome
+from asynclog_proto.frames import Ack, Batch, Finish, Hello, Ledger, Message, Reset, Welcome
 from asynclogd.config import Config, DaemonSettings
 from asynclogd.hub import Hub
 
@@ -100,3 +100,28 @@ def test_streams_of_all_runs_share_the_credit(tmp_path: Path) -> None:
         assert (await ranks.hello("three", "last", Welcome)).credit == 4 * MIB // 64
 
     with_ranks(work, tmp_path, credit_mb=4)
+
+
+@pytest.mark.cap("run-names")
+def test_a_run_with_too_many_names_is_told_of_once_and_ends_complete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(ranks: Ranks) -> None:
+        await ranks.hello("one", "a", Welcome)
+        for step in range(5):
+            layout = records.Layout(step, ("loss", f"new/{step}"))
+            await ranks.say("one", "a", 2 * step, records.encode(layout))
+            await ranks.say("one", "a", 2 * step + 1, records.encode(records.Row(step, step, 0.0, 1.0, (0.5, 0.5))))
+        await ranks.say("one", "a", 10, records.encode(records.End("success")))
+        run = ranks.hub.runs[tmp_path / "p" / "one"]
+        assert run.ledger()["dropped"] == {"names_full": 3}
+        assert run.ledger()["journaled"] == 7
+        ranks.hub.deliver(b"one/a", Finish(10, {}), memoryview(b""))
+        ledger = (await ranks._answer(b"one/a", Ledger)).ledger
+        assert ledger["in_transit"] == 0
+        assert ledger["dropped"] == {"names_full": 3}
+
+    with_ranks(work, tmp_path, max_names=3)
+    told = [record.getMessage() for record in caplog.records if "max_names" in record.getMessage()]
+    text = "run p/one: it has 3 different names, as many as it may (daemon.max_names): values of others are dropped, of"
+    assert told == [f"{text} 'new/2' for one"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,29 @@ def test_looking_for_the_owner_takes_the_lock_from_nobody(tmp_path: Path) -> Non
     assert recovery.owner_is_dead(ring)
     with ring.open("r+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_spool_is_written_as_long_as_a_process_lives_that_can_have_begun_it(tmp_path: Path) -> None:
+    """An id says nothing elsewhere, and another process has it that began later."""
+    here, spool = os.uname().nodename, tmp_path / "0-a"
+    assert not recovery.is_written(spool, here, os.getpid())
+    write_spool(spool, [segment(0, [row(0)])])
+    assert recovery.is_written(spool, here, os.getpid())
+    assert not recovery.is_written(spool, "elsewhere", os.getpid())
+    assert not recovery.is_written(None, here, os.getpid())
+    assert not any(recovery.is_written(spool, here, pid) for pid in (-1, 10**6 * 5, 2**80))
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    os.utime(spool / f"00000001{spoolfile.SUFFIX}")
+    assert recovery.is_written(spool, here, owner.pid)
+    long_ago = time.time() - 60
+    os.utime(spool / f"00000001{spoolfile.SUFFIX}", (long_ago, long_ago))
+    assert not recovery.is_written(spool, here, owner.pid)
+    os.utime(spool / f"00000001{spoolfile.SUFFIX}")
+    owner.kill()
+    os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)  # nobody has asked for its code yet
+    assert not recovery.is_written(spool, here, owner.pid)
+    owner.communicate()
+    assert not recovery.is_written(spool, here, owner.pid)
 
 
 def test_removing_takes_the_spools_empty_folders_along(tmp_path: Path) -> None:

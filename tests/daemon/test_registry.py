@@ -21,6 +21,20 @@ def test_finds_ours_by_entry_point():
     assert registry.find("csv") is CsvBackend
 
 
+def test_a_package_that_is_installed_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    installed = registry.Registry()
+    assert "late" not in installed.names()
+    with pytest.raises(ConfigError, match="'late': there is none of that name"):
+        installed.find("late")
+    (tmp_path / "late-1.0.dist-info").mkdir()
+    (tmp_path / "late-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    points = "[asynclog.backends]\nlate = asynclogd.backends.csv:CsvBackend\n"
+    (tmp_path / "late-1.0.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed.find("late") is CsvBackend
+    assert "late" in installed.names()
+
+
 def test_builds_with_options():
     backend = registry.build("csv", {"fsync": "true"})
     assert isinstance(backend, CsvBackend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 from zmq.utils import z85
@@ -19,6 +21,7 @@ from asynclog_proto import frames, places, spoolfile
 from asynclogd import keys
 from tests.daemon.peers import asked, dealer
 from tests.e2e.conftest import Start
+from tests.e2e.daemons import sync
 
 Eventually = Callable[..., None]
 
@@ -77,6 +80,27 @@ def test_ranks_of_two_machines_make_one_run(
     assert rows[-1] == "199.0,199"
     assert "over TCP media larger than 4096 bytes do not travel" in output()
     assert not list((tmp_path / "there" / "rings").iterdir())
+
+
+def test_media_that_are_too_large_are_counted_and_told_of_once_with_what_to_do(endpoint: str, tmp_path: Path) -> None:
+    """And that does work: a run that is offline, in a directory that the daemon's machine has too."""
+    large = np.zeros((64, 64, 3), np.uint8)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run = asynclog.init("p", "r", dir=str(tmp_path), endpoint=endpoint, backends=["jsonl"])
+        for step in range(3):
+            run.log_image("large", large, step)
+        run.log_text("note", "small", 3)
+        ledger = run.finish()
+    assert ledger.complete
+    assert (ledger.dropped, ledger.journaled, ledger.issued) == ({"media_full": 3}, 1, 4)
+    (text,) = [str(each.message) for each in told if "do not travel" in str(each.message)]
+    assert "a run of mode='offline' in a directory that both machines see: `asynclog sync` delivers it" in text
+    with asynclog.init("p", "media", dir=str(tmp_path), endpoint=endpoint, mode="offline", backends=["jsonl"]) as run:
+        run.log_image("large", large, 0)
+    sync(tmp_path / "p" / "media")
+    points = (tmp_path / "p" / "media" / "jsonl" / "points.jsonl").read_text().splitlines()
+    assert [point["name"] for point in map(json.loads, points) if point.get("type") == "media"] == ["large"]
 
 
 def test_a_run_is_resumed_that_only_the_daemons_machine_knows_and_one_that_it_does_not_know_is_told(

@@ -24,6 +24,7 @@ MATRIX = {
     "power-lost": Row("the power fails", "acked records survive with durability fsync"),
     "daemon-stopped": Row("SIGSTOP of the daemon", "ranks go on at full speed, memory is capped, it all arrives later"),
     "disk-full": Row("the disk is full, then freed", "acked data are whole, it says so, and recovers by itself"),
+    "disk-broken": Row("the journal's disk answers EIO for a while", "the same"),
     "service-down": Row(
         "a real MLflow server is stopped, killed, restarted", "its rows are right; other backends unaffected"
     ),
@@ -83,6 +84,8 @@ CAPS = {
     "encoding": "encoding one item",
     "credit": "unacked bytes of all ranks",
     "names": "names of a row, layouts of a stream",
+    "run-names": "different names of a run",
+    "facts": "params and summary of a run",
     "causes": "causes for which a rank counts what it dropped",
     "sizes": "one record, one batch",
     "peers": "runs, ranks, connections",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +11,13 @@ import pytest
 from asynclog_proto.records import Layout, Row
 from tests.daemon.speaker import Speaker
 from tests.e2e.conftest import Start
-
-SOURCE = Path(__file__).with_name("slowsync.c")
+from tests.faults.preloaded import built
 
 
 @pytest.fixture(scope="module")
 def slow_sync(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that lays itself before libc's fsync."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    made = tmp_path_factory.mktemp("slowsync") / "slowsync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, SOURCE, "-ldl"], check=True)
-    return made
+    return built("slowsync.c", tmp_path_factory.mktemp("slowsync"))
 
 
 @pytest.mark.fault("power-lost")

@@ -15,6 +15,7 @@ from typing import Any
 from asynclog_proto import records, wire
 from asynclog_proto.media import Place
 from asynclog_proto.records import Record
+from asynclogd import names
 from asynclogd.points import Blob, Media
 
 FULL = "media_full"
@@ -96,13 +97,17 @@ class PendingMedia:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, stream: int, seq: int, rank: int, generation: int, record: records.Media) -> None:
-        """A record has come in."""
+    def add(
+        self, stream: int, seq: int, rank: int, generation: int, record: records.Media, *, named: bool = True
+    ) -> None:
+        """A record has come in; not `named` when its name was one too many."""
         self.taken += 1
         pending = Pending(stream, seq, rank, generation, record, len(records.encode(record)))
         if isinstance(record.body, Place):
             self._note(stream, record.body)
-        if self._count >= MOST_PENDING or self._bytes + pending.size > MOST_PENDING_BYTES:
+        if not named:
+            self.dropped[names.FULL] += 1
+        elif self._count >= MOST_PENDING or self._bytes + pending.size > MOST_PENDING_BYTES:
             self.dropped[FULL] += 1
         else:
             self._put(pending)

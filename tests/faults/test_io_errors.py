@@ -1,0 +1,167 @@
+"""A disk that answers EIO for a while: calls on the journal's files fail under a real daemon's and SQLite's feet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import HERE, Start
+from tests.e2e.daemons import daemon_pid
+from tests.e2e.oracle import returned, value
+from tests.faults.conftest import Whole
+from tests.faults.preloaded import built
+
+pytestmark = pytest.mark.timeout(180)
+
+WRITES = "write,sync"
+ALL = "read,write,sync"
+
+JOURNALED = """
+import os, sqlite3, sys
+from pathlib import Path
+from asynclogd.journal import Journal
+from tests.daemon.journal_process import commit
+from tests.daemon.journalcontent import content, written
+
+flag, path = Path(os.environ["BROKEN_WHILE"]), Path(sys.argv[1])
+commits = [commit(number, 100_000) for number in range(1, 30)]
+with Journal.open(path, sys.argv[2]) as journal:
+    for number, each in enumerate(commits):
+        if number % 3 == 1:
+            flag.touch()
+            for _ in range(3):
+                try:
+                    journal.commit(each)
+                except sqlite3.Error as error:
+                    print(error)
+                else:
+                    sys.exit("it was not refused")
+            flag.unlink()
+        journal.commit(each)
+    assert content(journal) == written(commits)
+with Journal.open(path) as journal:
+    assert content(journal) == written(commits)
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("brokendisk.c", tmp_path_factory.mktemp("brokendisk"))
+
+
+@pytest.fixture
+def flag(tmp_path: Path) -> Path:
+    """The disk is broken while it is there."""
+    return tmp_path / "broken"
+
+
+@pytest.fixture
+def breakable(library: Path, flag: Path) -> Callable[[str], dict[str, str]]:
+    """`breakable(calls)`: the environment of a process in which these fail on a journal while the flag is there."""
+    return lambda calls: {
+        "LD_PRELOAD": str(library), "BROKEN_FILE": "/journal.sqlite", "BROKEN_CALLS": calls, "BROKEN_WHILE": str(flag),
+    }  # fmt: skip
+
+
+@pytest.mark.fault("disk-broken")
+@pytest.mark.parametrize(
+    ("calls", "durability"),
+    [(WRITES, "process"), (ALL, "process"), (WRITES, "fsync"), (ALL, "fsync"), ("sync", "fsync")],
+)
+def test_a_commit_that_was_refused_is_whole_when_it_is_tried_again(
+    calls: str, durability: str, breakable: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """Names that nobody has logged before are in it."""
+    command = [sys.executable, "-c", JOURNALED, str(tmp_path / "journal.sqlite"), durability]
+    environment = {**os.environ, **breakable(calls)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "disk I/O error" in done.stdout
+
+
+class Rank:
+    """A rank, and its daemon on a disk that may break."""
+
+    def __init__(self, start: Start, out: Path, runtime: Path, environment: dict[str, str], durability: str) -> None:
+        self._start, self._out = start, out
+        self._runtime, self._environment, self._durability = runtime, environment, durability
+        self.enough = out / "enough"
+
+    def daemon(self) -> None:
+        command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--durability", self._durability]
+        self._start(*command, **self._environment)
+
+    def begin(self) -> subprocess.Popen[str]:
+        command = [HERE / "worker.py", self._out, "--period", "0.001", "--endless", "--until", self.enough]
+        return self._start(sys.executable, *command, ASYNCLOG_ENDPOINT=f"ipc://{self._runtime}/daemon.sock")
+
+    @property
+    def steps(self) -> int:
+        return returned(self._out / "returned-run-0") + 1
+
+
+def told(status: Callable[[], Any]) -> str:
+    """All that the status says."""
+    return json.dumps(status())
+
+
+@pytest.mark.fault("disk-broken")
+@pytest.mark.parametrize(
+    ("when", "calls", "durability"),
+    [
+        ("before", WRITES, "process"),
+        ("before", ALL, "process"),
+        ("later", WRITES, "process"),
+        ("later", ALL, "process"),
+        ("later", "sync", "fsync"),
+        ("killed", WRITES, "process"),
+        ("killed", ALL, "fsync"),
+    ],
+)
+def test_a_disk_that_was_broken_has_everything_once_it_works(
+    when: str,
+    calls: str,
+    durability: str,
+    breakable: Callable[[str], dict[str, str]],
+    flag: Path,
+    start: Start,
+    tmp_path: Path,
+    runtime_dir: Path,
+    status: Callable[[], Any],
+    output: Callable[[], str],
+    eventually: Callable[..., None],
+    whole: Whole,
+) -> None:
+    """Broken before the run began, or in the middle of it, or when its daemon was killed; the rank logs on."""
+    rank = Rank(start, tmp_path, runtime_dir, breakable(calls), durability)
+    rank.daemon()
+    eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
+    if when == "before":
+        flag.touch()
+    process = rank.begin()
+    if when != "before":
+        eventually(lambda: '"items": 0' not in told(status) and '"items"' in told(status), what="the first items")
+        flag.touch()
+    eventually(lambda: "/O error" in told(status) or "malformed" in told(status), what="the daemon says so")
+    more = rank.steps + 1000
+    eventually(lambda: rank.steps > more, what="the rank goes on")
+    if when == "killed":
+        os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
+        flag.unlink()
+        rank.daemon()
+    else:
+        flag.unlink()
+    eventually(lambda: '"journal_error": ""' in told(status), what="the journal works again")
+    rank.enough.touch()
+    assert process.wait(90) == 0, output()
+    assert "are lost" not in output()
+    assert "refuses this run" not in output()
+    whole({step: value(0, step) for step in range(rank.steps)})
