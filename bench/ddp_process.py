@@ -65,9 +65,9 @@ class Training:
         """Forward, backward with DDP's own all_reduce, update; the loss."""
         loss: torch.Tensor = self._model(self._inputs[: self.batch]).square().mean()
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
-        return loss.item()
+        return float(loss)
 
 
 def noop(row: Scalars, step: int) -> None:
