@@ -9,28 +9,21 @@ it comes when the step closes, and it is right only when every rank is in it. CP
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
-import zmq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
 from asynclog_proto import frames
-from asynclog_proto.limits import MAX_REPORT_BYTES
-from asynclog_proto.records import Layout, Record, Row, encode
-from asynclogd import talk
+from asynclog_proto.records import Layout, Row, encode
+from bare_ranks import BareRank, joined, started
 from cpu import cpu_clock
-from own_daemon import own_daemon
 
 RANKS = (128, 256, 512, 1024)
 NAMES = tuple(f"train/metric_{index}" for index in range(10))
@@ -50,94 +43,11 @@ HEADER = (
 )
 
 
-class Rank:
-    """One connection, and what it says."""
-
-    def __init__(self, context: zmq.Context[Any], endpoint: str, folder: Path, rank: int, world: int) -> None:
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(endpoint)
-        self._rank, self._seq = rank, 0
-        about: dict[str, Any] = {"project": "bench", "name": "run", "dir": str(folder), "host": "bench", "pid": 1}
-        about |= {"rank": rank, "world_size": world, "incarnation": f"r{rank}", "launch": "ranks", "first_seq": 0}
-        self._send(frames.Hello(**about, backends={"tensorboard": {}}))
-
-    def join(self) -> None:
-        """Wait for the welcome, then name the metrics."""
-        self.answer(frames.Welcome, 60.0)
-        self._say(Layout(0, NAMES))
-
-    def log(self, step: int) -> None:
-        """A row whose values are the step and this rank."""
-        self._say(Row(0, step, time.time(), 1.0, (float(step + self._rank),) * len(NAMES)))
-
-    def ask(self, step: int) -> None:
-        """Ask for the first metric's value."""
-        self._send(frames.Ask(step, self._seq, NAMES[0], step))
-
-    def answer(self, kind: type[Any], seconds: float) -> Any:
-        """The next message of this kind; TimeoutError when none comes."""
-        end = time.monotonic() + seconds
-        while self._socket.poll(max(0, int(1e3 * (end - time.monotonic())))):
-            message = self._receive()
-            if isinstance(message, kind):
-                return message
-        raise TimeoutError(f"rank {self._rank}: no {kind.__name__} for {seconds} s")
-
-    def pass_over(self) -> None:
-        """Acks that have come."""
-        while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-            self._receive()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _receive(self) -> frames.Message:
-        message, _ = frames.decode(self._socket.recv_multipart(), max_header=MAX_REPORT_BYTES)
-        if isinstance(message, (frames.Refused, frames.Reset)):
-            raise RuntimeError(f"rank {self._rank} was not taken: {message}")  # noqa: TRY004 - no wrong argument
-        return message
-
-    def _say(self, record: Record) -> None:
-        self._send(frames.Batch(self._seq, 1), encode(record))
-        self._seq += 1
-
-    def _send(self, message: frames.Message, payload: bytes | None = None) -> None:
-        self._socket.send_multipart(frames.encode(message, payload))
-
-
-@contextmanager
-def started() -> Iterator[tuple[str, int]]:
-    """A daemon: its endpoint and process."""
-    with own_daemon() as endpoint:
-        runtime = os.environ["ASYNCLOG_RUNTIME_DIR"]
-        command = [sys.executable, "-m", "asynclogd", "daemon", "--runtime-dir", runtime]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        talk.ask(endpoint, timeout=30)
-        yield endpoint, process.pid
-    process.wait()
-
-
-@contextmanager
-def joined(endpoint: str, folder: Path, world: int) -> Iterator[list[Rank]]:
-    """All ranks of a run."""
-    with zmq.Context() as context:
-        context.set(zmq.MAX_SOCKETS, world + 64)
-        ranks = [Rank(context, endpoint, folder, rank, world) for rank in range(world)]
-        try:
-            for rank in ranks:
-                rank.join()
-            yield ranks
-        finally:
-            for rank in ranks:
-                rank.close()
-
-
-def closing_s(ranks: Sequence[Rank], step: int) -> tuple[float, bool]:
+def closing_s(ranks: Sequence[BareRank], step: int) -> tuple[float, bool]:
     """All log a step: how long after the last of them it closes, and whether with all of them."""
     for rank in ranks:
-        rank.log(step)
-    ranks[0].ask(step)
+        rank.say(encode(Row(0, step, time.time(), 1.0, (float(step + rank.rank),) * len(NAMES))))
+    ranks[0].ask(NAMES[0], step)
     began = time.perf_counter()
     value = ranks[0].answer(frames.Value, 2 * DEADLINE_S).value
     took = time.perf_counter() - began
@@ -152,6 +62,8 @@ def measure(world: int, steps: int) -> harness.Row:
         began = time.perf_counter()
         with joined(endpoint, Path(folder), world) as ranks:
             join_s = time.perf_counter() - began
+            for rank in ranks:
+                rank.say(encode(Layout(0, NAMES)))
             closed, cpu_s, due = [], 0.0, time.perf_counter()
             for step in range(WARM_UP_STEPS + steps):
                 if step == WARM_UP_STEPS:
