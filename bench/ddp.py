@@ -2,7 +2,7 @@
 
     python bench/ddp.py [--json PATH|-] [--readme] [--check] [--quick] [--ranks N]
 
-Two and four ranks log 1 to 1,000 metrics at every step of about 5 ms, in five ways: a no-op logger; asynclog;
+Two and four ranks log 1 to 10,000 metrics at every step of about 5 ms, in five ways: a no-op logger; asynclog;
 one all_reduce of all metrics packed into a tensor, whose means are read; that collective alone; one all_reduce for
 each metric. Blocks of steps with each of them and without take turns within one training, so what a step takes is
 compared with the blocks around, and the training's mood is the same. "Uneven": each rank in turn is 2 ms late before
@@ -27,7 +27,7 @@ from contenders import QUIET
 from own_daemon import own_daemon
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
-CASES: dict[int, tuple[str, ...]] = {2: ("1", "10", "20", "100", "1000", "20+uneven"), 4: ("1", "20", "1000")}
+CASES: dict[int, tuple[str, ...]] = {2: ("1", "10", "20", "100", "1000", "10000", "20+uneven"), 4: ("1", "20", "1000")}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
 OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
 WAYS = {
