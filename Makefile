@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
-BENCH  := hot_path waits ingest tensorboard lightning media backends fanout import_time
+BENCH  := hot_path threads waits ingest ranks memory tensorboard lightning ddp media backends fanout import_time
 ARGS   ?=
 MINUTES ?= 10
 FRAMES ?= 10000000

@@ -29,6 +29,8 @@ class Calls:
     def take(self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None = None) -> None:
         """One call; `now` is its time, where it is another than this moment (s since the epoch)."""
         writer, rows = self._writer, self._rows
+        if writer.wanted and reduce is None and now is None and self._has_made_room(metrics, step, weight):
+            return
         known = None
         if rows.closed is None:
             if reduce is None and weight is None and now is None:
@@ -81,6 +83,22 @@ class Calls:
         self.notices = notices
         self._held.clear()
 
+    def _has_made_room(self, metrics: Any, step: Any, weight: float | None) -> bool:
+        """A row that only lacks room, as each wide one does, has it made and is written again: nothing looks at its
+        values one by one. False, and nothing done, for any other call.
+        """
+        writer = self._writer
+        with writer.lock:
+            if writer.busy or self._held or self._rows.closed is not None:
+                return False
+            try:  # as in take
+                writer.busy = True
+                taken = self._rows.ring.reserve(writer.wanted) and writer.write(metrics, step, weight)
+            finally:
+                writer.busy = False
+        self.notices.say()
+        return taken
+
     def _take_held(self) -> None:
         while self._held:
             self._take(*self._held.pop(0))
@@ -90,19 +108,13 @@ class Calls:
         self, metrics: Any, step: Any, reduce: Any, weight: Any, now: float | None, known: Known | None = None
     ) -> None:
         rows, writer = self._rows, self._writer
-        wanted = writer.wanted
-        # Of all calls that are not taken at once, these are the common ones: media, no room at hand, a CPU's tensors.
+        # Of all calls that are not taken at once, these are the common ones: media, and a CPU's tensors.
         try:
             if known is not None and rows.closed is None and rows.media.log_known(known, step):
                 return
-            if type(metrics) is dict and not wanted:
+            if type(metrics) is dict:
                 metrics = hosttensors.read(metrics)
-            if (
-                reduce is None
-                and now is None
-                and (not wanted or rows.ring.reserve(wanted))
-                and writer.write(metrics, step, weight)
-            ):
+            if reduce is None and now is None and writer.write(metrics, step, weight):
                 return
             rows.log(metrics, step, reduce, weight, now)
         except Exception as error:

@@ -5,7 +5,7 @@ alike:
 
   paced         a dict of 10 floats at every 1 ms step: latency of the call on the caller's thread, and CPU
                 of the whole process tree (asynclog's daemon included) for each call, less the empty loop's
-  back to back  the same rows without a pause: wall clock a row until all are durable in the contender's store
+  back to back  the same rows without a pause: wall clock and CPU a row until all are durable in the contender's store
   names         1 to 100,000 names a row: cost of the call for each value
 
     python bench/hot_path.py                    a few minutes

@@ -19,6 +19,7 @@ PACED_HEADER = (
     "max us",
     "CPU us a call",
     "us a row until durable",
+    "CPU us a row until durable",
 )
 GROWTH = 1.25
 """A value in a wide row may cost this many times one in a row of 10: noise, cache misses."""
@@ -44,8 +45,8 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
         cell += [against(row[key], ours.get(key)) for key in ("p50_us", "p99_us")]
         cell += [short(row["p999_us"]), short(row["max_us"])]
         cell.append(against(row["cpu_us_per_call"], ours.get("cpu_us_per_call")))
-        per_row = durable[name]["until_durable_us_per_row"]
-        cell.append(against(per_row, ours_durable.get("until_durable_us_per_row")))
+        for key in ("until_durable_us_per_row", "cpu_us_per_row"):
+            cell.append(against(durable[name][key], ours_durable.get(key)))
         cells.append(cell)
     return cells
 
@@ -95,7 +96,15 @@ def checks(rows: Sequence[Row]) -> list[Check]:
     if "summarywriter" in durable:
         spent = [durable[name]["until_durable_us_per_row"] for name in ("asynclog", "summarywriter")]
         made.append(Check("until durable over SummaryWriter's", spent[0] / spent[1], 1 / 25))
+    if "tensorboardlogger" in durable:
+        made.append(_cpu("CPU of a paced call", "cpu_us_per_call", paced))
+        made.append(_cpu("CPU of a row until durable", "cpu_us_per_row", durable))
     return made + _growth(rows)
+
+
+def _cpu(what: str, key: str, rows: dict[str, Row]) -> Check:
+    """The whole tree's, beside the logger that delivers to the same place, without a journal."""
+    return Check(f"{what} over TensorBoardLogger's", rows["asynclog"][key] / rows["tensorboardlogger"][key], 1 / 30)
 
 
 def _growth(rows: Sequence[Row]) -> list[Check]:

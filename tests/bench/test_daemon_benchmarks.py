@@ -1,4 +1,6 @@
-"""bench/ingest.py, bench/fanout.py and bench/tensorboard.py, run as a user runs them, shortly."""
+"""bench/ingest.py, bench/ranks.py, bench/memory.py, bench/fanout.py and bench/tensorboard.py, run as a user runs them,
+shortly.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,22 @@ def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
     for row in rows:
         assert row["ranks"] == 8
         assert row["scalars_per_cpu_s"] > 0
+
+
+def test_a_step_of_many_ranks_is_asked_for_and_closes_with_all_of_them() -> None:
+    rows = measured("ranks.py")
+    assert [row["ranks"] for row in rows] == [128, 256]
+    for row in rows:
+        assert row["whole_steps"] == row["steps"]
+        assert 0 < row["closed_ms"] <= row["worst_ms"]
+        assert row["cpu_us"] > 0
+
+
+def test_memory_is_read_at_six_points_of_a_run_that_is_delivered_whole() -> None:
+    (row,) = measured("memory.py")
+    assert row["scalars"] == row["ranks"] * row["names"] * row["steps"] > 0
+    assert len(row["rss_mb"]) == 6
+    assert 0 < max(row["rss_mb"]) <= row["peak_mb"]
 
 
 def test_fanout_holds_the_others_lag_to_what_it_is_without_a_slow_one_in_the_99th_percentile_too(

@@ -1,0 +1,132 @@
+"""What logging adds to a step of a DDP training (gloo, real gradients), and what reducing in the trainer would add.
+
+    python bench/ddp.py [--json PATH|-] [--readme] [--check] [--quick] [--ranks N]
+
+Two and four ranks log 1 to 10,000 metrics at every step of about 5 ms, in five ways: a no-op logger; asynclog;
+one all_reduce of all metrics packed into a tensor, whose means are read; that collective alone; one all_reduce for
+each metric. Blocks of steps with each of them and without take turns within one training, so what a step takes is
+compared with the blocks around, and the training's mood is the same. "Uneven": each rank in turn is 2 ms late before
+it logs, and another after that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import harness
+from contenders import QUIET
+from own_daemon import own_daemon
+
+PROCESS = Path(__file__).with_name("ddp_process.py")
+CASES: dict[int, tuple[str, ...]] = {2: ("1", "10", "20", "100", "1000", "10000", "20+uneven"), 4: ("1", "20", "1000")}
+QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
+OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
+WAYS = {
+    "noop": "no-op logger",
+    "asynclog": "asynclog",
+    "alone": "all_reduce alone",
+    "packed": "packed all_reduce",
+    "each": "an all_reduce a metric",
+}
+HEADER = ("", "ranks", "metrics", "step us", "added us", "in the call us", "p99", "by asynclog's")
+Row = harness.Row
+
+
+def measure(ranks: int, cases: Sequence[str], rounds: int) -> list[Row]:
+    """Train on so many ranks; one row a case and way to log. RuntimeError when that fails."""
+    with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder, own_daemon():
+        answer = Path(folder) / "answer.json"
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command = [sys.executable, *launcher, str(PROCESS), folder, str(answer), str(rounds), *cases]
+        environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+        if done.returncode != 0:
+            raise RuntimeError(f"training on {ranks} ranks failed:\n{done.stderr[-3000:]}")
+        rows: list[Row] = json.loads(answer.read_text())
+    return [summarized(row) for row in rows]
+
+
+def summarized(row: Row) -> Row:
+    """Medians over the blocks, and quantiles of the calls."""
+    step_us, without_us, calls_us = (row.pop(key) for key in ("step_us", "without_us", "calls_us"))
+    added = [step - without for step, without in zip(step_us, without_us, strict=True)]
+    quantiles = harness.quantiles_us([round(call * 1e3) for call in calls_us])
+    return {
+        **row,
+        "step_us": statistics.median(step_us),
+        "without_us": statistics.median(without_us),
+        "added_us": statistics.median(added),
+        "call_us": quantiles["p50_us"],
+        "call_p99_us": quantiles["p99_us"],
+        "blocks": len(step_us),
+    }
+
+
+def found(rows: Sequence[Row], ranks: int, metrics: int, way: str) -> Row | None:
+    """A row of ranks that are even; None when it was not measured."""
+    for row in rows:
+        if (row["ranks"], row["metrics"], row["way"], row["uneven"]) == (ranks, metrics, way, False):
+            return row
+    return None
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """A line a row; in the last column how many times asynclog's call."""
+    ours = {(row["ranks"], row["metrics"], row["uneven"]): row["call_us"] for row in rows if row["way"] == "asynclog"}
+    made = []
+    for row in rows:
+        label = WAYS[row["way"]] + (", uneven ranks" if row["uneven"] else "")
+        numbers = [harness.short(row[key]) for key in ("step_us", "added_us", "call_us", "call_p99_us")]
+        times = row["call_us"] / ours[row["ranks"], row["metrics"], row["uneven"]]
+        made.append([label, str(row["ranks"]), f"{row['metrics']:,}", *numbers, f"{times:.1f}x"])
+    return made
+
+
+def checks(rows: Sequence[Row]) -> list[harness.Check]:
+    """What is promised of two ranks and 20 metrics, and that no number of metrics makes the collective cheaper."""
+    made = []
+    ours, theirs = found(rows, 2, METRICS, "asynclog"), found(rows, 2, METRICS, "each")
+    if ours is not None and theirs is not None:
+        for key, what in (("added_us", "added"), ("call_us", "in the call")):
+            made.append(harness.Check(f"{what}, of a step", ours[key] / ours["without_us"], OF_A_STEP))
+            made.append(harness.Check(f"{what}, over an all_reduce a metric", ours[key] / theirs[key], OF_EACH))
+    for row in rows:
+        packed = found(rows, row["ranks"], row["metrics"], "packed")
+        if row["way"] == "asynclog" and not row["uneven"] and packed is not None:
+            about = f"{row['ranks']} ranks, {row['metrics']:,} metrics: in the call, over a packed all_reduce"
+            made.append(harness.Check(about, row["call_us"] / packed["call_us"], 1.0))
+    return made
+
+
+def main() -> int:
+    parser = harness.parser(__doc__ or "")
+    parser.add_argument("--ranks", type=int, action="append", choices=list(CASES), help="only on so many")
+    parser.add_argument("--rounds", type=int, help="blocks of each way to log (default 11; quick 2)")
+    options = parser.parse_args()
+    out = harness.console(options.json)
+    cases, rounds = (QUICK, options.rounds or 2) if options.quick else (CASES, options.rounds or 11)
+    rows: list[Row] = []
+    for ranks in options.ranks or cases:
+        with out.status(f"training on {ranks} ranks"):
+            rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds)
+    footnote = f"{rounds} blocks each. {harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch'])}."
+    out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
+    out.print(footnote)
+    held = harness.print_checks(out, checks(rows))
+    harness.write_json(options.json, rows)
+    if options.readme:
+        harness.write_readme("ddp", harness.markdown(HEADER, cells(rows), footnote))
+    return 0 if held or not options.check else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,183 @@
+"""One rank of `bench/ddp.py`: trains with DDP, in blocks of steps with each way to log in turn, and measures them.
+
+argv: DIRECTORY ANSWER ROUNDS CASE..., each case METRICS or METRICS+uneven. Started by torchrun; rank 0 answers.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import asynclog
+import harness
+
+STEP_S = 0.005
+PAUSE_S = 0.002
+BLOCK = 30
+"""Steps of a block: longer than it takes the daemon to work off what a block logged, so its work counts there."""
+WIDTH = 256
+MOST_EACH = 100
+"""Metrics up to which one all_reduce for each is tried."""
+
+Scalars = dict[str, float]
+Log = Callable[[Scalars, int], object]
+
+
+class Training:
+    """A perceptron, real gradients, a batch that makes a step of about 5 ms."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        layers = [layer for _ in range(3) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
+        self._model = DistributedDataParallel(nn.Sequential(*layers, nn.Linear(WIDTH, 1)))
+        self._optimizer = torch.optim.SGD(self._model.parameters(), lr=0.01)
+        self._inputs = torch.randn(4096, WIDTH)
+        self.batch = 32
+
+    def fit_batch(self) -> None:
+        """Choose the batch by two measurements, the same on all ranks."""
+        times = {}
+        for self.batch in (32, 256):
+            began = [self.timed() for _ in range(40)][10:]
+            times[self.batch] = statistics.median(began)
+        slope = max(1e-7, (times[256] - times[32]) / (256 - 32))
+        chosen = torch.tensor(32 + (STEP_S - times[32]) / slope)
+        dist.broadcast(chosen, 0)
+        self.batch = min(4096, max(8, int(chosen)))
+
+    def timed(self) -> float:
+        """A step's seconds."""
+        began = time.perf_counter()
+        self.step()
+        return time.perf_counter() - began
+
+    def step(self) -> float:
+        """Forward, backward with DDP's own all_reduce, update; the loss."""
+        loss: torch.Tensor = self._model(self._inputs[: self.batch]).square().mean()
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return float(loss)
+
+
+def noop(row: Scalars, step: int) -> None:
+    """The floor: a logger that does nothing."""
+
+
+def packed(row: Scalars, step: int) -> list[float]:  # noqa: ARG001 - a logger's arguments
+    """All metrics in one tensor, one all_reduce, and the means, as rank 0 would write them."""
+    values = torch.tensor(list(row.values()), dtype=torch.float64)
+    dist.all_reduce(values)
+    means: list[float] = values.div_(dist.get_world_size()).tolist()
+    return means
+
+
+def each(row: Scalars, step: int) -> list[float]:  # noqa: ARG001 - as above
+    """One all_reduce a metric, as Lightning's `sync_dist=True` does it."""
+    world, means = dist.get_world_size(), []
+    for value in row.values():
+        tensor = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(tensor)
+        means.append(tensor.item() / world)
+    return means
+
+
+def alone(metrics: int) -> Log:
+    """The collective alone, over a tensor that is there, and nobody reads it: the floor of all that reduces."""
+    values = torch.zeros(metrics, dtype=torch.float64)
+    return lambda row, step: dist.all_reduce(values)  # noqa: ARG005 - as above
+
+
+class Measurement:
+    """Blocks of steps, and what they took on this rank."""
+
+    def __init__(self, training: Training, metrics: int, *, uneven: bool) -> None:
+        self._training, self._uneven = training, uneven
+        self._names = [f"train/metric_{index}" for index in range(metrics)]
+        self._step = 0
+        self.blocks: list[tuple[str, float, list[int]]] = []
+        """way to log, a step's mean (us), each call's time (ns)"""
+
+    def block(self, name: str, log: Log) -> None:
+        """Train for a block, logging in this way."""
+        clock, calls = time.perf_counter_ns, []
+        began = clock()
+        for _ in range(BLOCK):
+            loss = self._training.step()
+            row = {key: loss + index for index, key in enumerate(self._names)}
+            self._pause(0)
+            before = clock()
+            log(row, self._step)
+            calls.append(clock() - before)
+            self._pause(1)
+            self._step += 1
+        self.blocks.append((name, (clock() - began) / BLOCK / 1e3, calls))
+
+    def _pause(self, turn: int) -> None:
+        """Ranks whose work is the same in sum, but not at the same time: each is late in turn, before it logs and after
+        that.
+        """
+        if self._uneven and (self._step + turn + dist.get_rank()) % dist.get_world_size() == 0:
+            time.sleep(PAUSE_S)
+
+
+def trained(training: Training, directory: Path, metrics: int, rounds: int, *, uneven: bool) -> list[dict[str, Any]]:
+    """A row for each way to log: of each block the step (us), that of the blocks without around it, and the calls."""
+    run = asynclog.init("bench", f"{metrics}-{uneven}", dir=str(directory), backends=["tensorboard"])
+    ways: dict[str, Log] = {"noop": noop, "asynclog": run.log, "alone": alone(metrics), "packed": packed}
+    if metrics <= MOST_EACH and not uneven:
+        ways["each"] = each
+    measurement = Measurement(training, metrics, uneven=uneven)
+    for name, log in ways.items():  # the daemon's start, spelt names, connections of gloo
+        measurement.block(name, log)
+    run.flush()
+    dist.barrier()
+    measurement.blocks.clear()
+    measurement.block("none", noop)
+    for _, name in harness.interleaved(list(ways), rounds):
+        measurement.block(name, ways[name])
+        measurement.block("none", noop)
+    ledger = run.finish()
+    if not ledger.complete or ledger.dropped:
+        raise RuntimeError(f"not every value was delivered:\n{ledger}")
+    about = {"ranks": dist.get_world_size(), "metrics": metrics, "uneven": uneven}
+    return [{**about, "way": name, **around(measurement.blocks, name)} for name in ways]
+
+
+def around(blocks: Sequence[tuple[str, float, list[int]]], name: str) -> dict[str, list[float]]:
+    """What the blocks of a way to log took, and the two around each of them, where nothing is logged."""
+    found = [index for index, block in enumerate(blocks) if block[0] == name]
+    return {
+        "step_us": [blocks[at][1] for at in found],
+        "without_us": [(blocks[at - 1][1] + blocks[at + 1][1]) / 2 for at in found],
+        "calls_us": [call / 1e3 for at in found for call in blocks[at][2]],
+    }
+
+
+def main() -> None:
+    directory, answer, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    training = Training()
+    training.fit_batch()
+    rows = []
+    for case in sys.argv[4:]:
+        metrics, _, kind = case.partition("+")
+        rows += trained(training, directory, int(metrics), rounds, uneven=kind == "uneven")
+    if dist.get_rank() == 0:
+        answer.write_text(json.dumps(rows))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
