@@ -105,10 +105,15 @@ def cost(daemon: Daemon, streams: list[Stream], rounds: int, *, backends: int = 
         ranks.rounds(1)
         before, said, began = daemon.cpu_s, ranks.scalars, time.perf_counter()
         ranks.rounds(rounds, every_s=every_s)
-        share = (daemon.cpu_s - before) / (time.perf_counter() - began)
+        logged, took = daemon.cpu_s, time.perf_counter() - began
         ranks.finish()
-        spent, scalars = daemon.cpu_s - before, ranks.scalars - said
-    return {"scalars": scalars, "ns_per_scalar": spent / scalars * 1e9, "core_percent": share * 100}
+        ended, scalars = daemon.cpu_s, ranks.scalars - said
+    return {
+        "scalars": scalars,
+        "ns_per_scalar": (ended - before) / scalars * 1e9,
+        "core_percent": (logged - before) / took * 100,
+        "end_ms_per_rank": (ended - logged) / len(streams) * 1e3,
+    }
 
 
 def cases(*, quick: bool) -> dict[tuple[str, int], Callable[[Daemon], Row]]:
@@ -118,7 +123,7 @@ def cases(*, quick: bool) -> dict[tuple[str, int], Callable[[Daemon], Row]]:
     for names in DECADES:
         found["names", names] = partial(_named, names, rounds)
     for ranks in RANK_COUNTS:
-        found["ranks", ranks] = partial(_ranked, ranks, max(2, 4 * rounds // ranks))
+        found["ranks", ranks] = partial(_ranked, ranks, max(rounds // 10, 4 * rounds // ranks, 1))
     for rate in RATES:
         found["rate", rate] = partial(_paced, rate, round(seconds / FLUSH_S))
     for backends in BACKEND_COUNTS:

@@ -81,6 +81,10 @@ def checks_of(rows: Sequence[Row]) -> list[Check]:
         worst = _worst_step([row["ns_per_scalar"] for row in _axis(rows, axis)])
         if worst is not None:
             made.append(Check(f"{AXES[axis]}, ten times as many: CPU a value grows by", worst, FLAT))
+    ends = {row["x"]: row["end_ms_per_rank"] for row in _axis(rows, "ranks")}
+    if {100, 1_000} <= ends.keys():
+        text = "the end of a run of 1,000 ranks over one of 100: CPU a rank"
+        made.append(Check(text, ends[1_000] / ends[100], FLAT))
     return [*made, *_backend_checks(_axis(rows, "backends")), *_length_checks(_axis(rows, "length"))]
 
 

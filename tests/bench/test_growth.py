@@ -19,7 +19,15 @@ def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def row(axis: str, x: int, cost: float, **more: float) -> dict[str, Any]:
-    return {"axis": axis, "x": x, "scalars": x, "ns_per_scalar": cost, "core_percent": 7.0, **more}
+    return {
+        "axis": axis,
+        "x": x,
+        "scalars": x,
+        "ns_per_scalar": cost,
+        "core_percent": 7.0,
+        "end_ms_per_rank": 1.0,
+        **more,
+    }
 
 
 def long(x: int, *, journal: float = 13.0, peak: float = 80.0, replay: float = 1e-7) -> dict[str, Any]:
@@ -36,6 +44,12 @@ def test_the_worst_decade_counts_and_not_the_whole_way(monkeypatch: pytest.Monke
     assert failed(flat, monkeypatch) == []
     (promise,) = failed([*flat, row("names", 1000, 300.0)], monkeypatch)
     assert promise.startswith("names a row")
+
+
+def test_what_the_end_costs_a_rank_is_held_where_ranks_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failed([row("ranks", x, 100.0) for x in (1, 100, 1_000)], monkeypatch) == []
+    (promise,) = failed([row("ranks", 100, 100.0), row("ranks", 1_000, 100.0, end_ms_per_rank=9.0)], monkeypatch)
+    assert promise.startswith("the end of a run")
 
 
 def test_further_backends_are_held_against_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
