@@ -50,6 +50,7 @@ LONG_STEPS = 1_250
 ROUND = LONG_STEPS * RANKS * NAMES
 """Values that a round of a long run says: a divisor of every decade."""
 
+TENSORBOARD = "asynclogd.backends.tensorboard:TensorBoardBackend"
 REPLAY_S = 600.0
 
 
@@ -75,9 +76,10 @@ class Daemon:
 
 
 def tensorboards(count: int) -> dict[str, dict[str, str]]:
-    """So many backends that do the same work, each in a directory of its own."""
-    where = "asynclogd.backends.tensorboard:TensorBoardBackend"
-    return {f"tensorboard{number}": {"class": where, "subdir": f"tensorboard{number}"} for number in range(count)}
+    """So many backends that do the same work, each in a directory of its own; one is what every run has."""
+    if count == 1:
+        return {"tensorboard": {}}
+    return {f"tensorboard{number}": {"class": TENSORBOARD} for number in range(count)}
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def _read_again(run_dir: Path, scalars: int) -> Row:
 def replayed(run_dir: Path) -> None:
     """The run, delivered from its journal to one more backend. Raises RuntimeError when that takes too long."""
     journal = Journal.open(run_dir / JOURNAL)
-    replay = Replay(run_dir, journal, "tensorboard", {"subdir": "replayed"})
+    replay = Replay(run_dir, journal, "replayed", {"class": TENSORBOARD})
     replay.start()
     end = time.monotonic() + REPLAY_S
     while not replay.done and time.monotonic() < end:

@@ -92,7 +92,7 @@ def ignored(run: Pipeline, wanted: Mapping[str, Options | None]) -> str:
         f"{name}.{key}"
         for name, options in wanted.items()
         for key, value in (options or {}).items()
-        if not _same(value, known[name].get(key, _default(name, known[name], key)))
+        if not _same(value, _given(name, known[name], key))
     ]
     if not found:
         return ""
@@ -113,6 +113,10 @@ def _shaping(options: Options | None) -> dict[str, Any]:
 
 def _same(one: object, other: object) -> bool:
     return msgspec.json.encode(one) == msgspec.json.encode(other)  # lists and tuples are one thing
+
+
+def _given(name: str, options: Options, key: str) -> object:
+    return options[key] if key in options else _default(name, options, key)
 
 
 def _default(name: str, options: Options, key: str) -> object:
