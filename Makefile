@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
-BENCH  := hot_path threads waits ingest ranks memory tensorboard lightning ddp media backends fanout import_time
+BENCH  ?=
 ARGS   ?=
 MINUTES ?= 10
 FRAMES ?= 10000000
@@ -81,8 +81,8 @@ other-pythons: install ## tests that need no torch, on each other Python that th
 oldest-lightning: install ## what a Trainer asks of a logger, with the oldest Lightning that pyproject.toml promises
 	.ci/oldest-lightning
 
-bench: $(VENV)/.installed-bench ## the benchmarks, each with its table
-	@set -e; for name in $(BENCH); do echo "== bench/$$name.py"; python "bench/$$name.py" $(ARGS); done
+bench: $(VENV)/.installed-bench ## all benchmarks, their tables and charts in docs/; or BENCH='growth guard'. ARGS=--quick for a look
+	python bench/everything.py $(addprefix --only ,$(BENCH)) -- $(ARGS)
 
 lock: $(VENV)/.installed-bench $(VENV)/.installed-fuzz ## write constraints.txt from .venv as it is now
 	.ci/lock > .constraints.new

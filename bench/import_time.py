@@ -1,14 +1,17 @@
-"""What `import asynclog` adds to a Python that starts: medians over alternating fresh processes."""
+"""What `import asynclog` adds to a Python that starts: medians over fresh processes that take turns.
+
+python bench/import_time.py [--quick] [--json PATH|-] [--readme] [--check]
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+
+import harness
 
 STATEMENTS = {
     "bare Python": "pass",
@@ -17,6 +20,7 @@ STATEMENTS = {
     "zmq": "import zmq",
 }
 CLAIM_MS = 60.0
+HEADER = ("", "ms, median", "least", "most", "over bare Python")
 
 
 def start_ms(statement: str) -> float:
@@ -31,48 +35,49 @@ def measure(runs: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in STATEMENTS}
     for statement in STATEMENTS.values():
         start_ms(statement)  # files into the page cache, byte code onto disk
-    for _ in range(runs):
-        for name, statement in STATEMENTS.items():
-            times[name].append(start_ms(statement))
+    for _, name in harness.interleaved(list(STATEMENTS), runs):
+        times[name].append(start_ms(STATEMENTS[name]))
     return times
 
 
-def rows_of(times: dict[str, list[float]]) -> list[dict[str, object]]:
-    """One object a statement: median, spread, and what it adds to bare Python, all in ms."""
+def rows_of(times: Mapping[str, Sequence[float]]) -> list[harness.Row]:
+    """A row a statement: median, spread, and what it adds to bare Python, all in ms."""
     bare = statistics.median(times["bare Python"])
-    rows: list[dict[str, object]] = []
-    for name, values in times.items():
-        median = statistics.median(values)
-        row: dict[str, object] = {"what": name, "runs": len(values), "median_ms": round(median, 2)}
-        row |= {
-            "min_ms": round(min(values), 2),
-            "max_ms": round(max(values), 2),
-            "over_bare_ms": round(median - bare, 2),
+    return [
+        {
+            "what": name,
+            "runs": len(values),
+            "median_ms": statistics.median(values),
+            "min_ms": min(values),
+            "max_ms": max(values),
+            "over_bare_ms": statistics.median(values) - bare,
         }
-        rows.append(row)
-    return rows
+        for name, values in times.items()
+    ]
 
 
-def print_table(rows: list[dict[str, object]]) -> None:
-    print(f"{'':12} {'median ms':>10} {'min':>8} {'max':>8} {'over bare':>10}")
-    for row in rows:
-        print("{what:12} {median_ms:>10} {min_ms:>8} {max_ms:>8} {over_bare_ms:>10}".format_map(row))
-    print(f"claim: asynclog adds less than {CLAIM_MS:g} ms")
+def cells_of(rows: Sequence[harness.Row]) -> list[list[str]]:
+    """A line a statement."""
+    keys = ("median_ms", "min_ms", "max_ms", "over_bare_ms")
+    return [[row["what"], *(harness.short(row[key]) for key in keys)] for row in rows]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="processes for each statement")
-    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON there, '-' for standard output")
+def main() -> int:
+    parser = harness.parser(__doc__ or "")
+    parser.add_argument("--runs", type=int, help="processes for each statement (default 20; quick 3)")
     options = parser.parse_args()
-    rows = rows_of(measure(options.runs))
-    if options.json == "-":
-        print(json.dumps(rows, indent=2))
-        return
-    print_table(rows)
-    if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
+    rows = rows_of(measure(options.runs or (3 if options.quick else 20)))
+    out = harness.console(options.json)
+    about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'numpy', 'pyzmq'])}"
+    out.print(harness.table("What an import adds to the start of Python", HEADER, cells_of(rows)))
+    out.print(about)
+    (ours,) = (row["over_bare_ms"] for row in rows if row["what"] == "asynclog")
+    held = harness.print_checks(out, [harness.Check("import asynclog, ms", ours, CLAIM_MS)])
+    harness.write_json(options.json, rows)
+    if options.readme:
+        harness.write_readme("import_time", harness.markdown(HEADER, cells_of(rows), about))
+    return 0 if held or not options.check else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

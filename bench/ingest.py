@@ -15,14 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
 from asynclog_proto import frames
 from asynclog_proto.flow import ReceiveFlow
-from asynclog_proto.records import ROW, Layout, encode, row_struct
 from asynclogd.decode import StreamDecoder
 from asynclogd.entries import Cause, Input
 from asynclogd.entries import Stream as EntryStream
@@ -30,47 +27,11 @@ from asynclogd.points import Points
 from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.state import join_payload
 from asynclogd.store import RunStore, Work
+from batches import Stream
 
 RANKS = 8
-BATCH_BYTES = 128 << 10
 NAMES = (1, 10, 100, 1000)
 PROMISED = {10: 8e6, 1000: 15e6}
-
-
-class Stream:
-    """One rank's batches: the same values again and again, at steps that go on."""
-
-    def __init__(self, rank: int, names: int, logs_per_step: int) -> None:
-        random = np.random.default_rng(rank)
-        all_names = [f"train/metric_{index}" for index in range(names)]
-        size = -(-names // logs_per_step)
-        groups = [tuple(all_names[at : at + size]) for at in range(0, names, size)]
-        self.layouts = b"".join(encode(Layout(number, group)) for number, group in enumerate(groups))
-        self._layouts = len(groups)
-        packers = [row_struct(len(group)) for group in groups]
-        step_bytes = sum(packer.size for packer in packers)
-        self.steps = max(1, BATCH_BYTES // step_bytes)
-        offsets = np.cumsum([0, *(packer.size for packer in packers)])[:-1]
-        rows = bytearray()
-        for step in range(self.steps):
-            for number, (group, packer) in enumerate(zip(groups, packers, strict=True)):
-                values = random.normal(size=len(group))
-                head = (0x96, ROW, 0xCE, number, 0xD3, step, 0xCB, 1.7e9 + step / 100, 0xCB, 1.0, 0xC6, 8 * len(group))
-                rows += packer.pack(*head, *values)
-        self._rows = np.frombuffer(rows, np.uint8)
-        self._steps = [np.ndarray((self.steps,), ">i8", rows, int(offset) + 8, (step_bytes,)) for offset in offsets]
-        self._base = self._steps[0].astype(np.int64)
-        self.count = self.steps * len(groups)
-        self.scalars = self.steps * names
-
-    def message(self, number: int) -> list[bytes | memoryview]:
-        """The frames of batch `number`; the first begins with the layouts."""
-        for steps in self._steps:
-            steps[:] = self._base + number * self.steps
-        if number == 0:
-            return frames.encode(frames.Batch(0, self.count + self._layouts), self.layouts + self._rows.tobytes())
-        first_seq = self._layouts + number * self.count
-        return frames.encode(frames.Batch(first_seq, self.count), self._rows.tobytes())
 
 
 class Daemon:

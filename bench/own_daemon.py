@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +30,34 @@ def own_daemon() -> Iterator[str]:
             yield endpoint
         finally:
             stopped(endpoint)
+
+
+@contextmanager
+def started_daemon() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Such a daemon, started here rather than by a run. Its endpoint and its process, which may be killed."""
+    with tempfile.TemporaryDirectory(prefix="al-") as runtime:
+        environ = {**os.environ, "ASYNCLOG_HOST_METRICS_ENABLED": "false"}
+        command = [sys.executable, "-m", "asynclogd", "daemon", "--runtime-dir", runtime]
+        with Path(runtime, "daemon.log").open("w") as log:
+            process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, cwd=runtime)
+        endpoint = places.endpoint(Path(runtime))
+        try:
+            _until_it_answers(endpoint, process, Path(runtime, "daemon.log"))
+            yield endpoint, process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _until_it_answers(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    while True:
+        try:
+            talk.ask(endpoint, timeout=0.5)
+        except talk.NoDaemonError:
+            if process.poll() is not None:
+                raise RuntimeError(f"the daemon ended with {process.returncode}: {log.read_text()}") from None
+        else:
+            return
 
 
 def stopped(endpoint: str) -> None:

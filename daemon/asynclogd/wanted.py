@@ -94,7 +94,7 @@ def ignored(run: Pipeline, wanted: Mapping[str, Options | None]) -> str:
         f"{name}.{key}"
         for name, options in wanted.items()
         for key, value in (options or {}).items()
-        if not _same(value, known[name].get(key, _default(run, name, known[name], key)))
+        if not _same(value, _given(run, name, known[name], key))
     ]
     if not found:
         return ""
@@ -115,6 +115,10 @@ def _shaping(options: Options | None) -> dict[str, Any]:
 
 def _same(one: object, other: object) -> bool:
     return msgspec.json.encode(one) == msgspec.json.encode(other)  # lists and tuples are one thing
+
+
+def _given(run: Pipeline, name: str, options: Options, key: str) -> object:
+    return options[key] if key in options else _default(run, name, options, key)
 
 
 def _default(run: Pipeline, name: str, options: Options, key: str) -> object:

@@ -10,8 +10,8 @@ import pytest
 
 from asynclog_proto.errors import ConfigError
 from asynclog_proto.frames import Hello
-from asynclogd import wanted
-from asynclogd.backends.base import BackendConfig, Position, RunInfo
+from asynclogd import registry, wanted
+from asynclogd.backends.base import Backend, BackendConfig, Position, RunInfo
 from asynclogd.config import DaemonSettings
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline
@@ -84,5 +84,25 @@ def test_what_is_said_in_vain_of_a_backend_that_the_run_has_is_named(
         wanted.add(pipeline, {"csv": {}}, 1)
         notice = wanted.ignored(pipeline, {"csv": options})
         assert told in notice if told else notice == ""
+
+    play(tmp_path / "p" / "run", act)
+
+
+def test_no_package_is_searched_for_options_that_the_run_was_given_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every rank's hello says them, and a look at all entry points takes the event loop some 10 ms."""
+    looked: list[str] = []
+    find = registry.find
+
+    def looking(name: str, where: object = None) -> type[Backend]:
+        looked.append(name)
+        return find(name, where)
+
+    def act(pipeline: Pipeline) -> None:
+        wanted.add(pipeline, {"told": HERE}, 1)
+        monkeypatch.setattr(wanted, "find", looking)
+        assert wanted.ignored(pipeline, {"told": HERE}) == ""
+        assert looked == []
 
     play(tmp_path / "p" / "run", act)

@@ -1,0 +1,74 @@
+"""Every benchmark, its table on its page, the charts, and the regression guard: what `make bench` runs.
+
+    python bench/everything.py                         all of them; docs/ and README.md get what was measured
+    python bench/everything.py --only growth           one; may be repeated
+    python bench/everything.py -- --quick              options for each: a quick look changes no page
+
+Results go to bench/results/NAME.json. One that fails (it ends with an error, or a promise does not hold where `--check`
+is given) does not stop the others; all that failed are named at the end, and the exit code is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+BENCHMARKS = (
+    "hot_path", "threads", "waits", "ingest", "ranks", "memory", "growth", "tensorboard", "lightning", "ddp", "media",
+    "backends", "fanout", "import_time",
+)  # fmt: skip
+AFTER = ("charts", "guard")
+
+
+def command_of(name: str, options: Sequence[str], results: Path) -> list[str]:
+    """What runs one of them. A quick look writes no page: its figures are not meant to be kept."""
+    kept = [] if "--quick" in options else ["--readme"]
+    if name == "charts":
+        images = [] if kept else ["--images", str(results)]
+        own = ["--results", str(results), *images, *kept]
+    elif name == "guard":
+        own = ["--json", str(results / "guard.json"), "--check"]
+    else:
+        own = ["--json", str(results / f"{name}.json"), *kept, *options]
+    return [sys.executable, str(HERE / f"{name}.py"), *own]
+
+
+def run_all(names: Sequence[str], options: Sequence[str], results: Path) -> dict[str, int]:
+    """The exit codes of those that failed, by name; each result of before goes when its benchmark runs."""
+    results.mkdir(parents=True, exist_ok=True)
+    failed = {}
+    for name in names:
+        print(f"== bench/{name}.py", flush=True)
+        (results / f"{name}.json").unlink(missing_ok=True)
+        began = time.monotonic()
+        code = subprocess.run(command_of(name, options, results), check=False).returncode
+        print(f"== bench/{name}.py: {time.monotonic() - began:.0f} s\n", flush=True)
+        if code:
+            failed[name] = code
+    return failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=[*BENCHMARKS, *AFTER], help="this one; may be repeated")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the benchmarks' JSON")
+    parser.add_argument("options", nargs="*", help="options for each benchmark, after --")
+    chosen = parser.parse_args()
+    names = chosen.only or [*BENCHMARKS, *AFTER]
+    failed = run_all(names, chosen.options, chosen.results.resolve())
+    for name, code in failed.items():
+        print(f"FAILED: bench/{name}.py, exit code {code}")
+    if not failed:
+        print(f"{len(names)} ran, none failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""bench/charts.py: which charts there are of what was measured, and that they are pictures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+PAGE = BENCH.parent / "docs" / "benchmarks.md"
+
+COSTS: dict[str, Any] = {"p50_us": 1.5, "p99_us": 400.0, "cpu_us_per_call": 100.0}
+HOT_PATH = [
+    *({"mode": "paced", "contender": name, "label": name.title(), **COSTS} for name in ("empty", "asynclog", "wandb")),
+    *(
+        {"mode": "names", "contender": name, "label": name, "names": names, "ns_per_value": 90.0}
+        for name in ("msgpack", "asynclog")
+        for names in (1, 10)
+    ),
+]
+BACKENDS = [
+    {"backend": "csv", "who": who, "steps_per_table": steps, "cpu_gain": gain}
+    for who, steps, gain in (("direct", 1, 1.0), ("asynclog", 1, 2.0), ("asynclog", 100, 9.0))
+]
+LONG = {"journal_bytes_per_scalar": 13.0, "rss_peak_mb": 80.0, "replay_s": 1.0}
+GROWTH = [
+    {"axis": axis, "x": x, "scalars": 1000, "ns_per_scalar": 100.0, **(LONG if axis == "length" else {})}
+    for axis in ("names", "ranks", "rate", "backends", "length")
+    for x in (1, 10)
+]
+
+
+@pytest.fixture
+def charts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module("charts")
+
+
+def write(folder: Path, benchmark: str, rows: list[dict[str, Any]]) -> None:
+    (folder / f"{benchmark}.json").write_text(json.dumps([{**row, "machine": "a machine"} for row in rows]))
+
+
+def test_every_benchmark_that_has_a_result_gets_its_charts(charts: ModuleType, tmp_path: Path) -> None:
+    for benchmark, rows in {"hot_path": HOT_PATH, "backends": BACKENDS, "growth": GROWTH}.items():
+        write(tmp_path, benchmark, rows)
+    assert charts.drawn(tmp_path, tmp_path / "images") == list(charts.CHARTS)
+    for name in charts.CHARTS:
+        path = tmp_path / "images" / f"{name}.png"
+        with Image.open(path) as picture:
+            assert picture.width > 400
+            assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)  # not the page's own colour
+        assert path.stat().st_size < 60_000
+
+
+def test_a_benchmark_without_a_result_keeps_the_chart_that_it_has(charts: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path, "backends", BACKENDS)
+    (tmp_path / "growth.png").write_bytes(b"before")
+    assert charts.drawn(tmp_path, tmp_path) == ["backends"]
+    assert (tmp_path / "growth.png").read_bytes() == b"before"
+
+
+def test_the_page_has_a_place_for_every_chart(charts: ModuleType) -> None:
+    text = PAGE.read_text()
+    for name in charts.CHARTS:
+        assert charts.harness.replace_block(text, f"chart_{name}", "x") != text
+
+
+def test_a_page_links_a_chart_relative_to_itself(charts: ModuleType) -> None:
+    assert charts.link("growth", charts.IMAGES, PAGE).endswith("](images/growth.png)")
+
+
+def test_a_chart_says_the_machine_under_it(charts: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path, "backends", BACKENDS)
+    charts.drawn(tmp_path, tmp_path / "one")
+    (tmp_path / "backends.json").write_text(json.dumps([{**row, "machine": "another"} for row in BACKENDS]))
+    charts.drawn(tmp_path, tmp_path / "other")
+    assert (tmp_path / "one" / "backends.png").read_bytes() != (tmp_path / "other" / "backends.png").read_bytes()
