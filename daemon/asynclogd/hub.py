@@ -347,6 +347,13 @@ class Hub:
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
 
+    async def bury_unheard(self) -> None:
+        """For who opens no door: a rank that has left no trace of its life can't say hello, and is dead."""
+        for pipeline in list(self.runs.values()):
+            dead = [session for session in pipeline.sessions.values() if self._is_dead(session, patience=0.0)]
+            for launch in dict.fromkeys(session.stream.launch for session in dead):
+                await self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -375,13 +382,16 @@ class Hub:
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
 
-    def _is_dead(self, session: Session) -> bool:
-        """Whether its process has gone, and is to be buried: after its END too, where files of it are left."""
+    def _is_dead(self, session: Session, patience: float | None = None) -> bool:
+        """Whether its process has gone, and is to be buried: after its END too, where files of it are left. `patience`:
+        how long one without a ring may be silent, by default as is configured.
+        """
         if not session.live and not self._estate.is_left(session):
             return False
         if session.ring is not None:
             return recovery.owner_is_dead(session.ring)
-        silent = time.monotonic() - session.heard > self._config.daemon.silence_timeout
+        patience = self._config.daemon.silence_timeout if patience is None else patience
+        silent = time.monotonic() - session.heard > patience
         return silent and not recovery.is_written(session.spool, session.stream.host, session.stream.pid)
 
     def _close_when_complete(self, pipeline: Pipeline) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from asynclog_proto.records import Layout, Row
 from asynclog_proto.spoolfile import SUFFIX
+from tests.daemon.speaker import Speaker
 from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
 from tests.e2e.oracle import csv_series, returned, value
@@ -47,9 +49,9 @@ class Pair:
         self._path = runtime / "another.sock"
         self.enough = out / "enough"
 
-    def daemon(self) -> None:
+    def daemon(self) -> subprocess.Popen[str]:
         deadlines = {f"ASYNCLOG_DAEMON_{name}_DEADLINE": "120" for name in ("JOIN", "STEP")}
-        self._start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", **deadlines)
+        return self._start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", **deadlines)
 
     def rank(self, rank: int, period: str) -> subprocess.Popen[str]:
         command = [HERE / "worker.py", self._out, "--rank", rank, "--world", 2, "--endless", "--until", self.enough]
@@ -132,3 +134,24 @@ def test_it_has_time_to_say_hello_to_the_next_daemon(
     pair.enough.touch()
     assert [rank.wait(90) for rank in ranks] == [0, 0], output()
     check(pair, tmp_path)
+
+
+@pytest.mark.fault("both-killed")
+@pytest.mark.parametrize("ring", ["", "gone"])
+def test_sync_does_not_wait_for_one_that_has_left_nothing(
+    ring: str, pair: Pair, tmp_path: Path, runtime_dir: Path, eventually: Eventually
+) -> None:
+    """It was on another machine, say; or the machine was started anew, and its ring was in memory."""
+    daemon, place = pair.daemon(), runtime_dir / "rings" / "gone.ring"
+    eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
+    place.mkdir()  # of which no lock can be had: as if its process lived
+    with Speaker(runtime_dir, tmp_path, "a0", launch="first", ring=str(place) if ring else "") as speaker:
+        speaker.hello({"csv": {}})
+        speaker.say(Layout(0, ("loss",)), Row(0, 7, 0.0, 1.0, (0.5,)))
+        daemon.kill()
+        daemon.wait()
+    place.rmdir()
+    command = [sys.executable, "-m", "asynclogd", "sync", str(tmp_path), "--timeout", "20"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert csv_series(tmp_path / "p" / "run", "loss") == {7: [0.5]}

@@ -64,6 +64,7 @@ async def _sync(
     hub = Hub(own, config, lambda *_: None, own_backends=own_backends)
     before = {path: await _opened(hub, path) for path in runs}
     await hub.recover(rings, runs)
+    await hub.bury_unheard()
     try:
         done = await _drain(hub, timeout)
     finally:
