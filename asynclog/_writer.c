@@ -131,7 +131,8 @@ next_step(const Writer *self, PyObject *given, long long *step)
     } else {
         return 0;
     }
-    return !overflow && *step >= self->highest;
+    /* The first step that goes back is told of, by others. */
+    return !overflow && (*step >= self->highest || self->backward > 0);
 }
 
 static int
@@ -189,7 +190,12 @@ write_row(Writer *self, const Layout *layout, PyObject *metrics, PyObject *given
     if (weight != Py_None) {
         put_double(row + HEAD + 17 + WEIGHT_AT, PyFloat_AS_DOUBLE(weight));
     }
-    self->step = self->highest = step;
+    self->step = step;
+    if (step < self->highest) {
+        self->backward += 1;
+    } else {
+        self->highest = step;
+    }
     self->place = end;
     self->seq += 1;
     self->issued += PyTuple_GET_SIZE(layout->names);

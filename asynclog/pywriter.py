@@ -108,7 +108,9 @@ class Writer:
         if step is None:
             step = self.step + 1
         pack_into, head, tail, size, width = packed
-        if type(step) is not int or not self.highest <= step <= _MOST_STEP or not _is_weight(weight):
+        # The first step that goes back is told of, by others.
+        lowest = -_MOST_STEP - 1 if self.backward else self.highest
+        if type(step) is not int or not lowest <= step <= _MOST_STEP or not _is_weight(weight):
             return False
         if weight is not None:
             tail = tail_for(weight, width)
@@ -121,7 +123,8 @@ class Writer:
         except Exception:
             return False  # a mapping with other values than it has names
         # No call from here on: neither a signal nor another thread comes between. A tracer may, between lines.
-        self.step = self.highest = step
+        back = step < self.highest
+        self.step, self.highest, self.backward = step, self.highest if back else step, self.backward + back
         self.place, self.seq, self.issued = end, self.seq + 1, self.issued + width
         self._words[_HEAD_WORD] = self.base + end
         return True

@@ -201,6 +201,29 @@ def test_a_step_that_goes_backwards_is_kept_told_once_and_counted(run: asynclog.
     assert [step for step, _, _ in points_of(run, daemon)] == [10, 3, 4]
 
 
+def test_steps_that_go_back_again_and_again_are_counted_and_cost_no_care(
+    run: asynclog.Run, daemon: ScriptedDaemon
+) -> None:
+    """Two threads with steps of their own, one behind the other."""
+    row = {"x": 1.0}
+    with quiet():
+        run.log(row, step=100)
+        run.log(row, step=0)
+    for step in range(1, 50):
+        run.log(row, step=100 + step)
+        made = itertools.count()
+        sys.setprofile(lambda *_, made=made: next(made))
+        try:
+            run.log(row, step=step)
+        finally:
+            sys.setprofile(None)
+        assert next(made) < 40  # taken with care it is more than a hundred
+    assert run.stats.backward_steps == 50
+    assert run.stats.step == 49
+    steps = [step for pair in zip(range(100, 150), range(50), strict=True) for step in pair]
+    assert [step for step, _, _ in points_of(run, daemon)] == steps
+
+
 def test_weights_travel_and_bad_ones_become_one(run: asynclog.Run, daemon: ScriptedDaemon) -> None:
     run.log({"x": 1.0}, weight=None)
     run.log({"x": 1.0}, weight=2)
