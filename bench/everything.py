@@ -34,7 +34,7 @@ def command_of(name: str, options: Sequence[str], results: Path) -> list[str]:
         images = [] if kept else ["--images", str(results)]
         own = ["--results", str(results), *images, *kept]
     elif name == "guard":
-        own = ["--json", str(results / "guard.json"), "--check"]
+        own = ["--json", str(results / "guard.json"), "--check", *([] if kept else ["--quick"])]
     else:
         own = ["--json", str(results / f"{name}.json"), *kept, *options]
     return [sys.executable, str(HERE / f"{name}.py"), *own]

@@ -388,13 +388,16 @@ class Pipeline:
     # -- finishing and flushing ---------------------------------------------------------------------------------
 
     def _advance_waits(self, open_values: Mapping[Wanted, int]) -> None:
+        balance: dict[str, Any] | None = None  # of all ranks, and the same for all that end here together
         for session in self.sessions.values():
             if not session.waits:
                 continue
             for wait in waits.advance(session, open_values, self._places, self.fanout.flush_soon):
-                ends = wait.step is None
-                done = Ledger(complete=True, ledger=self.ledger()) if ends else Flushed(wait.next_seq)
-                self._answer(session, done)
+                if wait.step is not None:
+                    self._answer(session, Flushed(wait.next_seq))
+                    continue
+                balance = balance or self.ledger()
+                self._answer(session, Ledger(complete=True, ledger=balance))
 
     async def _read_items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         """Items from memory, or from the journal without blocking the event loop."""

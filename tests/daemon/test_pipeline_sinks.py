@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from asynclog_proto import records
-from asynclog_proto.frames import Hello
+from asynclog_proto.frames import Finish, Hello, Ledger, Message
 from asynclogd.backends.base import BackendConfig
 from asynclogd.config import DaemonSettings
 from asynclogd.media.workers import Workers
@@ -26,11 +29,13 @@ class Mine(AppendBackend):
         del config
 
 
-def play(run_dir: Path, act: Callable[[Pipeline], Awaitable[None]]) -> Pipeline:
+def play(
+    run_dir: Path, act: Callable[[Pipeline], Awaitable[None]], send: Callable[..., None] = lambda *_: None
+) -> Pipeline:
     run_dir.mkdir(parents=True, exist_ok=True)
 
     async def main() -> Pipeline:
-        pipeline = Pipeline(run_dir, SETTINGS, lambda *_: None, Workers())
+        pipeline = Pipeline(run_dir, SETTINGS, send, Workers())
         await pipeline.open()
         await act(pipeline)
         await pipeline.close(30)
@@ -96,3 +101,31 @@ def test_a_backend_that_is_added_later_starts_from_the_runs_beginning(tmp_path: 
 
     assert play(run_dir, act).ledger()["backends"]["file"]["delivered"] == 10
     assert read_steps(run_dir) == list(range(10))
+
+
+def test_ranks_that_end_together_are_told_one_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a look at every rank: one for each of them would be a million looks at 1,000 ranks."""
+    told: list[Ledger] = []
+    made: list[dict[str, Any]] = []
+
+    def send(peer: bytes, message: Message) -> None:
+        del peer
+        told.extend([message] if isinstance(message, Ledger) else [])
+
+    async def act(pipeline: Pipeline) -> None:
+        ledger = pipeline.ledger
+
+        def looked() -> dict[str, Any]:
+            made.append(ledger())
+            return made[-1]
+
+        monkeypatch.setattr(pipeline, "ledger", looked)
+        for rank in range(5):
+            name = f"r{rank}"
+            session = pipeline.hello(Hello("p", "run", "/tmp", rank, 5, name, "launch", 0, 1, "host"), name.encode())
+            pipeline.batch(session, 0, 1, records.encode(records.End("success")))
+            pipeline.finish(session, Finish(0, {}))
+        await until(lambda: len(told) == 5)
+
+    play(tmp_path / "p" / "run", act, send)
+    assert [ledger.ledger for ledger in told] == made * 5
