@@ -39,6 +39,8 @@ class Reducer:
         self._metrics = Metrics()
         self._progress: Progress | None = None
         self._window = Window(self.settings, World(0))
+        self._unsettled = False
+        """rows have come since steps were closed last"""
 
     @property
     def launch(self) -> str | None:
@@ -87,6 +89,7 @@ class Reducer:
         """A stream joined: a rank, a new incarnation of one, or the first of a new launch."""
         if launch in self._tally.launches:
             return  # its ranks are gone; what they still send is late
+        self._settle_rows()  # they may end the launch that this one supersedes
         progress = self._progress
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
@@ -107,7 +110,9 @@ class Reducer:
             self.leave(rank, launch, now)
 
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
-        """What a decoder gave for a rank, in order."""
+        """What a decoder gave for a rank, in order. What that completes is closed by `drain`: looking at all ranks after
+        each one's rows is their number squared.
+        """
         progress = self._progress
         if progress is None or (progress.launch != launch and launch not in self._tally.launches):
             raise ValueError(f"launch {launch!r} has not joined")
@@ -118,7 +123,7 @@ class Reducer:
             self.join(rank, rank + 1, launch, now)
         for part in _parts(decoded):
             self._feed(progress, rank, part, now)
-        self._settle()
+        self._unsettled = True
 
     def _feed(self, progress: Progress, rank: int, decoded: list[Any], now: float) -> None:
         tables = [said for said in decoded if isinstance(said, Rows)]
@@ -140,6 +145,7 @@ class Reducer:
     def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - part of the interface
         """The rank's process died, or went after its END."""
         if self._progress is not None and self._progress.launch == launch:
+            self._settle_rows()
             self._progress.end(rank, "killed")
             self._settle()
 
@@ -154,6 +160,7 @@ class Reducer:
         progress = self._progress
         if progress is None:
             return
+        self._settle_rows()
         progress.expire(now)
         for own, expired in self._window.close_overdue(now, self.settings.step_deadline).items():
             progress.suspend_behind(expired, own=own)
@@ -169,6 +176,7 @@ class Reducer:
 
     def drain(self) -> list[Item]:
         """The items that came to be since the last call, in order."""
+        self._settle_rows()
         items, self._items = self._items, []
         return items
 
@@ -247,7 +255,12 @@ class Reducer:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
+    def _settle_rows(self) -> None:
+        if self._unsettled:
+            self._settle()
+
     def _settle(self) -> None:
+        self._unsettled = False
         progress = self._progress
         if progress is None:
             return

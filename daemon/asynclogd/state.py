@@ -64,6 +64,8 @@ class RunState:
         """streams that were found when a later process of their rank had come, of which they say nothing"""
         self._host_points: list[Item] = []
         self._media_items: list[Item] = []
+        self._now: float | None = None
+        """of what happened last"""
         self._end: RunEnd | None = None
         """the run's end, while media that belong before it are pending"""
 
@@ -79,9 +81,11 @@ class RunState:
 
     def apply(self, entry: Input) -> str | None:
         """Let one thing happen. Returns why a batch can't be taken, and then nothing has changed."""
-        due = self.reducer.next_deadline()
-        if due is not None and entry.now >= due:
-            self.reducer.advance(entry.now)
+        if entry.now != self._now:  # all inputs of one commit share one time
+            self._now = entry.now
+            due = self.reducer.next_deadline()
+            if due is not None and entry.now >= due:
+                self.reducer.advance(entry.now)
         if entry.cause is Cause.BATCH:
             return self._batch(entry)
         if entry.cause is Cause.JOIN:

@@ -93,15 +93,15 @@ def test_no_package_is_searched_for_options_that_the_run_was_given_too(
 ) -> None:
     """Every rank's hello says them, and a look at all entry points takes the event loop some 10 ms."""
     looked: list[str] = []
-    find = registry.find
+    find = registry.Registry.find
 
-    def looking(name: str, where: object = None) -> type[Backend]:
+    def looking(here: registry.Registry, name: str, where: object = None) -> type[Backend]:
         looked.append(name)
-        return find(name, where)
+        return find(here, name, where)
 
     def act(pipeline: Pipeline) -> None:
         wanted.add(pipeline, {"told": HERE}, 1)
-        monkeypatch.setattr(wanted, "find", looking)
+        monkeypatch.setattr(registry.Registry, "find", looking)
         assert wanted.ignored(pipeline, {"told": HERE}) == ""
         assert looked == []
 
