@@ -110,8 +110,8 @@ class Reducer:
             self.leave(rank, launch, now)
 
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
-        """What a decoder gave for a rank, in order. What that completes is closed by `drain`: looking at all ranks after
-        each one's rows is their number squared.
+        """What a decoder gave for a rank, in order. What that completes is closed by `drain`: looking at all ranks
+        after each one's rows is their number squared.
         """
         progress = self._progress
         if progress is None or (progress.launch != launch and launch not in self._tally.launches):
