@@ -66,6 +66,7 @@ class Stream:
         self._hello_wait = HELLO_S
         self._heartbeat_at = 0.0
         self._finish_sent = False
+        self._finish_at = 0.0
         self._heard = 0.0
 
     def receive(self, message: Message, now: float) -> list[Pending]:
@@ -121,7 +122,7 @@ class Stream:
         if flow.in_flight and now - self._heard > SILENCE_S:
             self._heard = now
             return replace(self._hello, first_seq=flow.first_seq)
-        if self.finishing and not flow.queue and not self._finish_sent:
+        if self.finishing and not flow.queue and (not self._finish_sent or now - self._finish_at > SILENCE_S):
             return Finish(counts.issued, counts.dropped)
         if now >= self._heartbeat_at:
             return Heartbeat(max(step, -1), counts.issued, counts.dropped, *times.quantiles())
@@ -151,7 +152,7 @@ class Stream:
             self._hello_at = now + self._hello_wait
             self._hello_wait = min(2 * self._hello_wait, MOST_HELLO_S)
         elif isinstance(message, Finish):
-            self._finish_sent = True
+            self._finish_sent, self._finish_at = True, now
         elif isinstance(message, (Flush, Ask)):
             if isinstance(message, Flush):
                 self.barriers.sent(message)

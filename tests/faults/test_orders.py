@@ -166,6 +166,28 @@ def test_a_hello_that_comes_again_of_a_process_that_is_dead_is_not_the_ranks_lat
     system.daemon.deliver(first.peer, hello)
 
 
+@pytest.mark.fault("any-order")
+@pytest.mark.parametrize("up", [True, False])
+def test_a_rank_that_has_ended_asks_again_when_its_finish_or_the_answer_is_lost(of_one: System, *, up: bool) -> None:
+    system = of_one
+    system.all_log(names=("a",), count=1)
+    system.one_flushes_or_finishes(which=0, ends="in time")
+    (one,) = system.ranks
+    while not one.sender._stream._finish_sent:
+        system.hear_all()
+        system.daemon_commits()
+        system.acks_arrive()
+        one.turn(0.1)
+    if not up:
+        system.hear_all()
+        system.daemon_commits()
+        system.sink_goes_on(passes=100, fault="")
+        system.daemon_commits()
+        assert one.wire.down
+    system.frames_are_lost(which=0, up=up)
+    system.heal()
+
+
 @pytest.mark.fault("outlived")
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_launch_that_lives_on_puts_nothing_in_the_place_of_what_the_next_one_has_said(
