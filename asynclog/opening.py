@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from asynclog.spool import Spool
 from asynclog_proto import __version__, frames, places
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import Hello
+from asynclog_proto.frozen import frozen
 from asynclog_proto.ringfile import HEADER, MAX_HELLO
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given, and
     `keys` unless it is on another machine. `told` is for who reads warnings, "" for nothing.

@@ -19,6 +19,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from asynclog_proto.frozen import frozen
+
 
 @dataclass(slots=True)
 class Pending:
@@ -93,7 +95,7 @@ class SendFlow:
         return self.queue[0].first_seq if self.queue else self.acked_seq
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """What to do with a batch: skip its first `skip` records and take the rest, unless `take` is false."""
 
