@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings, trackerenv
-from asynclog.backends import check_backends
+from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
 from asynclog.keys import ClientKeys
@@ -124,7 +124,7 @@ def _plan(
     address = endpoint or chosen.endpoint
     mode = chosen.mode if mode == "auto" else mode
     remote = address is not None and places.is_remote(places.check_endpoint(address))
-    wanted, told = trackerenv.chosen(check_backends(backends), environ, places.current_directory(), far=remote)
+    wanted, told = _backends(backends, environ, far=remote)
     hello = Hello(
         project=project,
         name=name,
@@ -143,6 +143,15 @@ def _plan(
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None
     return Plan(hello, chosen, mode, address, run_dir, found, told)
+
+
+def _backends(given: Any, environ: Mapping[str, str], *, far: bool) -> tuple[Mapping[str, Any] | None, str]:
+    """Those of the run, None for the daemon's own choice, and what to tell of them."""
+    if given is None:
+        return None, ""
+    from asynclog import backends, trackerenv  # 2 ms of patterns, which most runs need not wait for
+
+    return trackerenv.chosen(backends.check_backends(given), environ, places.current_directory(), far=far)
 
 
 def _greeting(hello: Hello) -> bytes:

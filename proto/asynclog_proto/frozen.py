@@ -35,7 +35,8 @@ def frozen(cls: type[T]) -> type[T]:
         },
     }
     for name, member in {**own, **_METHODS}.items():
-        setattr(kind, name, member)
+        if name not in vars(cls):  # a class may have a better `__repr__`
+            setattr(kind, name, member)
     return cls
 
 
