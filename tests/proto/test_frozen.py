@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from asynclog.keys import ClientKeys
 from asynclog_proto.frozen import frozen
 
 
@@ -120,3 +121,9 @@ def test_it_is_copied_replaced_and_matched(kind: Any) -> None:
             assert (name, size) == ("a", 2)
         case _:
             pytest.fail("no match")
+
+
+def test_a_class_may_show_itself_its_own_way() -> None:
+    keys = ClientKeys(server=b"public", secret=b"hidden")
+    assert "public" in repr(keys)
+    assert "hidden" not in repr(keys)
