@@ -8,7 +8,6 @@ daemon counts the flushes of the ranks.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
 from asynclog_proto.frames import Flush
 
@@ -16,18 +15,18 @@ MOST_ASKED = 16
 """Flushes that are asked at once; the daemon remembers some more."""
 
 
-@dataclass(slots=True, eq=False)
 class Barrier:
     """One call: `step` is the highest that was logged before it, `devices` how many device rows were."""
 
-    step: int
-    devices: int
-    done: threading.Event = field(default_factory=threading.Event)
-    reached: bool = False
-    next_seq: int | None = None
-    """the number after its record, once that is written"""
-    asked: bool = False
-    given_up: bool = False
+    def __init__(self, step: int, devices: int) -> None:
+        self.step = step
+        self.devices = devices
+        self.done = threading.Event()
+        self.reached = False
+        self.next_seq: int | None = None
+        """the number after its record, once that is written"""
+        self.asked = False
+        self.given_up = False
 
     def settle(self, *, reached: bool) -> None:
         """The wait is over."""

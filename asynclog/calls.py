@@ -5,14 +5,16 @@ that log no row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asynclog import hosttensors
 from asynclog._media.form import draw_ahead
-from asynclog.knownmedia import Known
 from asynclog.notices import Notices
 from asynclog.rows import Rows
 from asynclog.values import Problem
+
+if TYPE_CHECKING:
+    from asynclog.knownmedia import Known
 
 
 class Calls:

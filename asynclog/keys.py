@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from asynclog_proto import places
 from asynclog_proto.errors import ConfigError
+from asynclog_proto.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientKeys:
     """32 bytes each; `repr` shows no secret."""
 
     server: bytes
-    secret: bytes = field(repr=False)
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"ClientKeys(server={self.server!r})"
 
 
 def read(environ: Mapping[str, str]) -> ClientKeys:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from asynclog.keys import ClientKeys
-from asynclog_proto import places, trackers
+from asynclog_proto import places
 
 RETRY_S, MOST_RETRY_S = 2.0, 30.0
 PROBE_S, BUSY_PROBE_S = 0.1, 1.0
@@ -32,6 +32,8 @@ _RANK_NAMES = frozenset(
 
 def daemon_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a spawned daemon: the client's, without what makes it a rank, and that run."""
+    from asynclog_proto import trackers  # in the sender's thread: the first log() does not wait for its patterns
+
     of_the_run = _RANK_NAMES | trackers.handed_over(environ)
     return {
         name: value for name, value in environ.items() if name not in of_the_run and not name.startswith(_RANK_PREFIXES)

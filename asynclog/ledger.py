@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from asynclog_proto.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class BackendLedger:
     """Counts of values: issued to the journal = delivered + limited + dead + pending."""
 
@@ -17,7 +19,7 @@ class BackendLedger:
     pending: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ledger:
     """Counts of logged values: issued = journaled + pending + dropped, of the run where a daemon answered, else of
     this rank. `complete`: all that this rank said is journaled and in the local file backends.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings, trackerenv
-from asynclog.backends import check_backends
+from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
 from asynclog.keys import ClientKeys
@@ -28,10 +28,11 @@ from asynclog.spool import Spool
 from asynclog_proto import __version__, frames, places
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import Hello
+from asynclog_proto.frozen import frozen
 from asynclog_proto.ringfile import HEADER, MAX_HELLO
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """Everything that `init` decides before it touches the file system. `endpoint` is None unless it was given, and
     `keys` unless it is on another machine. `told` is for who reads warnings, "" for nothing.
@@ -124,7 +125,7 @@ def _plan(
     address = endpoint or chosen.endpoint
     mode = chosen.mode if mode == "auto" else mode
     remote = address is not None and places.is_remote(places.check_endpoint(address))
-    wanted, told = trackerenv.chosen(check_backends(backends), environ, places.current_directory(), far=remote)
+    wanted, told = _backends(backends, environ, far=remote)
     hello = Hello(
         project=project,
         name=name,
@@ -143,6 +144,15 @@ def _plan(
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None
     return Plan(hello, chosen, mode, address, run_dir, found, told)
+
+
+def _backends(given: Any, environ: Mapping[str, str], *, far: bool) -> tuple[Mapping[str, Any] | None, str]:
+    """Those of the run, None for the daemon's own choice, and what to tell of them."""
+    if given is None:
+        return None, ""
+    from asynclog import backends, trackerenv  # 2 ms of patterns, which most runs need not wait for
+
+    return trackerenv.chosen(backends.check_backends(given), environ, places.current_directory(), far=far)
 
 
 def _greeting(hello: Hello) -> bytes:

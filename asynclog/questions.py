@@ -9,23 +9,22 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field
 
 from asynclog_proto.errors import NoValueError
 from asynclog_proto.frames import Ask, Value
 from asynclog_proto.limits import MAX_ASKS
 
 
-@dataclass(slots=True, eq=False)
 class Question:
     """One call; `devices` is how many device rows were logged before it."""
 
-    name: str
-    step: int | None
-    devices: int
-    number: int = 0
-    next_seq: int = 0
-    future: Future[float] = field(default_factory=Future)
+    def __init__(self, name: str, step: int | None, devices: int) -> None:
+        self.name = name
+        self.step = step
+        self.devices = devices
+        self.number = 0
+        self.next_seq = 0
+        self.future: Future[float] = Future()
 
     def __str__(self) -> str:
         return f"reduced({self.name!r}, step={self.step})"

@@ -201,7 +201,7 @@ class Rows:
     def _write_media(self, metrics: Mapping[Any, Any], sorted_: Sorted, step: int, now: float) -> None:
         self.media.write(sorted_.media, step, now, self.devices)
         if not sorted_.problems and type(metrics) is dict:  # with a name twice, say, it is not known whose a form is
-            self.media.templates.learn(metrics, sorted_.media)
+            self.media.learn(metrics, sorted_.media)
 
     def _fits(self, packed: Packed) -> bool:
         writer, size = self.writer, packed[3]

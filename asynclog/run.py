@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from asynclog.notices import Notices
 from asynclog.process import RUNS
 from asynclog.reduce import check_reductions, definition
 from asynclog.rows import Rows
+from asynclog_proto.frozen import frozen
 from asynclog_proto.records import STATUSES, Params, Rewind, Summary, encode
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _GRACE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stats:
     """Counters of this rank. Values are counted by `issued` and `dropped` (by cause), sizes are in bytes. What `log()`
     costs is in s, of those of the last 512 calls that were timed; None before the first.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from asynclog.backlog import Backlog
 from asynclog.barriers import Barrier, Barriers
@@ -25,6 +25,7 @@ from asynclog.spool import Spool
 from asynclog.stream import Stream
 from asynclog_proto import records
 from asynclog_proto.frames import Batch, Finish, Hello, encode
+from asynclog_proto.frozen import frozen
 
 FAILED_PATIENCE_S = 1.0
 """A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
@@ -33,7 +34,7 @@ LOCK_PATIENCE_S = 5.0
 """How long the sender waits for a call of `log()` that is under way when it closes the ring."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """`finish` was called: with this status, and until this monotonic time."""
 

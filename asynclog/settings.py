@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asynclog_proto import places
 from asynclog_proto.errors import ConfigError
+from asynclog_proto.frozen import frozen
 
 MODES = ("auto", "offline", "disabled")
 MIB = 1 << 20
 DEFAULT_DIR = "asynclog"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """`ring_bytes`, `spool_bytes`: caps, and of media bodies `media_bytes` (the outbox; 0 for none) and
     `media_spool_bytes` (the oldest are dropped there; 0: what has no room in the outbox is). `flush_s`: seconds between

@@ -11,8 +11,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from asynclog_proto.frozen import frozen
 
 MOST_PENDING = 4096
 """Rows that wait for their device at once; more are dropped and counted as `device`."""
@@ -32,7 +33,7 @@ class Snapshot(Protocol):
         """The values, float64, in the order of the tensors."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceRow:
     """A row whose values are on their way."""
 
@@ -108,7 +109,7 @@ class DeviceQueue:
             yield self._rows.popleft()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostValues:
     """Values that are here already: of a device that has no events."""
 
@@ -123,7 +124,7 @@ class HostValues:
         return self.numbers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """Values of one device and dtype: `places` in the row, `memory` on the host, `event` after the copy."""
 
@@ -143,7 +144,7 @@ class Arrived:
         """Nothing to wait for."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamCopies:
     """Copies that were enqueued on the callers' streams. `numbers` has a place for each value, filled where it was
     known already.

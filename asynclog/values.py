@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_NAME_BYTES
 
 FLOATS = frozenset((float,))
@@ -21,7 +21,7 @@ EXACT = 1 << 53
 MAX_NESTING = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """Something wrong with a call of `log()`. `lost` values were dropped for `cause`, 0 when all were kept.
     What is no error is told in strict mode too, not raised.

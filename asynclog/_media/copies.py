@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from asynclog import tensors
 from asynclog._media.form import Form, Part
+from asynclog_proto.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arriving:
     """A form of which some parts are on their way; `events` happen when they are here."""
 
@@ -35,7 +35,7 @@ class Arriving:
         return form._replace(parts=tuple(map(_as_numpy, form.parts)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceMedia:
     """A media item whose body is on its way: an entry of tensors.DeviceQueue. `size` is in bytes of host memory."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from asynclog.values import BadValueError
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_MEDIA_BYTES, MAX_MEDIA_OPTIONS, MAX_SECTIONS
 from asynclog_proto.media import Option, Section
 
@@ -29,7 +29,7 @@ class Part(NamedTuple):
         return Part(self.section, data, self.size)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceFold:
     """What a device does to an item's only tensor before it travels, and what is made of the numbers that arrive: its
     sections and options.

@@ -7,6 +7,7 @@ of the same name needs no second look.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from asynclog import knownmedia
@@ -33,6 +34,8 @@ class Templates:
     def __init__(self, most_bytes: int) -> None:
         self.known: dict[Any, Template] = {}
         """by knownmedia.key_of"""
+        self.find = partial(knownmedia.find, self.known, ALIKE)
+        self.lay = knownmedia.lay
         self._most_bytes = most_bytes
 
     def learn(self, metrics: Mapping[Any, Any], forms: Mapping[str, Form]) -> None:

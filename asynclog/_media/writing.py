@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asynclog import knownmedia, steps
+from asynclog import steps
 from asynclog._media.copies import Copier, DeviceMedia
 from asynclog._media.form import Form, formed
-from asynclog._media.templates import ALIKE, Templates
 from asynclog.bodies import Bodies
-from asynclog.knownmedia import Known
 from asynclog.ring import Ring
 from asynclog.tensors import CapturingError, DeviceQueue
 from asynclog.values import Problem
 from asynclog_proto.media import Media, Place, encode_media
+
+if TYPE_CHECKING:
+    from asynclog._media.templates import Templates
+    from asynclog.knownmedia import Known
 
 
 class MediaWriter:
@@ -32,7 +34,8 @@ class MediaWriter:
         self._ring = ring
         self._tell = tell
         self._note = note
-        self.templates = Templates(ring.capacity // 2)
+        self._templates: Templates | None = None
+        """of what was written; none before, and their module neither: numbers don't wait for the classes of media"""
         self._copier = Copier()
         self._entered = self._left = 0
         """bytes of host memory that items from a device were given, by the caller, and gave back, by the sender"""
@@ -47,10 +50,20 @@ class MediaWriter:
 
     def find(self, metrics: Any) -> Known | None:
         """What `log_known` takes: a call of nothing but media whose like was written before. None for any other."""
+        if self._templates is None:
+            return None
         try:
-            return knownmedia.find(self.templates.known, ALIKE, metrics)
+            return self._templates.find(metrics)
         except Exception:  # of a value's own code: the long way tells
             return None
+
+    def learn(self, metrics: Mapping[Any, Any], forms: Mapping[str, Form]) -> None:
+        """Have `find` know the items of a call that was written."""
+        if self._templates is None:
+            from asynclog._media.templates import Templates
+
+            self._templates = Templates(self._ring.capacity // 2)
+        self._templates.learn(metrics, forms)
 
     def log_known(self, known: Known, step: Any) -> bool:
         """Write such a call; False, and nothing done, where its step is none that can be taken at once."""
@@ -104,7 +117,8 @@ class MediaWriter:
                 return False
             memory, (position, at) = outbox.data, claimed
         place = writer.place
-        if not knownmedia.lay(known, step, now, data, place, memory, at, position):
+        assert self._templates is not None  # `known` is of theirs
+        if not self._templates.lay(known, step, now, data, place, memory, at, position):
             self.bodies.take_back(Place(0, position, laid))
             return False
         ring.publish(place + length, len(items))

@@ -16,8 +16,10 @@ journal threw it away) makes it expected anew.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from asynclog_proto.frozen import frozen
 
 
 @dataclass(slots=True)
@@ -35,16 +37,16 @@ class Pending:
         return self.first_seq + self.count
 
 
-@dataclass(slots=True)
 class SendFlow:
     """The client's side: an ordered queue, of which the first `in_flight` batches have been sent."""
 
-    queue: deque[Pending] = field(default_factory=deque)
-    in_flight: int = 0
-    in_flight_bytes: int = 0
-    credit: int = 0
-    open: bool = False
-    acked_seq: int = 0
+    def __init__(self) -> None:
+        self.queue: deque[Pending] = deque()
+        self.in_flight = 0
+        self.in_flight_bytes = 0
+        self.credit = 0
+        self.open = False
+        self.acked_seq = 0
 
     def offer(self, batch: Pending) -> None:
         """Take a new batch, the successor of the last one."""
@@ -93,7 +95,7 @@ class SendFlow:
         return self.queue[0].first_seq if self.queue else self.acked_seq
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """What to do with a batch: skip its first `skip` records and take the rest, unless `take` is false."""
 
@@ -102,15 +104,15 @@ class Receipt:
     gap: bool = False
 
 
-@dataclass(slots=True)
 class ReceiveFlow:
     """The daemon's side: `next_seq` is expected next, everything before `committed` is journaled.
 
     `committed` is what a Welcome and an Ack tell, never `next_seq`: the client frees what they name.
     """
 
-    next_seq: int = 0
-    committed: int = 0
+    def __init__(self, next_seq: int = 0, committed: int = 0) -> None:
+        self.next_seq = next_seq
+        self.committed = committed
 
     def hello(self, first_seq: int) -> int:
         """The client holds nothing before `first_seq`. Returns how many records are lost for good.

@@ -62,13 +62,15 @@ _TYPES: dict[int, Any] = {
     )
 }
 
+_FIELDS = {kind: {field.name: str(field.type) for field in fields(kind)} for kind in _TYPES.values()}
+"""A message's fields, and what each has to be."""
 
 _LARGE = (Ledger, Report)
 
 
 def encode(message: Message, payload: bytes | memoryview | None = None) -> list[bytes | memoryview]:
     """The frames of a message, ready for `send_multipart`."""
-    body = {field.name: getattr(message, field.name) for field in fields(message)}
+    body = {name: getattr(message, name) for name in _FIELDS[type(message)]}
     header = wire.pack([VERSION, message.TYPE, body])
     most = MAX_REPORT_BYTES if isinstance(message, _LARGE) else MAX_HEADER_BYTES
     if len(header) > most:
@@ -108,7 +110,7 @@ def _open(header: Any) -> tuple[Any, Any]:
 
 def _build(build: Any, body: dict[str, Any]) -> Message:
     # Fields that this version does not know are left out: a later version may add some.
-    known = {field.name: str(field.type) for field in fields(build) if field.name in body}
+    known = {name: kind for name, kind in _FIELDS[build].items() if name in body}
     for name, kind in known.items():
         if not _CHECKS[kind](body[name]):
             raise ProtocolError(f"{build.__name__}.{name}: {wire.shown(body[name])} is not {kind}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from asynclog_proto import wire
 from asynclog_proto.errors import LimitError, ProtocolError
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_NAME_BYTES, MAX_NAMES_PER_ROW, MAX_TEXT_BYTES
 from asynclog_proto.media import MEDIA, Media, fields_of, media
 from asynclog_proto.reductions import REDUCTIONS
@@ -21,7 +21,7 @@ STATUSES = ("success", "failed", "killed")
 Scalar = Union[None, bool, int, float, str]  # noqa: UP007 - evaluated at run time on 3.10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """The ordered names that the values of a row belong to; numbered within its stream."""
 
@@ -29,7 +29,7 @@ class Layout:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Define:
     """Names that match `pattern` (fnmatch) are reduced by `reduce`, the first under the plain name. Rows that have one
     of them are in `lane`, and with `own_steps` their steps are not the run's.
@@ -42,35 +42,35 @@ class Define:
     own_steps: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Params:
     """Hyperparameters, names flattened with `/`."""
 
     values: Mapping[str, Scalar]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """Final values of a run, names flattened with `/`."""
 
     values: Mapping[str, Scalar]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class End:
     """The rank has said all: one of STATUSES."""
 
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pass:
     """The rank has said all of the steps up to `step`: nobody has to wait for it there. One a flush."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hold:
     """Values of `step` or later are still on their way: the rank is not past `step`, whatever rows follow. None
     takes the hold back.
@@ -79,7 +79,7 @@ class Hold:
     step: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rewind:
     """The run goes back to `step`: the points so far of that step and later are superseded by what follows."""
 

@@ -10,11 +10,11 @@ file n its spool's `media-<n>.seg`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 from asynclog_proto import wire
 from asynclog_proto.errors import LimitError, ProtocolError
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_MEDIA_BYTES, MAX_MEDIA_OPTIONS, MAX_NAME_BYTES, MAX_SECTIONS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ Option = Union[None, bool, int, float, str, list[Any]]  # noqa: UP007 - evaluate
 """A list is of such values, without lists."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """A part of a body. `role` says what it is (image, boxes, labels, ...), text and bytes have one dimension."""
 
@@ -67,7 +67,7 @@ class Section:
         return math.prod(self.shape) * DTYPES[self.dtype]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a body lies: in the outbox (file 0, `offset` counted over all laps) or in a file of the spool."""
 
@@ -76,7 +76,7 @@ class Place:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Media:
     """One image, sound, text, histogram, ... of one rank. `time` is in s since the epoch."""
 

@@ -5,10 +5,10 @@ SPEC.md tells each field's limits; frames.py makes bytes of them and checks what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 from asynclog_proto._version import __version__
+from asynclog_proto.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ Step = int
 """A step may be negative; every other integer of a message counts something."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello:
     """A stream opens, or opens again after a reconnect. Client to daemon.
 
@@ -50,7 +50,7 @@ class Hello:
     client: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """Records `first_seq` to `first_seq + count - 1`, end to end in the payload frame. Client to daemon."""
 
@@ -59,7 +59,7 @@ class Batch:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heartbeat:
     """The rank lives. Client to daemon, every 2 s.
 
@@ -76,7 +76,7 @@ class Heartbeat:
     log_p99_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finish:
     """Asks for a Ledger once all that the stream said is in the local file backends. Client to daemon."""
 
@@ -85,7 +85,7 @@ class Finish:
     dropped: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Query:
     """Asks the daemon for a Report, with `stop` to end too. Tool to daemon."""
 
@@ -93,7 +93,7 @@ class Query:
     what: str = "status"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flush:
     """Asks for a Flushed once the records before `next_seq` are journaled and their values, none of a step above
     `step`, are in the local file backends. The stream goes on meanwhile. Client to daemon.
@@ -104,7 +104,7 @@ class Flush:
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ask:
     """Asks for a Value: that of the series `name` at `step`, None for the last step at which this rank logged it, once
     the records before `next_seq` are journaled and the step is closed. `number` names the question in its stream.
@@ -118,7 +118,7 @@ class Ask:
     step: Step | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddBackend:
     """Asks that the run in `<dir>/<project>/<name>`, which exists, is delivered to one more backend, from the
     run's beginning. `options` are the backend's. Tool to daemon; answered by a Report once that is journaled, or by
@@ -133,7 +133,7 @@ class AddBackend:
     options: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Welcome:
     """The stream is open: go on from `next_seq`, with at most `credit` bytes unacked. Daemon to client.
 
@@ -148,7 +148,7 @@ class Welcome:
     step: Step | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ack:
     """Every record before `next_seq` is journaled; at most `credit` bytes may be unacked. Of the outbox these records
     need nothing before the position `media`; what a later record names may lie before it. Daemon to client.
@@ -160,7 +160,7 @@ class Ack:
     media: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reset:
     """The daemon does not know this stream, missed a batch, or can't take the stream now: say Hello again. Daemon to
     client.
@@ -173,7 +173,7 @@ class Reset:
     notice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """The stream can't be taken, for good; `reason` is for a person. Daemon to client.
 
@@ -196,7 +196,7 @@ class Refused:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ledger:
     """What became of the run's values so far, per backend; `complete` when nothing local is pending."""
 
@@ -205,7 +205,7 @@ class Ledger:
     ledger: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """The daemon's whole state, for `asynclog status`. Daemon to tool."""
 
@@ -213,7 +213,7 @@ class Report:
     report: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flushed:
     """What the Flush with the same `next_seq` asked for is done. Daemon to client."""
 
@@ -221,7 +221,7 @@ class Flushed:
     next_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """The answer to the Ask of this number: the first value that the step closed with, the same for everyone who asks;
     None when there is none, and `reason` says why, for a person. Daemon to client.

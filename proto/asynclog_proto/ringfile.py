@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from asynclog_proto.errors import ProtocolError, check_magic
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import SEQ_END
 from asynclog_proto.records import PAD, record_end
 
@@ -43,7 +43,7 @@ _U64 = struct.Struct("=Q")
 _PAIR = struct.Struct("=QQ")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RingState:
     """What a ring's header says."""
 

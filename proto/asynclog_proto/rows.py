@@ -6,10 +6,10 @@ Every field has its full width, so that the rows of one layout have one length a
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 from asynclog_proto.errors import ProtocolError
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_NAMES_PER_ROW
 
 ROW = 1
@@ -23,7 +23,7 @@ ROW_START = b"\x96\x01"
 _TAGS = (0x96, ROW, 0xCE, 0xD3, 0xCB, 0xCB, 0xC6)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One call of `log()`: float64 values of a layout's names, at a step (int64), time (s since the epoch)."""
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asynclog_proto.errors import ProtocolError, check_magic
+from asynclog_proto.frozen import frozen
 from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_HEADER_BYTES, SEQ_END
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _LONGEST = {
 _WINDOW = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpooledBatch:
     """Records `first_seq` and on, `count` of them, end to end in `payload`."""
 

@@ -266,7 +266,7 @@ def test_a_full_ring_counts_what_it_has_no_room_for(shape: tuple[int, ...], runt
     metrics = {"x": asynclog.Image(array(shape, 0))}
     forms = {"x": metrics["x"].form()}
     writer.write(forms, 0, 0.0, DeviceQueue())
-    writer.templates.learn(metrics, forms)
+    writer.learn(metrics, forms)
     written, used = 1, 0
     while not lost:
         used = outbox_and_none.used
