@@ -113,6 +113,11 @@ class Committer:
         """Whether everything that has come in is committed."""
         return not self.work and not self._committing
 
+    @property
+    def failed(self) -> bool:
+        """Whether the store can't go on: what has come in since is not journaled, and never will be."""
+        return self._failed
+
     async def settle(self) -> None:
         """Wait until it is, or never will be; not for those who wait themselves for what an outcome tells."""
         while not self.settled and not self._failed:

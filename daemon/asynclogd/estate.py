@@ -159,7 +159,8 @@ class Estate:
         await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:
-            if session.flow.committed == session.flow.next_seq and session.stream.incarnation not in unread:
+            taken = session.flow.committed == session.flow.next_seq and not pipeline.failed
+            if taken and session.stream.incarnation not in unread:
                 await asyncio.to_thread(recovery.remove, session.ring, session.spool)
             else:
                 self.given_up.update(path for path in (session.ring, session.spool) if path is not None)

@@ -461,6 +461,11 @@ class Pipeline:
         return self._commits.error
 
     @property
+    def failed(self) -> bool:
+        """Whether it journals nothing any more."""
+        return self._commits.failed
+
+    @property
     def stages(self) -> Mapping[str, Stage]:
         """How long its commits take."""
         return self._store.stages

@@ -67,7 +67,7 @@ class Logged:
             for key, want in wanted.items():
                 assert repr(found[key]) == repr(want), f"generation {number}, {key}: {found[key]}, not {want}"
         if self.outlived:
-            check_view(items, newest=max((joined.index(launch) for launch in heard), default=0))
+            check_view(items, newest=len(joined) - 1)
         else:
             self._check_rewinds([self.generations[launch] for launch in heard], rewinds)
 
@@ -100,7 +100,7 @@ class Logged:
 
 def check_view(items: Iterable[Item], newest: int) -> None:
     """That who takes the items in their order has nothing of older generations where the newest one has something, nor
-    beyond the step from which on it supersedes them.
+    beyond the step from which on it supersedes them. Where it has logged nothing, it supersedes nothing.
     """
     view: dict[Key, int] = {}
     begins = math.inf

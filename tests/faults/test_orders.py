@@ -188,6 +188,30 @@ def test_a_rank_that_has_ended_asks_again_when_its_finish_or_the_answer_is_lost(
     system.heal()
 
 
+@pytest.mark.fault("any-order")
+def test_a_ring_stays_where_it_is_when_the_run_can_not_be_journaled(
+    of_two: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one of a rank that has logged nothing: without it the other one is alone for ever in a world of two."""
+    system = of_two
+    system.sender_turns(which=0, seconds=0.1)
+    system.daemon_hears_all()
+    system.daemon_commits()
+    kill_all(system)
+
+    def fails(*_: object) -> list[int]:
+        raise RuntimeError("a defect")
+
+    async def look() -> None:
+        await system.daemon.hub.look()
+        await system.daemon.hub.look()
+
+    monkeypatch.setattr(system.daemon, "journal_commit", fails)
+    system.daemon._loop.run_until_complete(look())
+    assert len(system.left()) == 2
+    system.daemon_is_restarted(in_order=False)
+
+
 @pytest.mark.fault("outlived")
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_launch_that_lives_on_puts_nothing_in_the_place_of_what_the_next_one_has_said(
