@@ -9,49 +9,60 @@ from pathlib import Path
 MEMORY_S = 2.0
 """What was seen so long ago counts a third."""
 
-_LOADAVG = Path("/proc/loadavg")
+BUSY_BELOW, CALM_ABOVE = 0.1, 0.2
+"""Share of the machine's time that is idle. Between the two nothing changes: a flush itself takes some of it."""
+
+_UPTIME = Path("/proc/uptime")
 
 
-def runnable_threads() -> int:
-    """Threads of this computer that run or would, the asking one among them; 0 where the system does not tell."""
+def idle_seconds() -> float | None:
+    """For how long this computer's cores have been idle since its start, together; None where the system does not tell.
+
+    It is of the whole machine: what a container may use at most is not seen.
+    """
     try:
-        return int(_LOADAVG.read_bytes().split()[3].partition(b"/")[0])
+        return float(_UPTIME.read_bytes().split()[1])
     except (OSError, ValueError, IndexError):
-        return 0
+        return None
 
 
 class Rhythm:
-    """`calm_s` from flush to flush while a core is idle, `busy_s` while none is; all ranks of a machine at the same
+    """`calm_s` from flush to flush while cores are idle, `busy_s` while none is; all ranks of a machine at the same
     moments: what delays one rank of a step delays them all, and the daemon commits their batches together.
     """
 
     def __init__(
-        self, calm_s: float, busy_s: float, cores: int, runnable: Callable[[], int] = runnable_threads
+        self, calm_s: float, busy_s: float, cores: int, idle: Callable[[], float | None] = idle_seconds
     ) -> None:
         self.busy = False
-        self.calm_s = calm_s
+        self._calm_s = calm_s
         self._busy_s = busy_s
         self._cores = cores
-        self._runnable = runnable
-        self._mean = 0.0
-        self._seen_at = -math.inf
+        self._idle = idle
+        self._share = 1.0
+        self._seen: tuple[float, float] | None = None
+        """when it was looked last, and what there was to see"""
 
     def next_flush(self, now: float, *, may_wait: bool) -> float:
         """The first moment after `now` (s, time.monotonic) for a flush; one that may not wait is due as if calm."""
-        if self._busy_s > self.calm_s:
+        if self._busy_s > self._calm_s:
             self._look(now)
-        return _multiple(now, self._busy_s if self.busy and may_wait else self.calm_s)
+        return _multiple(now, self._busy_s if self.busy and may_wait else self._calm_s)
 
     def next_look(self, now: float) -> float:
         """The first moment after `now` for what is never put off."""
-        return _multiple(now, self.calm_s)
+        return _multiple(now, self._calm_s)
 
     def _look(self, now: float) -> None:
-        """Take one more sample. Between a core that is idle and half a thread that waits for one nothing changes."""
-        share = -math.expm1((self._seen_at - now) / MEMORY_S) if self._seen_at > -math.inf else 0.0
-        self._seen_at = now
-        self._mean += share * (self._runnable() - self._mean)
-        self.busy = self._mean > (self._cores if self.busy else self._cores + 0.5)
+        idle = self._idle()
+        if idle is None or (self._seen is not None and now - self._seen[0] < self._calm_s / 2):
+            return
+        if self._seen is not None:
+            since, before = self._seen
+            share = (idle - before) / ((now - since) * self._cores)
+            self._share += -math.expm1((since - now) / MEMORY_S) * (share - self._share)
+        self._seen = now, idle
+        self.busy = self._share < (CALM_ABOVE if self.busy else BUSY_BELOW)
 
 
 def _multiple(now: float, interval: float) -> float:

@@ -95,7 +95,7 @@ class Ring:
             self._mark(writer.base + writer.place)
         free = self.capacity - self.used
         writer.limit = min(lap_end, writer.place + free, max(self._marked + self._mark_bytes, writer.place + size))
-        if self.used > self.capacity // 2:
+        if self.used > self.capacity // 4:
             self.wake()
         return True
 

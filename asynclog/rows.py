@@ -227,7 +227,10 @@ class Rows:
         if not self.devices.put(DeviceRow(names, taken, step, now, weight)):
             text = "too many rows wait for their device: log device tensors less often"
             self.tell([Problem("device", "", text, len(names))])
-        elif self.held is None or step < self.held:
+            return
+        if self.devices.entered == 1:
+            self.ring.wake()  # from now on the sender asks the device each flush interval, however busy the machine is
+        if self.held is None or step < self.held:
             # Plain rows of later steps overtake this one: without a HOLD the daemon would take its step for complete.
             self._hold(step, wait=True)
 

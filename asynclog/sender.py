@@ -223,9 +223,9 @@ class Sender(threading.Thread):
 
     @property
     def _may_wait(self) -> bool:
-        """Whether a flush may be put off: nobody waits for it, and no media keep the outbox full."""
+        """Whether a flush may be put off: nobody waits for it, and there is no outbox, which acks keep from filling."""
         settled = self._launcher is None or self._stream.flow.open
-        return settled and self._nobody_waits and not self._rows.media.bodies.used
+        return settled and self._nobody_waits and self._rows.media.bodies.outbox is None
 
     @property
     def _nobody_waits(self) -> bool:

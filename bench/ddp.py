@@ -27,7 +27,7 @@ from contenders import QUIET
 from own_daemon import own_daemon
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
-CASES: dict[int, tuple[str, ...]] = {2: ("1", "10", "20", "100", "1000", "10000", "20+uneven"), 4: ("1", "20", "1000")}
+CASES: dict[int, tuple[str, ...]] = {2: ("1", "20", "100", "1000", "10000", "20+uneven"), 4: ("20", "1000")}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
 OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
 WAYS = {
@@ -95,10 +95,13 @@ def checks(rows: Sequence[Row]) -> list[harness.Check]:
     """What is promised of two ranks and 20 metrics, and that no number of metrics makes the collective cheaper."""
     made = []
     ours, theirs = found(rows, 2, METRICS, "asynclog"), found(rows, 2, METRICS, "each")
-    if ours is not None and theirs is not None:
-        for key, what in (("added_us", "added"), ("call_us", "in the call")):
-            made.append(harness.Check(f"{what}, of a step", ours[key] / ours["without_us"], OF_A_STEP))
-            made.append(harness.Check(f"{what}, over an all_reduce a metric", ours[key] / theirs[key], OF_EACH))
+    nothing = found(rows, 2, METRICS, "noop")
+    if ours is not None and theirs is not None and nothing is not None:
+        # What a logger that does nothing "adds" is the clock's noise: nobody is seen to add less.
+        added = max(ours["added_us"], abs(nothing["added_us"]))
+        for cost, key, what in ((added, "added_us", "added"), (ours["call_us"], "call_us", "in the call")):
+            made.append(harness.Check(f"{what}, of a step", cost / ours["without_us"], OF_A_STEP))
+            made.append(harness.Check(f"{what}, over an all_reduce a metric", cost / theirs[key], OF_EACH))
     for row in rows:
         packed = found(rows, row["ranks"], row["metrics"], "packed")
         if row["way"] == "asynclog" and not row["uneven"] and packed is not None:
@@ -110,10 +113,10 @@ def checks(rows: Sequence[Row]) -> list[harness.Check]:
 def main() -> int:
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--ranks", type=int, action="append", choices=list(CASES), help="only on so many")
-    parser.add_argument("--rounds", type=int, help="blocks of each way to log (default 11; quick 2)")
+    parser.add_argument("--rounds", type=int, help="blocks of each way to log (default 5; quick 2)")
     options = parser.parse_args()
     out = harness.console(options.json)
-    cases, rounds = (QUICK, options.rounds or 2) if options.quick else (CASES, options.rounds or 11)
+    cases, rounds = (QUICK, options.rounds or 2) if options.quick else (CASES, options.rounds or 5)
     rows: list[Row] = []
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):

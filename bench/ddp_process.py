@@ -23,8 +23,9 @@ import harness
 
 STEP_S = 0.005
 PAUSE_S = 0.002
-BLOCK = 30
-"""Steps of a block: longer than it takes the daemon to work off what a block logged, so its work counts there."""
+BLOCK = 200
+"""Steps of a block, about a second: where no core is idle the sender flushes so often, so each block has its flush."""
+WARM_UP = 30
 WIDTH = 256
 MOST_EACH = 100
 """Metrics up to which one all_reduce for each is tried."""
@@ -75,18 +76,17 @@ def noop(row: Scalars, step: int) -> None:
 
 
 def packed(row: Scalars, step: int) -> list[float]:  # noqa: ARG001 - a logger's arguments
-    """All metrics in one tensor, one all_reduce, and the means, as rank 0 would write them."""
-    values = torch.tensor(list(row.values()), dtype=torch.float64)
+    """All metrics in one tensor, one all_reduce, and rank 0 reads the means, to write them."""
+    values = torch.tensor(list(row.values()))
     dist.all_reduce(values)
-    means: list[float] = values.div_(dist.get_world_size()).tolist()
-    return means
+    return values.div_(dist.get_world_size()).tolist() if dist.get_rank() == 0 else []
 
 
 def each(row: Scalars, step: int) -> list[float]:  # noqa: ARG001 - as above
     """One all_reduce a metric, as Lightning's `sync_dist=True` does it."""
     world, means = dist.get_world_size(), []
     for value in row.values():
-        tensor = torch.tensor(value, dtype=torch.float64)
+        tensor = torch.tensor(value)
         dist.all_reduce(tensor)
         means.append(tensor.item() / world)
     return means
@@ -94,7 +94,7 @@ def each(row: Scalars, step: int) -> list[float]:  # noqa: ARG001 - as above
 
 def alone(metrics: int) -> Log:
     """The collective alone, over a tensor that is there, and nobody reads it: the floor of all that reduces."""
-    values = torch.zeros(metrics, dtype=torch.float64)
+    values = torch.zeros(metrics)
     return lambda row, step: dist.all_reduce(values)  # noqa: ARG005 - as above
 
 
@@ -108,11 +108,11 @@ class Measurement:
         self.blocks: list[tuple[str, float, list[int]]] = []
         """way to log, a step's mean (us), each call's time (ns)"""
 
-    def block(self, name: str, log: Log) -> None:
+    def block(self, name: str, log: Log, steps: int = BLOCK) -> None:
         """Train for a block, logging in this way."""
         clock, calls = time.perf_counter_ns, []
         began = clock()
-        for _ in range(BLOCK):
+        for _ in range(steps):
             loss = self._training.step()
             row = {key: loss + index for index, key in enumerate(self._names)}
             self._pause(0)
@@ -121,7 +121,7 @@ class Measurement:
             calls.append(clock() - before)
             self._pause(1)
             self._step += 1
-        self.blocks.append((name, (clock() - began) / BLOCK / 1e3, calls))
+        self.blocks.append((name, (clock() - began) / steps / 1e3, calls))
 
     def _pause(self, turn: int) -> None:
         """Ranks whose work is the same in sum, but not at the same time: each is late in turn, before it logs and after
@@ -139,7 +139,7 @@ def trained(training: Training, directory: Path, metrics: int, rounds: int, *, u
         ways["each"] = each
     measurement = Measurement(training, metrics, uneven=uneven)
     for name, log in ways.items():  # the daemon's start, spelt names, connections of gloo
-        measurement.block(name, log)
+        measurement.block(name, log, WARM_UP)
     run.flush()
     dist.barrier()
     measurement.blocks.clear()

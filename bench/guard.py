@@ -59,9 +59,16 @@ def measured(*, quick: bool) -> list[Row]:
 
 def compared(rows: Sequence[Row], stored: Mapping[str, Any], valid_for: str) -> list[Row]:
     """The rows with what is stored, what is allowed and a verdict: PASS, FAIL, better or, where nothing is comparable,
-    new.
+    new. What is stored and was not measured has failed.
     """
-    return [{**row, **_verdict(row, _known(row, stored, valid_for))} for row in rows]
+    seen = {(row["kind"], row["what"]) for row in rows}
+    gone: list[Row] = [
+        {"kind": kind, "what": what, "value": None, "stored": value, "at_most": None, "verdict": "FAIL"}
+        for kind in ("ratio", "bytes")
+        for what, value in stored.get(kind, {}).items()
+        if (kind, what) not in seen
+    ]
+    return [{**row, **_verdict(row, _known(row, stored, valid_for))} for row in rows] + gone
 
 
 def _known(row: Row, stored: Mapping[str, Any], valid_for: str) -> float | None:

@@ -21,6 +21,7 @@ PACED_HEADER = (
     "us a row until durable",
     "CPU us a row until durable",
 )
+WIDE_NS = 60
 GROWTH = 1.25
 """A value in a wide row may cost this many times one in a row of 10: noise, cache misses."""
 
@@ -86,6 +87,10 @@ def checks(rows: Sequence[Row]) -> list[Check]:
         return []
     made: list[Check] = []
     ours, peers = paced["asynclog"], [row for name, row in paced.items() if CONTENDERS[name].is_peer]
+    if "msgpack" in paced:
+        for key, most in (("p50_us", 2.0), ("p99_us", 5.0)):
+            promise = f"{key.removesuffix('_us')} over msgpack's encode and a copy"
+            made.append(Check(promise, ours[key] / paced["msgpack"][key], most))
     if peers:
         fastest = min(row["p50_us"] for row in peers)
         best = min(row["p99_us"] for row in peers)
@@ -113,4 +118,6 @@ def _growth(rows: Sequence[Row]) -> list[Check]:
     wider = [cost for names, cost in per_value.items() if names > 10]
     if not wider or 10 not in per_value:
         return []
-    return [Check("a value in a wide row over one in a row of 10", max(wider) / per_value[10], GROWTH)]
+    made = [Check("a value in a wide row over one in a row of 10", max(wider) / per_value[10], GROWTH)]
+    widest = [cost for names, cost in per_value.items() if names >= 1000]
+    return made + ([Check("ns a value, rows of 1,000 names and more", max(widest), WIDE_NS)] if widest else [])

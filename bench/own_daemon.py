@@ -18,13 +18,13 @@ from asynclogd import talk
 
 
 @contextmanager
-def own_daemon() -> Iterator[str]:
+def own_daemon(*, host_metrics: bool = False) -> Iterator[str]:
     """A runtime directory of its own, short enough for a socket; the daemon that comes there ends with the block. Its
     endpoint.
     """
     with tempfile.TemporaryDirectory(prefix="al-") as runtime:
         os.environ["ASYNCLOG_RUNTIME_DIR"] = runtime
-        os.environ["ASYNCLOG_HOST_METRICS_ENABLED"] = "false"
+        os.environ["ASYNCLOG_HOST_METRICS_ENABLED"] = str(host_metrics).lower()
         endpoint = places.endpoint(Path(runtime))
         try:
             yield endpoint

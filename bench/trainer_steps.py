@@ -46,6 +46,7 @@ def measure(ranks: int, repeats: int, steps: int, folder: Path) -> list[Row]:
     """Train in `ranks` processes; one row a repeat, contender and sync_dist. RuntimeError when they fail."""
     answer = folder / f"ranks-{ranks}.json"
     environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1", "ASYNCLOG_RUNTIME_DIR": str(folder / "run")}
+    environ["ASYNCLOG_FLUSH_MS"] = "100"  # also where no core is idle: each block of steps has its flushes then
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     command = [sys.executable, *launcher, str(PROCESS), str(folder / str(ranks)), str(answer), str(repeats), str(steps)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)

@@ -34,8 +34,17 @@ from own_daemon import own_daemon
 START_MS, LAG_MS, IDLE_SHARE = 50.0, 150.0, 0.005
 RANKS = 8
 
+UNCOLLECTED = "asynclog, right after torch"
+"""Torch leaves the garbage collector just ahead of a full collection of all that it has made, which falls into whatever
+is imported next (docs/performance.md). For all others it comes before the clock runs.
+"""
+
 STARTS = {
     "asynclog": (
+        "import torch, asynclog",
+        "asynclog.init('bench', 'start', dir='.', rank=0, world_size=1).log({'x': 1.0})",
+    ),
+    UNCOLLECTED: (
         "import torch, asynclog",
         "asynclog.init('bench', 'start', dir='.', rank=0, world_size=1).log({'x': 1.0})",
     ),
@@ -45,16 +54,13 @@ STARTS = {
     ),
     "wandb": ("import torch, wandb", "wandb.init(project='bench', mode='offline').log({'x': 1.0})"),
 }
-"""What is imported before the clock runs, torch as in any training, and what it measures.
+"""What is imported before the clock runs, torch as in any training, and what it measures."""
 
-Torch leaves the garbage collector just ahead of a full collection of all that it has made. Here it comes before the
-clock runs, in a training it falls into whatever is imported next (docs/performance.md).
-"""
 
 _TIMED = """
 import gc, time
 {imported}
-gc.collect()
+{collect}
 began = time.perf_counter()
 {measured}
 print((time.perf_counter() - began) * 1e3, flush=True)
@@ -77,8 +83,10 @@ def start_ms(contender: str, compiled: str) -> float:
     them.
     """
     imported, measured = STARTS[contender]
-    with tempfile.TemporaryDirectory() as folder, own_daemon() if contender == "asynclog" else nullcontext():
-        command = [sys.executable, "-c", _TIMED.format(imported=imported, measured=measured)]
+    collect = "" if contender == UNCOLLECTED else "gc.collect()"
+    script = _TIMED.format(imported=imported, collect=collect, measured=measured)
+    with tempfile.TemporaryDirectory() as folder, own_daemon() if "asynclog" in imported else nullcontext():
+        command = [sys.executable, "-c", script]
         environ = {**os.environ, **QUIET, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[0])
@@ -109,7 +117,11 @@ def lags_ms(count: int) -> list[float]:
 
 def idle_shares(count: int, seconds: float) -> tuple[float, float]:
     """The daemon's share of a core while its `count` ranks are silent, and a rank's."""
-    with tempfile.TemporaryDirectory() as folder, own_daemon() as endpoint, _silent_ranks(folder, count) as ranks:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        own_daemon(host_metrics=True) as endpoint,
+        _silent_ranks(folder, count) as ranks,
+    ):
         pids = [int(talk.ask(endpoint)["daemon"]["pid"]), ranks[0]]
         time.sleep(2.0)  # what its start has left to do
         before, began = [_cpu_s(pid) for pid in pids], time.perf_counter()
@@ -146,7 +158,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def _is_there(contender: str) -> bool:
-    return importlib.util.find_spec("torch" if contender == "summarywriter" else contender) is not None
+    return contender != "wandb" or importlib.util.find_spec(contender) is not None
 
 
 def measure(repeats: int, lags: int, seconds: float) -> list[Row]:

@@ -66,7 +66,7 @@ def _hash(self: Any) -> int:
 
 
 def _refuse(self: Any, name: str, *_: Any) -> None:
-    raise FrozenInstanceError(f"{name} of {self!r} can't be changed")
+    raise FrozenInstanceError(f"{name} of a {type(self).__name__} can't be changed")
 
 
 _METHODS: dict[str, Callable[..., Any]] = {

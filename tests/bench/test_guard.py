@@ -39,8 +39,13 @@ def test_a_figure_may_swing_as_its_kind_does_and_no_more(guard: ModuleType, kind
 
 
 def test_what_is_not_stored_is_new_and_fails_nothing(guard: ModuleType) -> None:
-    (found,) = guard.compared([row("ratio", 1e9)], {"ratio": {"other work": 1.0}}, HERE)
+    (found,) = guard.compared([row("ratio", 1e9)], {"instructions": {"other work": 1.0}}, HERE)
     assert (found["verdict"], found["stored"]) == ("new", None)
+
+
+def test_what_is_stored_and_was_not_measured_has_failed(guard: ModuleType) -> None:
+    found = guard.compared([row("ratio", 1.0)], {"ratio": {"work": 1.0, "other work": 1.0}}, HERE)
+    assert [(each["what"], each["verdict"]) for each in found] == [("work", "PASS"), ("other work", "FAIL")]
 
 
 def test_instructions_of_another_python_are_not_compared_and_that_is_said(guard: ModuleType) -> None:
