@@ -53,6 +53,12 @@ def keep(window: Window) -> None:
             window.forget(table, min(count, len(table.slots.kept)))
 
 
+def exceeded(window: Window) -> bool:
+    """Whether `keep` has something to do."""
+    most = window.settings.max_open_steps
+    return not _fits(window) or any(table.slots.open > most for table in window.columns.tables.values())
+
+
 def _fits(window: Window) -> bool:
     return window.columns.nbytes <= window.settings.max_bytes and window.columns.width <= window.settings.max_names
 

@@ -53,6 +53,7 @@ class Committer:
         self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._committing = self._failed = False
         self._round = asyncio.Event()
@@ -60,7 +61,11 @@ class Committer:
 
     async def open(self, make: Callable[[], RunStore]) -> RunStore:
         """Make the store in its thread. Raises what `make` raises."""
-        self._store = store = await self.in_thread(make)
+        try:
+            self._store = store = await self.in_thread(make)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
         # Deadlines must not expire because no daemon was there, nor because someone set the computer's clock.
         self._now = store.last_now
         self._clock_offset = self._now - self._monotonic()
@@ -73,9 +78,10 @@ class Committer:
 
     async def close(self) -> None:
         """Stop committing, and close the store. What was not committed is not acked."""
-        self._task.cancel()
         self._stop_gathering()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         try:
             await self.in_thread(self._store.close)
         except (sqlite3.Error, OSError) as error:

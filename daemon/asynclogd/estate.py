@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from itertools import chain
@@ -15,6 +16,7 @@ from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
 from asynclogd import recovery
 from asynclogd.incidents import about
+from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
 from asynclogd.session import Session
 
@@ -95,7 +97,8 @@ class Estate:
             except Exception as error:  # a defect too, ours or a backend's: the other ranks are taken up all the same
                 told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
                 log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
-                self.given_up.add(Path(hello.ring or hello.spool))
+                if not isinstance(error, (OSError, sqlite3.Error, JournalBusyError)):  # these pass
+                    self.given_up.add(Path(hello.ring or hello.spool))
         return runs
 
     def is_left(self, session: Session) -> bool:
@@ -119,7 +122,9 @@ class Estate:
             sessions = []
             for hello in each:
                 session = pipeline.sessions.get(hello.incarnation)
-                session = session or pipeline.hello(hello, None, began=began[hello.incarnation])
+                came = began[hello.incarnation]
+                session = session or pipeline.hello(hello, None, began=came if math.isfinite(came) else 0.0)
+                session.gone = False
                 stream = session.stream
                 stream.ring, stream.spool, stream.outbox = hello.ring, hello.spool, hello.outbox
                 sessions.append(session)
@@ -156,6 +161,7 @@ class Estate:
                 session.count(counted.issued, dict(counted.dropped))
             spooled = recovery.spool_batches(session.spool) if session.spool is not None else iter(())
             left[session.stream.incarnation] = chain(spooled, ring.batches if ring is not None else ())
+        pipeline.note_past(sessions)
         await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:

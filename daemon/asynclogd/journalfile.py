@@ -80,8 +80,8 @@ def named(path: Path) -> Iterator[None]:
             ) from error
         if "disk is full" in str(error):  # it passes, and who wants the run is asked to wait
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        if "disk I/O error" in str(error):  # so may this
-            raise JournalDiskError(f"{path}: its disk fails: {error}") from error
+        if "disk I/O error" in str(error) or "unable to open database file" in str(error):  # so may these
+            raise JournalDiskError(f"{path}: its disk fails, or no file descriptor is left: {error}") from error
         raise JournalCorruptError(f"{path}: can't be read: {error}") from error
     except (sqlite3.DatabaseError, ProtocolError) as error:
         raise JournalCorruptError(f"{path}: {error}") from error

@@ -34,6 +34,11 @@ class Names:
     def __len__(self) -> int:
         return len(self._known)
 
+    @property
+    def refused(self) -> str:
+        """A name that was one too many, "" while there is room."""
+        return self.excess if len(self._known) >= self.most else ""
+
     def takes(self, name: str) -> bool:
         """Whether a name is known, or there is room: then it is known from now on."""
         if name in self._known:

@@ -103,6 +103,13 @@ class Pipeline:
         """Open or recover the journal. Raises JournalBusyError and the like when it can't be had."""
         self._loop = asyncio.get_running_loop()
         self._store = await self._commits.open(self._open_store)
+        try:
+            await self._recover()
+        except BaseException:
+            await self._commits.close()  # or who asks again finds the journal locked, by us
+            raise
+
+    async def _recover(self) -> None:
         journal = self._store.journal
         self.sessions = {stream.incarnation: Session.of(stream) for stream in journal.streams()}
         for session in self.sessions.values():
@@ -196,6 +203,12 @@ class Pipeline:
     def _join(self, session: Session) -> None:
         payload = join_payload(session.stream, self._settings.max_names, past=self._is_past(session))
         self._commits.put(Input(Cause.JOIN, session.stream.id, payload=payload), session)
+
+    def note_past(self, sessions: Iterable[Session]) -> None:
+        """What these left is to be taken: of a rank whose later process has come since, it says nothing."""
+        for session in sessions:
+            if session.live and self._is_past(session):
+                self._join(session)
 
     def _is_past(self, session: Session) -> bool:
         return launches.has_come_again(session.stream, (each.stream for each in self.sessions.values()))

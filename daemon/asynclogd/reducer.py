@@ -13,7 +13,7 @@ from typing import Any
 
 from asynclog_proto import records
 from asynclog_proto.messages import REJOINED
-from asynclogd import lanes, snapshots, standing, superseded
+from asynclogd import caps, lanes, snapshots, standing, superseded
 from asynclogd.caps import ReducerSettings
 from asynclogd.lanes import Origin
 from asynclogd.metrics import Metrics
@@ -22,6 +22,7 @@ from asynclogd.progress import Progress
 from asynclogd.rows import Rows
 from asynclogd.snapshots import State
 from asynclogd.standing import Standing
+from asynclogd.superseded import Outlived
 from asynclogd.tabulate import World, abreast, of_rank, plain
 from asynclogd.tally import Climb, Tally
 from asynclogd.window import Window
@@ -37,10 +38,11 @@ class Reducer:
         self._items: list[Item] = []
         self._tally = Tally()
         self._metrics = Metrics()
+        self._outlived = Outlived(-1, self._metrics)
         self._progress: Progress | None = None
         self._window = Window(self.settings, World(0))
         self._unsettled = False
-        """rows have come since steps were closed last"""
+        """something has come since steps were closed last"""
 
     @property
     def launch(self) -> str | None:
@@ -89,7 +91,7 @@ class Reducer:
         """A stream joined: a rank, a new incarnation of one, or the first of a new launch."""
         if launch in self._tally.launches:
             return  # its ranks are gone; what they still send is late
-        self._settle_rows()  # they may end the launch that this one supersedes
+        self._settle_rest()  # they may end the launch that this one supersedes
         progress = self._progress
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
@@ -117,13 +119,16 @@ class Reducer:
         if progress is None or (progress.launch != launch and launch not in self._tally.launches):
             raise ValueError(f"launch {launch!r} has not joined")
         if progress.launch != launch:
-            self._items += superseded.feed(self._tally, self._metrics, rank, launch, decoded)
+            metrics = self._outlived.of(self.generation(launch), self._metrics)
+            self._items += superseded.feed(self._tally, metrics, rank, launch, decoded)
             return
         if rank not in progress.ranks:
             self.join(rank, rank + 1, launch, now)
         for part in _parts(decoded):
             self._feed(progress, rank, part, now)
         self._unsettled = True
+        if caps.exceeded(self._window):
+            self._settle()
 
     def _feed(self, progress: Progress, rank: int, decoded: list[Any], now: float) -> None:
         tables = [said for said in decoded if isinstance(said, Rows)]
@@ -145,9 +150,8 @@ class Reducer:
     def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - part of the interface
         """The rank's process died, or went after its END."""
         if self._progress is not None and self._progress.launch == launch:
-            self._settle_rows()
             self._progress.end(rank, "killed")
-            self._settle()
+            self._unsettled = True
 
     def end_again(self, launch: str) -> None:
         """What a process left whose rank's latest one has ended, or goes on, is all in: the run's end is told again."""
@@ -160,7 +164,7 @@ class Reducer:
         progress = self._progress
         if progress is None:
             return
-        self._settle_rows()
+        self._settle_rest()
         progress.expire(now)
         for own, expired in self._window.close_overdue(now, self.settings.step_deadline).items():
             progress.suspend_behind(expired, own=own)
@@ -176,7 +180,7 @@ class Reducer:
 
     def drain(self) -> list[Item]:
         """The items that came to be since the last call, in order."""
-        self._settle_rows()
+        self._settle_rest()
         items, self._items = self._items, []
         return items
 
@@ -208,7 +212,7 @@ class Reducer:
             self._collect()
             self._tally.late, self._tally.closed_early = self.late, self.closed_early
             self._tally.supersede(before.launch, before.generation, before.world)
-            self._metrics = Metrics()
+            self._outlived, self._metrics = Outlived(before.generation, self._metrics), Metrics()
         self._window = Window(self.settings, World(world, number))
         self._progress = Progress(launch, world, number, self.settings.join_deadline, now)
         return self._progress
@@ -226,6 +230,8 @@ class Reducer:
         self._tally.journaled += rows.values.size
         window, metrics, state = self._window, self._metrics, progress.ranks[rank]
         lane, top = metrics.lane(rows.names), int(rows.steps.max())
+        if lane.own_steps:
+            self._settle_rest()  # or two evaluations, which have the same steps, would be one
         origin = Origin(rank, now, state.mark(progress.passed), state.flushes)
         for group in metrics.groups(rows.names):
             part, spec = group.of(rows), group.spec
@@ -255,7 +261,7 @@ class Reducer:
 
     # -- closing ------------------------------------------------------------------------------------------------
 
-    def _settle_rows(self) -> None:
+    def _settle_rest(self) -> None:
         if self._unsettled:
             self._settle()
 
@@ -285,14 +291,14 @@ class Reducer:
 
     def snapshot(self) -> bytes:
         """All state, for `restore`. Items that were not drained are not in it: drain first."""
-        return snapshots.pack(State(self._tally, self._metrics, self._progress, self._window))
+        return snapshots.pack(State(self._tally, self._metrics, self._outlived, self._progress, self._window))
 
     @classmethod
     def restore(cls, settings: ReducerSettings, blob: bytes) -> Reducer:
         """The reducer that `snapshot` was called on. Raises ValueError when `blob` is none of this version's."""
         reducer = cls(settings)
         state = snapshots.unpack(blob, settings)
-        reducer._tally, reducer._metrics = state.tally, state.metrics
+        reducer._tally, reducer._metrics, reducer._outlived = state.tally, state.metrics, state.outlived
         reducer._progress, reducer._window = state.progress, state.window
         return reducer
 

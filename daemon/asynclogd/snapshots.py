@@ -14,6 +14,7 @@ from asynclogd.columns import Columns
 from asynclogd.lanes import Lane
 from asynclogd.metrics import Metrics, Spec
 from asynclogd.progress import Progress, Rank
+from asynclogd.superseded import Outlived
 from asynclogd.tables import Table
 from asynclogd.tabulate import World
 from asynclogd.tally import Tally
@@ -28,6 +29,7 @@ class State:
 
     tally: Tally
     metrics: Metrics
+    outlived: Outlived
     progress: Progress | None
     window: Window
 
@@ -38,7 +40,8 @@ def pack(state: State) -> bytes:
     fields: dict[str, Any] = {
         "version": VERSION,
         "tally": asdict(state.tally),
-        "defines": [_define_fields(define) for define in state.metrics.defines()],
+        "defines": _defines(state.metrics),
+        "outlived": [state.outlived.generation, _defines(state.outlived.metrics)],
         "progress": None if state.progress is None else _progress_fields(state.progress),
         "world": [window.world.size, window.world.generation],
         "window": [window.open, window.late, window.closed_early],
@@ -70,19 +73,28 @@ def _state(fields: dict[str, Any], settings: ReducerSettings) -> State:
     tally.launches = {launch: (generation, world) for launch, (generation, world) in tally.launches.items()}
     if "fact_bytes" not in fields["tally"]:  # a snapshot from before they were counted
         tally.weigh()
-    metrics = Metrics()
-    for pattern, reduce, *options in fields["defines"]:
-        metrics.define(Define(pattern, tuple(reduce), *options))
+    metrics = _metrics(fields["defines"])
+    generation, defines = fields.get("outlived", (-1, []))
     window = Window(settings, World(*fields["world"]))
     window.open, window.late, window.closed_early = fields["window"]
     for names, step in fields.get("latest", []):
         window.latest.note(tuple(names), step)
     window.columns = _columns(fields, window.world.size)
-    return State(tally, metrics, _progress(fields["progress"]), window)
+    return State(tally, metrics, Outlived(generation, _metrics(defines)), _progress(fields["progress"]), window)
 
 
-def _define_fields(define: Define) -> list[Any]:
-    return [define.pattern, list(define.reduce), define.per_rank, define.lane, define.own_steps]
+def _defines(metrics: Metrics) -> list[list[Any]]:
+    return [
+        [define.pattern, list(define.reduce), define.per_rank, define.lane, define.own_steps]
+        for define in metrics.defines()
+    ]
+
+
+def _metrics(defines: list[list[Any]]) -> Metrics:
+    metrics = Metrics()
+    for pattern, reduce, *options in defines:
+        metrics.define(Define(pattern, tuple(reduce), *options))
+    return metrics
 
 
 def _progress_fields(progress: Progress) -> dict[str, Any]:

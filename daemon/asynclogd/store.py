@@ -108,7 +108,11 @@ class RunStore:
         self.stages = {"reduce": Stage(), "journal": Stage()}
         """decoding and folding what a commit takes; its transaction"""
         self._replayed = 0
-        self.state = restored(self.journal, settings, self._inputs)
+        try:
+            self.state = restored(self.journal, settings, self._inputs)
+        except BaseException:
+            self.journal.close()  # or who asks again finds it locked, by us
+            raise
         self._since_snapshot = self._replayed
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
@@ -195,6 +199,6 @@ class RunStore:
             standings={asked: state.standing(asked) for asked in interest.standings},
             next_deadline=state.reducer.next_deadline(),
             media=state.media.standing(),
-            excess=state.names.excess,
+            excess=state.names.refused,
             facts_dropped=state.reducer.tally.facts_dropped,
         )

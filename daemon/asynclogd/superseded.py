@@ -8,8 +8,9 @@ steps of a lane's own, which supersede nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+from asynclog_proto.records import Define
 from asynclogd.metrics import Metrics
 from asynclogd.points import Item
 from asynclogd.rows import Rows
@@ -20,12 +21,27 @@ CAUSE = "superseded"
 """The cause of values of steps that a newer launch had begun to log."""
 
 
+class Outlived(NamedTuple):
+    """The launch before the newest, whose ranks may still log: its generation, and what it has defined."""
+
+    generation: int
+    metrics: Metrics
+
+    def of(self, generation: int, newest: Metrics) -> Metrics:
+        """What holds for an older generation: the newest's defines where its own are forgotten."""
+        return self.metrics if generation == self.generation else newest
+
+
 def feed(tally: Tally, metrics: Metrics, rank: int, launch: str, decoded: Iterable[Any]) -> list[Item]:
     """What is told of this, which a rank of an older launch has said."""
     generation, world = tally.launches[launch]
     until = tally.superseded_from(generation)
     items: list[Item] = []
-    for rows in (said for said in decoded if isinstance(said, Rows)):
+    for rows in decoded:
+        if isinstance(rows, Define):
+            metrics.define(rows)
+        if not isinstance(rows, Rows):
+            continue
         own_steps = metrics.lane(rows.names).own_steps
         told = rows
         if not own_steps:

@@ -34,6 +34,15 @@ class TestStepsOfTheirOwn:
         assert not revised(items)
         assert reducer.late == reducer.open_values() == 0
 
+    def test_of_several_evaluations_in_one_commit_are_told_one_by_one(self) -> None:
+        reducer = trained()
+        for value in (1.0, 2.0, 3.0):
+            for rank in range(2):
+                reducer.feed(rank, "L", [rows("v", [0, 1], value)], 0.0)
+        items = [table for table in reducer.drain() if isinstance(table, Points)]
+        told = [(point.step, point.value, point.ranks) for table in items for point in table]
+        assert told == [(step, value, 2) for value in (1.0, 2.0, 3.0) for step in (0, 1)]
+
     def test_pass_no_step_of_the_run(self) -> None:
         reducer = trained(steps=3)
         for rank in range(2):

@@ -72,16 +72,31 @@ def test_evaluations_supersede_nothing_and_are_told_beside_each_other() -> None:
     reducer = relaunched()
     define = Define("v", ("mean",), lane="val", own_steps=True)
     feed(reducer, 0, define, rows("v", [0, 1], 1.0), launch="M")
-    items = feed(reducer, 0, rows("v", [0, 1, 8], 2.0), launch="L")
+    items = feed(reducer, 0, define, rows("v", [0, 1, 8], 2.0), launch="L")
     assert values(items) == {("v", step): 2.0 for step in (0, 1, 8)}
     assert not any(item.revision for item in items if isinstance(item, Points))
     assert reducer.superseded == 0
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_a_launch_has_defined_holds_for_its_ranks_that_live_on(restarted: bool) -> None:
+    define = Define("v", ("mean",), lane="val", own_steps=True)
+    reducer = joined(1)
+    feed(reducer, 0, define, rows("a", range(10)))
+    reducer.join(0, 1, "M", 1.0)
+    feed(reducer, 0, rows("a", [5]), launch="M")
+    if restarted:
+        reducer = Reducer.restore(ReducerSettings(), reducer.snapshot())
+    later = Define("w", ("mean",), lane="test", own_steps=True)
+    items = feed(reducer, 0, rows("v", [5000], 2.0), later, rows("w", [6000], 3.0), launch="L")
+    assert values(items) == {("v", 5000): 2.0, ("w", 6000): 3.0}
+    assert (reducer.superseded, reducer.climb.top) == (0, 9)
+    assert not any(isinstance(item, Rewind) for item in feed(reducer, 0, rows("a", [6]), launch="M"))
+
+
 def test_series_of_a_rank_beside_reduced_ones_keep_their_names() -> None:
     reducer = relaunched()
-    feed(reducer, 0, Define("b", (), per_rank=True), launch="M")
-    items = feed(reducer, 1, rows("ab", [3], 1.0, 2.0), launch="L")
+    items = feed(reducer, 1, Define("b", (), per_rank=True), rows("ab", [3], 1.0, 2.0), launch="L")
     assert values(items) == {("a", 3): 1.0, ("b/rank1", 3): 2.0}
 
 
