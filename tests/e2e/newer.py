@@ -16,7 +16,7 @@ NEXT = 2
 def main() -> None:
     # Where they are read from: the encoder, the decoder, and the default of a field.
     messages.VERSION = frames.VERSION = NEXT
-    messages.Refused.__init__.__defaults__ = ((NEXT,),)
+    messages.Refused._defaults["versions"] = (NEXT,)  # type: ignore[attr-defined]
     if sys.argv[1] == "-m":
         sys.argv = sys.argv[2:]
         runpy.run_module(sys.argv[0], run_name="__main__")
