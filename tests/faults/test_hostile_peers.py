@@ -78,7 +78,9 @@ def test_what_is_no_zmtp_is_turned_away(
 
     def knows_us_alone() -> bool:
         told.append(serves(runtime_dir))
-        return bool(told[-1]["connections"] == 1)  # libzmq tells the daemon of connections a little later than it answers
+        return bool(
+            told[-1]["connections"] == 1
+        )  # libzmq tells the daemon of connections a little later than it answers
 
     eventually(knows_us_alone, 30, "one connection, which asks")
     assert (told[-1]["messages"], told[-1]["malformed"]) == (len(told), 0)

@@ -22,7 +22,11 @@ def up_to(step: int) -> dict[int, float]:
 
 
 @pytest.mark.fault("rank-killed")
-def test_a_killed_rank_loses_nothing(worker, tmp_path: Path, runtime_dir: Path, status, eventually, whole) -> None:
+@pytest.mark.parametrize("flush_ms", [100, 1000], ids=["with idle cores", "without"])
+def test_a_killed_rank_loses_nothing(
+    flush_ms: int, worker, tmp_path: Path, runtime_dir: Path, status, eventually, whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCLOG_FLUSH_MS", str(flush_ms))
     rank = worker("--steps", 10**7)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 20_000, 60, "20,000 steps logged")
