@@ -183,6 +183,29 @@ def write_readme(name: str, block: str, pages: Sequence[Path] = PAGES) -> None:
     raise ValueError(f"no <!-- bench:{name} --> on {', '.join(page.name for page in pages)}")
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A benchmark's rows as its table: the block's `name` on its page, a title, and whose versions it depends on."""
+
+    name: str
+    title: str
+    header: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    distributions: Sequence[str]
+
+
+def report(options: argparse.Namespace, rows: Sequence[Row], shown: Shown, checks: Sequence[Check]) -> int:
+    """Print the table and what was promised, write what the options ask for; the exit code."""
+    out = console(options.json)
+    out.print(table(shown.title, shown.header, shown.cells))
+    held = print_checks(out, checks)
+    write_json(options.json, rows)
+    if options.readme:
+        footnote = f"{machine_line()}; {versions_line(shown.distributions)}."
+        write_readme(shown.name, markdown(shown.header, shown.cells, footnote))
+    return 0 if held or not options.check else 1
+
+
 def print_checks(out: Console, checks: Sequence[Check]) -> bool:
     """Each promise with what was measured and PASS or FAIL; True when all hold."""
     for check in checks:

@@ -132,13 +132,8 @@ def main() -> int:
     share = 1.0 if options.whole else 0.01 if options.quick else 0.1
     with out.status("feeding a daemon"):
         rows = [measure(round(share * STEPS_AN_HOUR))]
-    out.print(harness.table("the daemon's memory", HEADER, cells(rows)))
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        footnote = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'numpy'])}."
-        harness.write_readme("memory", harness.markdown(HEADER, cells(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown("memory", "the daemon's memory", HEADER, cells(rows), ("asynclogd", "numpy"))
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

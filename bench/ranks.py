@@ -121,13 +121,8 @@ def main() -> int:
     whole = {world: min(row["whole_steps"] for row in rows if row["ranks"] == world) for world in worlds}
     rows = sorted(harness.median_rows(rows, ["ranks"]), key=lambda row: row["ranks"])
     rows = [{**row, "worst_ms": worst[row["ranks"]], "whole_steps": whole[row["ranks"]]} for row in rows]
-    out.print(harness.table("many ranks at one daemon", HEADER, cells(rows)))
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        footnote = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'pyzmq', 'numpy'])}."
-        harness.write_readme("ranks", harness.markdown(HEADER, cells(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown("ranks", "many ranks at one daemon", HEADER, cells(rows), ("asynclogd", "pyzmq", "numpy"))
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

@@ -151,13 +151,8 @@ def main() -> int:
     out = harness.console(options.json)
     with out.status("threads that log"):
         rows = measure(*((2, QUICK) if options.quick else (11, CALLS)))
-    out.print(harness.table("log() by several threads", HEADER, cells(rows)))
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        footnote = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'msgpack'])}."
-        harness.write_readme("threads", harness.markdown(HEADER, cells(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown("threads", "log() by several threads", HEADER, cells(rows), ("asynclogd", "msgpack"))
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

@@ -206,14 +206,10 @@ def main() -> int:
     assert __doc__ is not None
     options = harness.parser(__doc__).parse_args()
     rows = measure(*((1, 10, 2.0) if options.quick else (7, 200, 20.0)))
-    out = harness.console(options.json)
-    out.print(harness.table("what one waits for, and pays for silence", HEADER, cells_of(rows)))
-    held = harness.print_checks(out, checks_of(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        footnote = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch', 'wandb'])}."
-        harness.write_readme("waits", harness.markdown(HEADER, cells_of(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown(
+        "waits", "what one waits for, and pays for silence", HEADER, cells_of(rows), ("asynclogd", "torch", "wandb")
+    )
+    return harness.report(options, rows, shown, checks_of(rows))
 
 
 if __name__ == "__main__":
