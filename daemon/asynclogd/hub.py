@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asynclog_proto import places
-from asynclog_proto.errors import AsynclogError, ProtocolError
+from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import claim, recovery, wanted
 from asynclogd.catalog import JOURNAL, is_run, title
@@ -242,7 +242,12 @@ class Hub:
         asked = self._asked(hello)
         if asked is None and not wanted.of(pipeline):  # a run that goes on keeps those that it has
             asked = self._config.backends
-        wanted.add(pipeline, asked or {}, hello.world_size)
+        try:
+            wanted.add(pipeline, asked or {}, hello.world_size)
+        except ConfigError as error:
+            way = f"asynclog sync {pipeline.run_dir} --backend NAME"
+            text = f"{error}. What is logged is kept, and delivered by `{way}` to a backend that works"
+            raise ConfigError(text) from error
 
     def _asked(self, hello: Hello) -> Mapping[str, Any] | None:
         return self._config.backends if self._own_backends else hello.backends

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ from rich.table import Table
 from asynclog_proto import places
 from asynclogd.cli import trouble
 
-console = Console(highlight=False)
+WIDE = 160
+"""Columns of what goes into a pipe or a file, where names are searched for: they stay whole."""
+
+_given = sys.stdout.isatty() or "COLUMNS" in os.environ
+console = Console(highlight=False, width=None if _given else WIDE)
 
 
 def count(number: int) -> str:

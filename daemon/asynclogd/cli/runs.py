@@ -67,11 +67,11 @@ def plain(run: Overview) -> dict[str, Any]:
 
 def _print(found: Sequence[Overview]) -> None:
     table = Table(box=None, padding=(0, 1))
-    for title in ("run", "status"):
-        table.add_column(title, overflow="fold")
+    table.add_column("run", no_wrap=True)  # to be copied
+    table.add_column("status", overflow="fold")
     for title in ("ranks", "step", "points", "size", "active"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("backends", overflow="fold")
+    table.add_column("backends", overflow="fold", min_width=8)
     now = time.time()
     for run in found:
         table.add_row(
