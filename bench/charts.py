@@ -65,7 +65,7 @@ def growth(rows: Sequence[Row]) -> Figure:
         found = [row for row in rows if row["axis"] == axis]
         xs, costs = [row["x"] for row in found], [row["ns_per_scalar"] for row in found]
         lines(axes, xs, {"": costs}, logarithmic=axis != "backends")
-        axes.set(xlabel=label, ylabel="daemon's CPU, ns a value")
+        axes.set(title=f"CPU, by {label}", xlabel=label, ylabel="daemon's CPU, ns a value")
         axes.set_ylim(min(10.0, *costs), 1.5 * max(costs)) if axis != "backends" else axes.set_ylim(0)
     _kept(places[-1], [row for row in rows if row["axis"] == "length"])
     return figure
