@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +12,6 @@ import zmq
 
 from asynclog_proto import frames
 from asynclog_proto.limits import MAX_REPORT_BYTES
-from asynclogd import talk
-from own_daemon import own_daemon
 
 
 class BareRank:
@@ -78,18 +73,6 @@ class BareRank:
 
     def _send(self, message: frames.Message, payload: bytes | None = None) -> None:
         self._socket.send_multipart(frames.encode(message, payload))
-
-
-@contextmanager
-def started() -> Iterator[tuple[str, int]]:
-    """A daemon: its endpoint and process."""
-    with own_daemon() as endpoint:
-        runtime = os.environ["ASYNCLOG_RUNTIME_DIR"]
-        command = [sys.executable, "-m", "asynclogd", "daemon", "--runtime-dir", runtime]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        talk.ask(endpoint, timeout=30)
-        yield endpoint, process.pid
-    process.wait()
 
 
 @contextmanager

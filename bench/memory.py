@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import harness
 from asynclog_proto.records import End, Layout, Row, encode
-from bare_ranks import BareRank, joined, started
+from bare_ranks import BareRank, joined
 from cpu import cpu_clock
+from own_daemon import started_daemon
 
 RANKS, STEPS_AN_HOUR = 8, 36_000
 NAMES = tuple(f"train/metric_{index}" for index in range(1000))
@@ -64,14 +65,14 @@ def measure(steps: int) -> harness.Row:
     steps = steps // (4 * AT_ONCE) * 4 * AT_ONCE
     with (
         tempfile.TemporaryDirectory() as folder,
-        started() as (endpoint, pid),
+        started_daemon() as (endpoint, process),
         joined(endpoint, Path(folder), RANKS) as ranks,
     ):
-        daemon, rows = psutil.Process(pid), [Rows(rank.rank) for rank in ranks]
+        daemon, rows = psutil.Process(process.pid), [Rows(rank.rank) for rank in ranks]
         for rank in ranks:
             rank.say(encode(Layout(0, NAMES)))
             rank.wait_for_acks(30.0)
-        cpu_s, began = cpu_clock(pid) or 0.0, time.perf_counter()
+        cpu_s, began = cpu_clock(process.pid) or 0.0, time.perf_counter()
         resident = [daemon.memory_info().rss]
         for quarter in range(4):
             feed(ranks, rows, range(steps * quarter // 4, steps * (quarter + 1) // 4))
@@ -81,8 +82,8 @@ def measure(steps: int) -> harness.Row:
         for rank in ranks:
             rank.finish(steps * len(NAMES), 600.0)
         resident.append(daemon.memory_info().rss)
-        cpu_s, took = (cpu_clock(pid) or 0.0) - cpu_s, time.perf_counter() - began
-        peak_mb = _peak_mb(pid)
+        cpu_s, took = (cpu_clock(process.pid) or 0.0) - cpu_s, time.perf_counter() - began
+        peak_mb = _peak_mb(process.pid)
     return {
         "ranks": RANKS, "names": len(NAMES), "steps": steps, "scalars": steps * len(NAMES) * RANKS,
         "share_of_an_hour": steps / STEPS_AN_HOUR, "took_s": took, "cpu_s": cpu_s,

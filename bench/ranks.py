@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import harness
 from asynclog_proto import frames
 from asynclog_proto.records import Layout, Row, encode
-from bare_ranks import BareRank, joined, started
+from bare_ranks import BareRank, joined
 from cpu import cpu_clock
+from own_daemon import started_daemon
 
 RANKS = (128, 256, 512, 1024)
 NAMES = tuple(f"train/metric_{index}" for index in range(10))
@@ -58,7 +59,7 @@ def closing_s(ranks: Sequence[BareRank], step: int) -> tuple[float, bool]:
 
 def measure(world: int, steps: int) -> harness.Row:
     """One run of so many ranks, a row."""
-    with tempfile.TemporaryDirectory() as folder, started() as (endpoint, pid):
+    with tempfile.TemporaryDirectory() as folder, started_daemon() as (endpoint, process):
         began = time.perf_counter()
         with joined(endpoint, Path(folder), world) as ranks:
             join_s = time.perf_counter() - began
@@ -67,12 +68,12 @@ def measure(world: int, steps: int) -> harness.Row:
             closed, cpu_s, due = [], 0.0, time.perf_counter()
             for step in range(WARM_UP_STEPS + steps):
                 if step == WARM_UP_STEPS:
-                    cpu_s = cpu_clock(pid) or 0.0
+                    cpu_s = cpu_clock(process.pid) or 0.0
                 closed.append(closing_s(ranks, step))
                 due += PERIOD_S
                 time.sleep(max(0.0, due - time.perf_counter()))
-            cpu_s = (cpu_clock(pid) or 0.0) - cpu_s
-            rss_mb = psutil.Process(pid).memory_info().rss / 2**20
+            cpu_s = (cpu_clock(process.pid) or 0.0) - cpu_s
+            rss_mb = psutil.Process(process.pid).memory_info().rss / 2**20
     lags = [1e3 * took for took, _ in closed[WARM_UP_STEPS:]]
     return {
         "ranks": world,

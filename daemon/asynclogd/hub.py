@@ -7,7 +7,7 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -356,8 +356,8 @@ class Hub:
         """For who opens no door: a rank that has left no trace of its life can't say hello, and is dead."""
         for pipeline in list(self.runs.values()):
             dead = [session for session in pipeline.sessions.values() if self._is_dead(session, patience=0.0)]
-            for launch in dict.fromkeys(session.stream.launch for session in dead):
-                await self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
+            for each in _by_launch(dead):
+                await self._estate.bury(pipeline, each)
 
     async def _watch(self) -> None:
         while True:
@@ -373,10 +373,7 @@ class Hub:
         burials = []
         for pipeline in list(self.runs.values()):
             dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
-            burials += [
-                self._estate.bury(pipeline, [each for each in dead if each.stream.launch == launch])
-                for launch in dict.fromkeys(session.stream.launch for session in dead)
-            ]
+            burials += [self._estate.bury(pipeline, each) for each in _by_launch(dead)]
             pipeline.fanout.tell_of_trouble()
             if not dead:  # a burial needs the run
                 self._close_when_complete(pipeline)
@@ -440,6 +437,13 @@ class Hub:
 def _tell(incident: str, text: str, hello: Hello, error: Exception) -> None:
     run = run_of(hello)
     log.warning(text, run, hello.rank, error, extra=about(incident, run=run, rank=hello.rank, cause=error))
+
+
+def _by_launch(sessions: Iterable[Session]) -> list[list[Session]]:
+    launches: dict[str, list[Session]] = {}
+    for session in sessions:
+        launches.setdefault(session.stream.launch, []).append(session)
+    return list(launches.values())
 
 
 def _goes_on(pipeline: Pipeline, launch: str) -> bool:
