@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum {
-    VERSION = 2,                     /* writer.py's: one more with each change that the Python around it relies on */
+    VERSION = 3,                     /* writer.py's: one more with each change that the Python around it relies on */
     HEAD_AT = 16,                    /* where ringfile.py has the head's position */
     HEAD = 8, TAIL = 14,             /* a row's constants: ahead of the step, after the time (records.py) */
     START = HEAD + 8 + 1 + 8 + TAIL, /* where a row's values begin */
@@ -38,13 +38,13 @@ typedef struct {
         struct {
             char busy, held;
             unsigned char due; /* calls until one is timed, that one included; 0: none is */
-            char unused;
+            char asleep;       /* who takes rows out of the ring waits for `wake` */
         };
         uint32_t gate; /* 0 when none of them is set, as nearly always: one comparison for all */
     };
     Layout known[KNOWN];
     int newest;
-    PyObject *layouts, *slow, *lock;
+    PyObject *layouts, *slow, *wake, *lock;
     Py_buffer memory;
     int turn;    /* which of the next calls was to be timed last */
     double took; /* s, of the call that was; below 0 when it was taken, or there was none */
@@ -330,15 +330,32 @@ call_slow(Writer *self, PyObject *const *given)
     return PyObject_CallFunctionObjArgs(self->slow, given[0], given[1], given[2], given[3], NULL);
 }
 
-/* One of the calls up to that which is timed: apart, so that all others have no more to do. */
-static __attribute__((noinline)) PyObject *
-log_due(Writer *self, PyObject *const *given)
+/* Whoever slept until something is in the ring is to wake. */
+static int
+rouse(Writer *self)
 {
-    const int timed = --self->due == 0;
+    if (!self->asleep) {
+        return 1;
+    }
+    self->asleep = 0;
+    PyObject *result = PyObject_CallNoArgs(self->wake);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+/* A call that wakes the sender, or one of those up to that which is timed: apart, so that all others have no more to do.
+ */
+static __attribute__((noinline)) PyObject *
+log_rarely(Writer *self, PyObject *const *given)
+{
+    const int timed = self->due && --self->due == 0;
     const double began = timed ? monotonic() : 0.0;
     const int plain = !self->busy && !self->held && given[2] == Py_None;
     const int written = plain ? write_metrics(self, given[0], given[1], given[3]) : 0;
     PyObject *result = written < 0 ? NULL : written ? Py_NewRef(Py_None) : call_slow(self, given);
+    if (written > 0 && !rouse(self)) {
+        Py_CLEAR(result);
+    }
     if (timed) {
         self->took = monotonic() - began;
     }
@@ -353,7 +370,7 @@ Writer_log(Writer *self, PyObject *const *args, Py_ssize_t count, PyObject *keyw
         return NULL;
     }
     if (self->gate != 0) {
-        return self->due ? log_due(self, given) : call_slow(self, given);
+        return self->due || self->asleep ? log_rarely(self, given) : call_slow(self, given);
     }
     if (given[2] == Py_None) {
         const int written = write_metrics(self, given[0], given[1], given[3]);
@@ -387,7 +404,7 @@ Writer_write(Writer *self, PyObject *args)
         return NULL;
     }
     const int written = write_metrics(self, metrics, step, weight);
-    return written < 0 ? NULL : PyBool_FromLong(written);
+    return written < 0 || (written && !rouse(self)) ? NULL : PyBool_FromLong(written);
 }
 
 static PyObject *
@@ -440,6 +457,7 @@ Writer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->took = -1.0;
     self->layouts = PyDict_New();
     self->slow = Py_NewRef(Py_None);
+    self->wake = Py_NewRef(Py_None);
     self->lock = Py_NewRef(Py_None);
     if (self->layouts == NULL || PyObject_GetBuffer(file, &self->memory, PyBUF_WRITABLE) < 0) {
         Py_DECREF(self);
@@ -458,6 +476,7 @@ Writer_traverse(Writer *self, visitproc visit, void *arg)
     }
     Py_VISIT(self->layouts);
     Py_VISIT(self->slow);
+    Py_VISIT(self->wake);
     Py_VISIT(self->lock);
     return 0;
 }
@@ -468,6 +487,7 @@ Writer_clear(Writer *self)
     forget_layouts(self);
     Py_CLEAR(self->layouts);
     Py_CLEAR(self->slow);
+    Py_CLEAR(self->wake);
     Py_CLEAR(self->lock);
     return 0;
 }
@@ -497,7 +517,9 @@ static PyMemberDef members[] = {
     {"wanted", T_LONGLONG, offsetof(Writer, wanted), 0, NULL},
     {"busy", T_BOOL, offsetof(Writer, busy), 0, NULL},
     {"held", T_BOOL, offsetof(Writer, held), 0, NULL},
+    {"asleep", T_BOOL, offsetof(Writer, asleep), 0, NULL},
     {"slow", T_OBJECT, offsetof(Writer, slow), 0, NULL},
+    {"wake", T_OBJECT, offsetof(Writer, wake), 0, NULL},
     {"lock", T_OBJECT, offsetof(Writer, lock), 0, NULL},
     {NULL},
 };

@@ -10,7 +10,7 @@ import warnings
 from importlib import import_module
 from types import ModuleType
 
-VERSIONS = {"_writer": 2, "_hosttensors": 1, "_hostarrays": 1, "_knownmedia": 1}
+VERSIONS = {"_writer": 3, "_hosttensors": 1, "_hostarrays": 1, "_knownmedia": 1}
 """Of each extension; its C says when it grows."""
 
 

@@ -28,8 +28,9 @@ class Writer:
     `file` is the whole ring, writable, and `start` the size of its header. A row goes to `place` when it ends
     by `limit`; `base + place` is the position of the head, `seq` the number of the next record. `wanted` is the size of
     the last row if only room was missing, else 0. Whoever writes in another way holds `lock` and is `busy`
-    meanwhile; `held` says that calls wait which came from inside another. `layouts` are Layouts.ready;
-    `slow(metrics, step, reduce, weight)` takes the calls that are not for here.
+    meanwhile; `held` says that calls wait which came from inside another. The first row while the sender is `asleep`
+    calls `wake`. `layouts` are Layouts.ready; `slow(metrics, step, reduce, weight)` takes the calls that are not for
+    here.
     """
 
     def __init__(self, file: mmap.mmap, start: int) -> None:
@@ -44,8 +45,10 @@ class Writer:
         self.wanted = 0
         self.busy = False
         self.held = False
+        self.asleep = False
         self.layouts: dict[tuple[str, ...], Packed] = {}
         self.slow: Callable[[Any, Any, Any, Any], None] = _no_way
+        self.wake: Callable[[], None] = lambda: None
         self.lock = threading.RLock()
         self._due = 0
         self._turn = 0
@@ -127,6 +130,9 @@ class Writer:
         self.step, self.highest, self.backward = step, self.highest if back else step, self.backward + back
         self.place, self.seq, self.issued = end, self.seq + 1, self.issued + width
         self._words[_HEAD_WORD] = self.base + end
+        if self.asleep:
+            self.asleep = False
+            self.wake()
         return True
 
     def release(self) -> None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from asynclog_proto.beats import next_beat
+
 MEMORY_S = 2.0
 """What was seen so long ago counts a third."""
 
@@ -47,11 +49,11 @@ class Rhythm:
         """The first moment after `now` (s, time.monotonic) for a flush; one that may not wait is due as if calm."""
         if self._busy_s > self._calm_s:
             self._look(now)
-        return _multiple(now, self._busy_s if self.busy and may_wait else self._calm_s)
+        return next_beat(now, self._busy_s if self.busy and may_wait else self._calm_s)
 
     def next_look(self, now: float) -> float:
         """The first moment after `now` for what is never put off."""
-        return _multiple(now, self._calm_s)
+        return next_beat(now, self._calm_s)
 
     def _look(self, now: float) -> None:
         idle = self._idle()
@@ -63,7 +65,3 @@ class Rhythm:
             self._share += -math.expm1((since - now) / MEMORY_S) * (share - self._share)
         self._seen = now, idle
         self.busy = self._share < (CALM_ABOVE if self.busy else BUSY_BELOW)
-
-
-def _multiple(now: float, interval: float) -> float:
-    return (now // interval + 1) * interval

@@ -13,7 +13,6 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from asynclog.writer import Writer
@@ -40,16 +39,16 @@ class Ring:
     __slots__ = (
         "_counting", "_file", "_mark_bytes", "_marked", "_marks", "_patience", "_room", "_tail", "_taken", "_waiting",
         "_wrapping",
-        "capacity", "data", "waits", "wake", "words", "writer",
+        "capacity", "data", "waits", "words", "writer",
     )  # fmt: skip
 
-    def __init__(self, file: mmap.mmap, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, file: mmap.mmap) -> None:
         self._file = file
         self.data = memoryview(file)
         self.words: memoryview | array[int] = self.data[:HEADER].cast("Q")
         self.capacity = len(file) - HEADER
-        self.wake = wake
         self.writer = Writer(file, HEADER)
+        self.writer.wake = lambda: None
         self.waits = 0
         self._mark_bytes = min(MARK_BYTES, self.capacity // 8)
         self._marked = HEADER
@@ -80,6 +79,14 @@ class Ring:
         writer = self.writer
         writer.place, writer.seq = place, writer.seq + count  # one line: a tracer may let the taker in between two
         self.words[HEAD_WORD] = writer.base + place
+        if writer.asleep:
+            self.rouse()
+
+    def rouse(self) -> None:
+        """There is something to do for the sender, should it be asleep."""
+        if self.writer.asleep:
+            self.writer.asleep = False
+            self.writer.wake()
 
     def reserve(self, size: int, *, wait: bool = True) -> bool:
         """Let a record of `size` bytes fit between `place` and `limit`; False when there is no room."""
@@ -96,7 +103,7 @@ class Ring:
         free = self.capacity - self.used
         writer.limit = min(lap_end, writer.place + free, max(self._marked + self._mark_bytes, writer.place + size))
         if self.used > self.capacity // 4:
-            self.wake()
+            writer.wake()
         return True
 
     def _mark(self, next_start: int) -> None:
@@ -128,7 +135,7 @@ class Ring:
                 self._patience = 0.0
                 break
             self._room.clear()
-            self.wake()
+            self.writer.wake()
             if self.used + needed > self.capacity:
                 self._room.wait(left)
         self._waiting = False
@@ -140,6 +147,11 @@ class Ring:
     def used(self) -> int:
         """Bytes that are not free, padding included."""
         return self.writer.base + self.writer.place - self._tail
+
+    @property
+    def taken_seq(self) -> int:
+        """The number of the next record that is taken."""
+        return self._taken[1]
 
     def take(self) -> list[Pending]:
         """The records since the last call, in batches that no lap's end divides."""

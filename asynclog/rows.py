@@ -147,7 +147,7 @@ class Rows:
     def after_fork(self, notices: Notices) -> None:
         """In a forked child: fresh locks, private counters, and nothing is taken any more."""
         self.writer.lock = threading.RLock()
-        self.writer.busy = self.writer.held = False
+        self.writer.busy = self.writer.held = self.writer.asleep = False
         self.close("after_fork")
         self.ring.detach()
         self._notices = notices
@@ -228,8 +228,9 @@ class Rows:
             text = "too many rows wait for their device: log device tensors less often"
             self.tell([Problem("device", "", text, len(names))])
             return
+        self.ring.rouse()
         if self.devices.entered == 1:
-            self.ring.wake()  # from now on the sender asks the device each flush interval, however busy the machine is
+            self.writer.wake()  # from now on the sender asks the device each flush interval, busy machine or not
         if self.held is None or step < self.held:
             # Plain rows of later steps overtake this one: without a HOLD the daemon would take its step for complete.
             self._hold(step, wait=True)

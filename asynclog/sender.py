@@ -22,13 +22,17 @@ from asynclog.ring import Ring
 from asynclog.ringplace import RingFile
 from asynclog.rows import Rows
 from asynclog.spool import Spool
-from asynclog.stream import Stream
+from asynclog.stream import HEARTBEAT_S, Stream
 from asynclog_proto import records
+from asynclog_proto.beats import next_beat
 from asynclog_proto.frames import Batch, Finish, Hello, encode
 from asynclog_proto.frozen import frozen
 
 FAILED_PATIENCE_S = 1.0
 """A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
+
+DOZE_AFTER_S = 1.0
+"""A rank that has logged nothing for so long is waited for, not asked."""
 
 LOCK_PATIENCE_S = 5.0
 """How long the sender waits for a call of `log()` that is under way when it closes the ring."""
@@ -70,8 +74,10 @@ class Sender(threading.Thread):
         self._notices = notices
         self._rhythm = rhythm
         self._collect_at = 0.0
+        self._last_seq, self._logged_at = 0, 0.0
+        self._dozes = False
         self._acked_since: float | None = None
-        rows.ring.wake = self.bell.ring
+        rows.writer.wake = self.bell.ring
         self.barriers = Barriers()
         self.questions = Questions()
         self.failed = False
@@ -141,7 +147,7 @@ class Sender(threading.Thread):
         (self.bell if calm or self._link is None else self._link).wait(seconds)
 
     def _next_look(self, now: float) -> float:
-        if not self._rows.devices.entered:
+        if self._dozes or not self._rows.devices.entered:
             return self._collect_at
         # What is on a device has yet to come into the ring: until then a SIGKILL would take it.
         return min(self._collect_at, self._rhythm.next_look(now))
@@ -157,7 +163,7 @@ class Sender(threading.Thread):
         if self._ending is not None:
             self._end(self._ending, now)
         # An ack may wake this thread too; what was logged since waits for the next flush, or batches would be tiny.
-        hurries = placed or self._ending is not None
+        hurries = placed or self._ending is not None or (self._dozes and not self._rows.writer.asleep)
         if now >= self._collect_at or hurries or self._ring.used > self._ring.capacity // 4:
             self._collect_at = self._rhythm.next_flush(now, may_wait=self._may_wait)
             self._backlog.collect()
@@ -172,7 +178,21 @@ class Sender(threading.Thread):
             if self._ring.used > self._ring.capacity // 2:
                 self._backlog.spill(self._ring.capacity // 2)
         self._notices.say_quietly()
+        self._doze(now)
         return self._ended and self._ending is not None and self._is_over(self._ending, now)
+
+    def _doze(self, now: float) -> None:
+        """Where nothing was logged for a while, sleep until a call wakes it, or to say that it lives."""
+        writer, devices, seq = self._rows.writer, self._rows.devices, self._ring.taken_seq
+        if seq != self._last_seq:
+            self._last_seq, self._logged_at = seq, now
+        settled = self._is_settled and self._nobody_waits and self._rows.held is None and not self._backlog.flow.queue
+        writer.asleep = settled and now - self._logged_at > DOZE_AFTER_S
+        if writer.asleep and (len(devices) or writer.seq != seq):  # who wrote before the line above has woken nobody
+            writer.asleep = False
+        self._dozes = writer.asleep
+        if self._dozes:
+            self._collect_at = next_beat(now, HEARTBEAT_S)
 
     def _talk(self, link: Link, launcher: Launcher, now: float) -> None:
         stream = self._stream
@@ -224,8 +244,11 @@ class Sender(threading.Thread):
     @property
     def _may_wait(self) -> bool:
         """Whether a flush may be put off: nobody waits for it, and there is no outbox, which acks keep from filling."""
-        settled = self._launcher is None or self._stream.flow.open
-        return settled and self._nobody_waits and self._rows.media.bodies.outbox is None
+        return self._is_settled and self._nobody_waits and self._rows.media.bodies.outbox is None
+
+    @property
+    def _is_settled(self) -> bool:
+        return self._launcher is None or self._stream.flow.open
 
     @property
     def _nobody_waits(self) -> bool:

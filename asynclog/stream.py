@@ -8,6 +8,7 @@ from typing import Protocol
 from asynclog.barriers import Barriers
 from asynclog.logtimes import LogTimes
 from asynclog.questions import Questions
+from asynclog_proto.beats import next_beat
 from asynclog_proto.flow import Pending, SendFlow
 from asynclog_proto.frames import (
     Ack,
@@ -162,7 +163,8 @@ class Stream:
             return
         # Someone waits: a daemon that has forgotten us is to say so soon.
         waits = self.finishing or self.barriers or self.questions
-        self._heartbeat_at = now + (FINISHING_HEARTBEAT_S if waits else HEARTBEAT_S)
+        # All ranks of a machine at the same moments, so that the daemon wakes for them together.
+        self._heartbeat_at = now + FINISHING_HEARTBEAT_S if waits else next_beat(now, HEARTBEAT_S)
 
     def sent_batch(self, now: float) -> None:
         """The first batch in flight starts the wait for an ack."""

@@ -141,6 +141,7 @@ class MediaWriter:
             return
         if devices.put(DeviceMedia((name,), arriving, step, now, size)):
             self._entered += size
+            self._ring.rouse()
         else:
             text = "too many rows wait for their device: log device tensors less often"
             self._tell([Problem("device", "", text)])

@@ -22,6 +22,7 @@ from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
+from asynclogd.lookout import Lookout
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.registry import Registry
@@ -30,7 +31,7 @@ from asynclogd.session import Session
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.5
-"""How often locks of rings are looked at: a killed rank is noticed this soon."""
+"""How often locks of rings are looked at while ranks log: a killed one is noticed this soon."""
 
 CLOSED_RUNS = 100
 """Closed runs whose last ledger is kept, for `asynclog run` and `status --json`."""
@@ -82,6 +83,8 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._estate = Estate(self._pipeline, has_remote=bool(daemon.bind))
         self._complete_since: dict[Path, float] = {}
+        self._stirred = True
+        """whether a rank has said more than that it lives since the last look"""
         self._live = 0
         """live streams of all runs, as counted last"""
 
@@ -113,6 +116,7 @@ class Hub:
 
     def deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
         """One message of a client."""
+        self._stirred = self._stirred or not isinstance(message, Heartbeat)
         if isinstance(message, Hello):
             self._spawn(self._hello(message, peer), "hello")
             return
@@ -360,8 +364,10 @@ class Hub:
                 await self._estate.bury(pipeline, each)
 
     async def _watch(self) -> None:
+        lookout = Lookout(WATCH_SECONDS)
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            stirred, self._stirred = self._stirred or not all(run.live for run in self.runs.values()), False
+            await asyncio.sleep(lookout.next_wait(time.monotonic(), stirred=stirred))
             try:
                 await self.look()
             except Exception as error:  # no descriptor or thread is left, say: the dead are found when there is one

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from asynclog_proto import records
+from asynclog_proto.beats import next_beat
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd import keys, listening, remote
@@ -24,14 +25,16 @@ from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.hub import Hub
 from asynclogd.incidents import about
 from asynclogd.ingest import Ingest, Remote
+from asynclogd.lookout import SILENT_SECONDS, Lookout
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
 
 log = logging.getLogger(__name__)
 
-IDLE_CHECK_SECONDS = 0.5
 FIRST_SAMPLE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
+MOVED_BYTES = 1 << 20
+"""Memory that has moved by so much since the last look is looked at soon again."""
 CROWDED = 0.75
 """Nobody else is let in while so much of all file descriptors is in use."""
 
@@ -158,8 +161,9 @@ class Server:
 
     async def _stop_when_idle(self) -> None:
         settings = self.config.daemon
+        often = min(SILENT_SECONDS, settings.idle_timeout / 4)
         while True:
-            await asyncio.sleep(IDLE_CHECK_SECONDS)
+            await asyncio.sleep(next_beat(now := time.monotonic(), often) - now)
             if self._owner is not None and psutil.pid_exists(self._owner):
                 self.hub.last_active = time.monotonic()
             idle = time.monotonic() - max(self.hub.last_active, self._started)
@@ -168,11 +172,13 @@ class Server:
                 self._stopping.set()
 
     async def _watch_doors(self) -> None:
-        process = psutil.Process()
+        process, lookout, before, stirred = psutil.Process(), Lookout(WATCH_SECONDS), (0, 0), True
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            crowded = process.num_fds() > CROWDED * self._descriptors
-            self.ingest.watch(process.memory_info().rss, crowded=crowded)
+            await asyncio.sleep(lookout.next_wait(time.monotonic(), stirred=stirred))
+            descriptors, rss = process.num_fds(), process.memory_info().rss
+            self.ingest.watch(rss, crowded=descriptors > CROWDED * self._descriptors)
+            stirred = descriptors != before[0] or abs(rss - before[1]) > MOVED_BYTES
+            before = descriptors, rss
 
     async def _sample_host(self) -> None:
         sampler = await asyncio.to_thread(HostSampler, self._runtime)

@@ -85,7 +85,7 @@ def test_a_writer_that_waits_goes_on_when_there_is_room() -> None:
         for batch in ring.take():
             ring.free(batch.source.end, batch.next_seq)
 
-    ring.wake = threading.Thread(target=make_room).start
+    ring.writer.wake = threading.Thread(target=make_room).start
     assert ring.append(record(1, 50))
 
 

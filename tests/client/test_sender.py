@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,58 @@ def test_heartbeats_tell_step_and_counts(daemon: ScriptedDaemon, begin: Begin, e
     eventually(lambda: daemon.heartbeats and daemon.heartbeats[-1].issued == 2, what="a heartbeat tells of it")
     assert daemon.heartbeats[-1].step == 7
     assert daemon.heartbeats[-1].dropped["bad_value"] == 0
+
+
+def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank that is silent dozes at once, and wakes by nothing but a call."""
+    monkeypatch.setattr("asynclog.sender.DOZE_AFTER_S", 0.0)
+    monkeypatch.setattr("asynclog.sender.HEARTBEAT_S", 1e6)
+    monkeypatch.setattr("asynclog.stream.HEARTBEAT_S", 1e6)
+
+
+def dozes(run: asynclog.Run) -> bool:
+    return bool(run._rows.writer.asleep)
+
+
+@pytest.mark.parametrize("mode", ["auto", "offline"])
+def test_a_silent_rank_sleeps_until_a_call_wakes_it(
+    mode: str, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_by_itself(monkeypatch)
+    run = begin(mode=mode)
+
+    def arrived(count: int) -> bool:
+        return (len(daemon.points()) if mode == "auto" else len(spooled(run)) - 1) == count
+
+    for count in range(1, 4):
+        run.log({"x": 0.0})
+        eventually(partial(arrived, count), what="the row")
+        eventually(lambda: dozes(run), what="the sender asleep")
+    run.define("x", reduce="max")
+    run.summary(best=1.0)
+    assert run.finish().issued == 3
+
+
+def test_a_rank_that_dozes_answers_a_flush_at_once_and_ends_at_once(
+    daemon: ScriptedDaemon, begin: Begin, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_by_itself(monkeypatch)
+    run = begin()
+    run.log({"x": 0.0})
+    eventually(lambda: dozes(run), what="the sender asleep")
+    assert run.flush(20)
+    eventually(lambda: dozes(run), what="the sender asleep again")
+    assert run.finish().complete
+    assert daemon.points() == expected(1)
+
+
+def test_a_rank_that_dozes_says_that_it_lives(daemon: ScriptedDaemon, begin: Begin, eventually: Eventually) -> None:
+    run = begin()
+    run.log({"x": 0.0})
+    eventually(lambda: dozes(run), what="the sender asleep")
+    before = len(daemon.heartbeats)
+    eventually(lambda: len(daemon.heartbeats) >= before + 2, what="two heartbeats")
+    assert dozes(run)
 
 
 def test_the_spool_that_someone_deletes_is_told_and_the_rest_arrives(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -128,6 +129,20 @@ def test_a_row_is_written_when_its_device_is_ready_with_the_step_of_its_call(
     assert daemon.points()[1:] == [(5, "lr", 0.1), (5, "loss", 0.5)]
     ledger = run.finish()
     assert (ledger.issued, ledger.dropped) == (3, {})
+
+
+def test_a_sleeping_sender_is_woken_for_a_row_on_its_device(
+    device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclog.sender.DOZE_AFTER_S", 0.0)
+    monkeypatch.setattr("asynclog.sender.HEARTBEAT_S", 1e6)
+    run = begin()
+    for step in range(2):
+        run.log({"loss": torch.tensor(0.5)}, step=step)
+        assert not run._rows.writer.asleep
+        device.snapshots[step].is_ready = True
+        eventually(partial(lambda count: len(daemon.points()) == count, step + 1), what="the device's row has arrived")
+        eventually(lambda: run._rows.writer.asleep, what="the sender asleep")
 
 
 def test_rows_that_overtake_one_on_its_device_are_behind_a_hold_until_it_is_written(

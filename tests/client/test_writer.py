@@ -451,6 +451,47 @@ def test_what_log_costs_is_told_by_the_run_and_to_the_daemon(
         assert 0.0 < low <= high < 10.0
 
 
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("names", [("known",), ("new",)])
+def test_the_first_record_while_the_sender_is_asleep_wakes_it(
+    each_writer: type[pywriter.Writer], names: tuple[str, ...], timed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_, file = opened(each_writer, monkeypatch)
+    writer, woken = rows_.writer, list[int]()
+    writer.slow = rows_.log
+    writer.log({"known": 0.0})
+    writer.wake = lambda: woken.append(len(records_of(file)))
+    if timed:
+        writer.take_time()
+    writer.log({"known": 1.0})
+    assert woken == [], "nobody sleeps"
+    before = len(records_of(file))
+    writer.asleep = True
+    writer.log(dict.fromkeys(names, 2.0))
+    assert woken == [before + 1], "what there is to take was there when it woke"
+    assert not writer.asleep
+    writer.log(dict.fromkeys(names, 3.0))
+    assert len(woken) == 1
+
+
+def test_a_row_is_kept_when_what_wakes_the_sender_is_interrupted(
+    each_writer: type[pywriter.Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_, file = opened(each_writer, monkeypatch)
+    writer = rows_.writer
+    rows_.log({"x": 0.0}, None, None, None)
+    before = len(records_of(file))
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    writer.wake, writer.asleep = interrupted, True
+    with pytest.raises(KeyboardInterrupt):
+        writer.log({"x": 1.0})
+    assert len(records_of(file)) == before + 1
+    assert not writer.busy
+
+
 def test_an_extension_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     from asynclog import _writer, compiled
 
