@@ -56,6 +56,14 @@ class Ledger:
         return "\n".join(lines)
 
 
+def of_rank(issued: int, dropped: Mapping[str, int], spool: str) -> Ledger:
+    """A rank's own, where no daemon told the run's: with `spool`, its records wait there, else all are journaled."""
+    lost = {cause: count for cause, count in dropped.items() if count}
+    kept = issued - sum(lost.values())
+    journaled = 0 if spool else kept
+    return Ledger(False, issued, journaled, kept - journaled, lost, {}, spool)
+
+
 def from_daemon(complete: bool, told: Mapping[str, Any]) -> Ledger:
     """A ledger from a daemon's message; what a later daemon does not say counts as 0."""
     backends = {

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 
 from asynclog.backlog import Backlog
 from asynclog.barriers import Barrier, Barriers
-from asynclog.launcher import PATIENCE_S, Launcher
-from asynclog.ledger import Ledger, from_daemon
+from asynclog.ending import Ending
+from asynclog.launcher import Launcher
+from asynclog.ledger import Ledger, from_daemon, of_rank
 from asynclog.link import Bell, Link
 from asynclog.logtimes import LogTimes
 from asynclog.notices import Notices
@@ -23,28 +23,16 @@ from asynclog.ringplace import RingFile
 from asynclog.rows import Rows
 from asynclog.spool import Spool
 from asynclog.stream import HEARTBEAT_S, Stream
+from asynclog.talk import Talk
 from asynclog_proto import records
 from asynclog_proto.beats import next_beat
-from asynclog_proto.frames import Batch, Finish, Hello, encode
-from asynclog_proto.frozen import frozen
-
-FAILED_PATIENCE_S = 1.0
-"""A run that failed does not wait for other ranks, which may be blocked by this one: journaled is enough."""
+from asynclog_proto.frames import Finish, Hello, encode
 
 DOZE_AFTER_S = 1.0
 """A rank that has logged nothing for so long is waited for, not asked."""
 
 LOCK_PATIENCE_S = 5.0
 """How long the sender waits for a call of `log()` that is under way when it closes the ring."""
-
-
-@frozen
-class Ending:
-    """`finish` was called: with this status, and until this monotonic time."""
-
-    status: str
-    deadline: float
-    since: float
 
 
 class Sender(threading.Thread):
@@ -76,7 +64,6 @@ class Sender(threading.Thread):
         self._collect_at = 0.0
         self._last_seq, self._logged_at = 0, 0.0
         self._dozes = False
-        self._acked_since: float | None = None
         rows.writer.wake = self.bell.ring
         self.barriers = Barriers()
         self.questions = Questions()
@@ -85,8 +72,8 @@ class Sender(threading.Thread):
         self._backlog = Backlog(rows.ring, spool)
         self._stream = Stream(hello, self._backlog.flow, self.barriers, self.questions)
         self._link: Link | None = None
+        self._talk = Talk(self._stream, self._backlog, rows, self.log_times, notices, self.welcomed)
         self._ending: Ending | None = None
-        self._ended = False
 
     def finish(self, status: str, timeout: float) -> None:
         """Ask for the end; `done` is set when all is delivered, or spooled at the deadline.
@@ -96,14 +83,17 @@ class Sender(threading.Thread):
         now = time.monotonic()
         if self._ending is None:
             self._ending = Ending(status, now + timeout, now)
-        elif now + timeout < self._ending.deadline:
-            self._ending = replace(self._ending, deadline=now + timeout)
+        self._ending.deadline = min(self._ending.deadline, now + timeout)
         if not self.done.is_set():
             self.bell.ring()
 
     @property
     def _succeeded(self) -> bool:
         return self._ending is not None and self._ending.status == "success"
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._ending is not None and self._ending.said
 
     @property
     def online(self) -> bool:
@@ -174,12 +164,12 @@ class Sender(threading.Thread):
                 self.barriers.spooled(self._backlog.next_seq)
             self._backlog.let_go()
         else:
-            self._talk(self._link, self._launcher, now)
+            self._talk.round(self._link, self._launcher, now)
             if self._ring.used > self._ring.capacity // 2:
                 self._backlog.spill(self._ring.capacity // 2)
         self._notices.say_quietly()
         self._doze(now)
-        return self._ended and self._ending is not None and self._is_over(self._ending, now)
+        return self._ending is not None and self._ending.is_over(now, self._stream, self._launcher)
 
     def _doze(self, now: float) -> None:
         """Where nothing was logged for a while, sleep until a call wakes it, or to say that it lives."""
@@ -193,51 +183,6 @@ class Sender(threading.Thread):
         self._dozes = writer.asleep
         if self._dozes:
             self._collect_at = next_beat(now, HEARTBEAT_S)
-
-    def _talk(self, link: Link, launcher: Launcher, now: float) -> None:
-        stream = self._stream
-        for answer in link.receive():
-            self._backlog.forget(stream.receive(answer, now))
-        self._rows.media.bodies.free(stream.media)
-        if stream.flow.open or stream.refused is not None:
-            self.welcomed.set()
-        if stream.notice:
-            self._notices.add(stream.notice, stream.notice)
-        if stream.refused is not None:
-            self._notices.add("refused", f"the daemon refuses this run: {stream.refused}. Records go to the spool")
-            stream.give_up()
-            return
-        while (message := stream.due(now, self._rows.writer.highest, self._ring, self.log_times)) is not None:
-            if not link.send(message):
-                stream.lost(now)
-                break
-            stream.sent(message, now)
-        if stream.flow.open:
-            launcher.connected()
-            self._send_batches(link, now)
-        else:
-            launcher.ensure(now)
-
-    def _send_batches(self, link: Link, now: float) -> None:
-        flow = self._stream.flow
-        while (batch := flow.take()) is not None:
-            try:
-                payload = self._backlog.payload(batch)
-            except OSError as error:
-                self._notices.add("spool", f"records of the spool are lost: {error}")
-                self._skip(now)
-                return
-            if not link.send(Batch(batch.first_seq, batch.count), payload):
-                self._stream.lost(now)
-                return
-            self._stream.sent_batch(now)
-
-    def _skip(self, now: float) -> None:
-        """The batch that was taken last can't be read: pass it over, once it is the oldest."""
-        flow = self._stream.flow
-        if flow.in_flight == 1:
-            self._backlog.forget(flow.ack(flow.queue[0].next_seq, flow.credit))
-        self._stream.lost(now)
 
     # ---- who waits ----------------------------------------------------------------------------------------------
 
@@ -258,7 +203,7 @@ class Sender(threading.Thread):
         """Write the records of the barriers whose device rows have come. Whether there were any."""
         placed = False
         while (barrier := self.barriers.unplaced(self._rows.devices.left)) is not None:
-            if self._ended or (next_seq := self._append(records.Pass(barrier.step))) is None:
+            if self._has_ended or (next_seq := self._append(records.Pass(barrier.step))) is None:
                 break
             barrier.next_seq = next_seq
             placed = True
@@ -289,31 +234,12 @@ class Sender(threading.Thread):
 
     def _end(self, ending: Ending, now: float) -> None:
         """Write the END record, once every device row has arrived or the deadline is near."""
-        if self._ended:
-            return
-        if len(self._rows.devices) and now < ending.deadline - 1.0:
+        if ending.said or (len(self._rows.devices) and not ending.is_near(now)):
             return
         for row in self._rows.devices.abandon():
             self._rows.lose_device_row(row, "it did not answer before the end")
-        self._ended = self._append(records.End(ending.status)) is not None
-        self._stream.finishing = self._ended
-        self._ended = self._ended or now >= ending.deadline
-
-    def _is_over(self, ending: Ending, now: float) -> bool:
-        if self._launcher is None or self._stream.finished or now >= ending.deadline:
-            return True
-        if self._stream.refused is not None:
-            return True
-        if ending.status != "success" and not self._stream.flow.queue and self._all_acked_for(now) > FAILED_PATIENCE_S:
-            return True
-        sign = max(self._launcher.last_sign, ending.since)
-        return not self._stream.flow.open and now - sign > PATIENCE_S
-
-    def _all_acked_for(self, now: float) -> float:
-        """Seconds since everything, END included, is journaled."""
-        if self._acked_since is None:
-            self._acked_since = now
-        return now - self._acked_since
+        self._stream.finishing = self._append(records.End(ending.status)) is not None
+        ending.said = self._stream.finishing or now >= ending.deadline
 
     def _leave(self) -> None:
         """What the daemon has not acked goes to the spool; when it all did, the ring can go."""
@@ -367,10 +293,5 @@ class Sender(threading.Thread):
         told = self._stream.ledger
         if told is not None:
             return from_daemon(told.complete, told.ledger)
-        ring = self._ring
-        dropped = {cause: count for cause, count in ring.dropped.items() if count}
-        kept = ring.issued - sum(dropped.values())
         everything = self._launcher is not None and not self._stream.flow.queue
-        journaled = kept if everything else 0
-        left = "" if everything else str(self.spool.directory)
-        return Ledger(False, ring.issued, journaled, kept - journaled, dropped, {}, left)
+        return of_rank(self._ring.issued, self._ring.dropped, "" if everything else str(self.spool.directory))

@@ -241,7 +241,7 @@ def test_a_directory_that_can_not_be_written_is_told_and_the_daemon_still_gets_e
 
 def test_an_endpoint_where_nobody_answers_is_told_once(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asynclog.launcher.PATIENCE_S", 0.2)
-    monkeypatch.setattr("asynclog.sender.PATIENCE_S", 1.0)
+    monkeypatch.setattr("asynclog.ending.PATIENCE_S", 1.0)
     with pytest.warns(AsynclogWarning) as told:
         run = begin()
         log(run, 0, 10)
