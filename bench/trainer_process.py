@@ -1,6 +1,6 @@
 """One rank of `bench/lightning.py`: trains with each contender in turn and measures the steps.
 
-argv: DIRECTORY ANSWER REPEATS STEPS. Under torchrun it is one of several ranks, and rank 0 answers.
+argv: DIRECTORY ANSWER REPEATS BLOCKS COUNTED. Under torchrun it is one of several ranks, and rank 0 answers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,26 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import harness
 
 METRICS = 20
-WARM_UP_STEPS = BLOCK = 20
-WIDTH, BATCH = 64, 32
+WARM_UP_STEPS = 20
+SETTLING = 0.6
+"""Of the steps that count in a block, so many come before them: a second and more, until what is flushed each second,
+where no core is idle, is of the block that logged it."""
+SYNC_STEPS = 300
+WIDTH, BATCH, SAMPLES = 64, 32, 4096
+
+
+class Samples:
+    """`count` samples: a few, again and again, of which a long training holds no more."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._samples = torch.randn(SAMPLES, WIDTH)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._samples[index % SAMPLES]
 
 
 class Model(LightningModule):
@@ -36,7 +54,7 @@ class Model(LightningModule):
 
     def training_step(self, batch: Any, _: int) -> torch.Tensor:
         """One step."""
-        loss: torch.Tensor = self.layer(batch[0]).square().mean()
+        loss: torch.Tensor = self.layer(batch).square().mean()
         values = {f"train/metric_{i}": loss.detach() * i for i in range(1, METRICS)}
         self.log_dict({"train/loss": loss.detach(), **values}, sync_dist=self.sync_dist)
         return loss
@@ -50,12 +68,13 @@ class Stopwatch(Callback):
     """Takes the loggers away for every other block of steps, and knows how long the steps of both kinds took, and
     the calls of the connector's `log_metrics` in them, where the Trainer hands metrics to its loggers.
 
-    Within one training the machine is in one mood. A block is longer than it takes the daemon to work off what the
-    steps before have logged, so its share of the cores counts where it belongs.
+    Within one training the machine is in one mood. Of a block the last `counted` steps are looked at, the `settling`
+    before them are not: what the sender and the daemon do for the steps before a change counts on neither side.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settling: int, counted: int) -> None:
         self.times: list[int] = []
+        self._settling, self._counted = settling, counted
         self._calls: list[int] = []
         self._loggers: list[Any] = []
 
@@ -68,7 +87,7 @@ class Stopwatch(Callback):
         def timed(*args: Any, **keywords: Any) -> None:
             begin = time.perf_counter_ns()
             log_metrics(*args, **keywords)
-            if _logs(len(self.times) - 1) and len(self.times) > WARM_UP_STEPS:
+            if self._logs(len(self.times) - 1) and len(self.times) > WARM_UP_STEPS:
                 self._calls.append(time.perf_counter_ns() - begin)
 
         connector.log_metrics = timed
@@ -76,7 +95,7 @@ class Stopwatch(Callback):
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """A step begins: all of the one before it is done."""
         self.times.append(time.perf_counter_ns())
-        trainer.loggers = self._loggers if _logs(len(self.times) - 1) else []
+        trainer.loggers = self._loggers if self._logs(len(self.times) - 1) else []
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - as above
         """The loggers are finalized."""
@@ -88,10 +107,10 @@ class Stopwatch(Callback):
 
         Means, because rare and long flushes count as they are; on both sides, because machines get warm.
         """
-        blocks: dict[int, list[int]] = {}
-        for step, (begin, end) in enumerate(pairwise(self.times)):
-            blocks.setdefault(step // BLOCK, []).append(end - begin)
-        means = [statistics.fmean(block) / 1e3 for block in blocks.values()][WARM_UP_STEPS // BLOCK + 1 :]
+        steps = [end - begin for begin, end in pairwise(self.times)][WARM_UP_STEPS:]
+        size = self._settling + self._counted
+        ends = range(size, len(steps) + 1, size)
+        means = [statistics.fmean(steps[end - self._counted : end]) / 1e3 for end in ends]
         around = list(zip(means[::2], means[1::2], means[2::2], strict=False))  # the last may lack one after it
         return [block for _, block, _ in around], [(before + after) / 2 for before, _, after in around]
 
@@ -100,9 +119,8 @@ class Stopwatch(Callback):
         """The median of a call (microseconds), 0 without loggers."""
         return statistics.median(self._calls) / 1e3 if self._calls and self._loggers else 0.0
 
-
-def _logs(step: int) -> bool:
-    return step // BLOCK % 2 == 1
+    def _logs(self, step: int) -> bool:
+        return step >= WARM_UP_STEPS and (step - WARM_UP_STEPS) // (self._settling + self._counted) % 2 == 1
 
 
 def logger_of(contender: str, directory: Path) -> Any:
@@ -118,11 +136,13 @@ def logger_of(contender: str, directory: Path) -> Any:
     return AsyncLogger(str(directory))
 
 
-def fit(contender: str, directory: Path, steps: int, *, sync_dist: bool) -> Stopwatch:
-    """Train once."""
+def fit(contender: str, directory: Path, blocks: int, counted: int, *, sync_dist: bool) -> Stopwatch:
+    """Train once: `blocks` of them with the logger, as many and one more without."""
     torch.manual_seed(0)
-    watch, logger = Stopwatch(), logger_of(contender, directory)
-    data = torch.utils.data.TensorDataset(torch.randn(BATCH * (steps + 1) * world(), WIDTH))
+    settling = 0 if sync_dist else int(SETTLING * counted)
+    watch, logger = Stopwatch(settling, counted), logger_of(contender, directory)
+    steps = WARM_UP_STEPS + (2 * blocks + 1) * (settling + counted) + 1
+    data: Any = Samples(BATCH * (steps + 1) * world())
     trainer = Trainer(
         accelerator="cpu", devices=world(), strategy="ddp" if world() > 1 else "auto",
         logger=logger, callbacks=[watch], max_steps=steps, max_epochs=-1, log_every_n_steps=1,
@@ -140,7 +160,8 @@ def world() -> int:
 
 
 def main() -> None:
-    directory, answer, repeats, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    directory, answer = map(Path, sys.argv[1:3])
+    repeats, blocks, counted = map(int, sys.argv[3:6])
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     contenders = [("csv", False), ("tensorboard", False), ("asynclog", False)]
@@ -148,11 +169,12 @@ def main() -> None:
         contenders.append(("none", True))
     keys = [f"{name} {sync}" for name, sync in contenders]
     for contender, sync_dist in contenders:  # imports, and the daemon's start
-        fit(contender, directory / "warm-up" / contender, WARM_UP_STEPS + 2, sync_dist=sync_dist)
+        fit(contender, directory / "warm-up" / contender, 1, 2, sync_dist=sync_dist)
     rows = []
     for repeat, key in harness.interleaved(keys, repeats):
         contender, sync_dist = contenders[keys.index(key)]
-        watch = fit(contender, directory / f"{repeat}-{key}", steps, sync_dist=sync_dist)
+        steps = min(counted, SYNC_STEPS // (2 * blocks + 1)) if sync_dist else counted
+        watch = fit(contender, directory / f"{repeat}-{key}", blocks, steps, sync_dist=sync_dist)
         step_us, without_us = watch.blocks_us
         row = {"repeat": repeat, "ranks": world(), "contender": contender, "sync_dist": sync_dist}
         row |= {"step_us": step_us, "without_us": without_us, "call_us": [watch.call_us]}

@@ -2,8 +2,9 @@
 
 The same small model, 20 metrics logged at every step, `log_every_n_steps=1`, on one rank and on two (DDP over gloo).
 Each process trains with all contenders in turn, again and again, so that the machine's moods hit all alike. What a
-logger adds is measured within its trainings, where blocks of steps with and without it take turns; what sync_dist adds,
-against the trainings without. "In the call" is the part of it that the Trainer waits for where it hands metrics to its
+logger adds is measured within its trainings, where blocks of steps with and without it take turns, and each block has
+steps ahead of it that do not count, until what the block before it had left to do is done; what sync_dist adds, against
+the trainings without. "In the call" is the part of it that the Trainer waits for where it hands metrics to its
 loggers: a step of 10 ms swings by more than that. Shown are medians over the repeats, of rank 0.
 
     python bench/lightning.py                    a few minutes
@@ -42,13 +43,13 @@ LABELS = {
 }
 
 
-def measure(ranks: int, repeats: int, steps: int, folder: Path) -> list[Row]:
+def measure(ranks: int, repeats: int, blocks: int, counted: int, folder: Path) -> list[Row]:
     """Train in `ranks` processes; one row a repeat, contender and sync_dist. RuntimeError when they fail."""
     answer = folder / f"ranks-{ranks}.json"
     environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1", "ASYNCLOG_RUNTIME_DIR": str(folder / "run")}
-    environ["ASYNCLOG_FLUSH_MS"] = "100"  # also where no core is idle: each block of steps has its flushes then
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    command = [sys.executable, *launcher, str(PROCESS), str(folder / str(ranks)), str(answer), str(repeats), str(steps)]
+    numbers = map(str, (repeats, blocks, counted))
+    command = [sys.executable, *launcher, str(PROCESS), str(folder / str(ranks)), str(answer), *numbers]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     if done.returncode != 0:
         raise RuntimeError(f"training on {ranks} ranks failed:\n{done.stderr[-3000:]}")
@@ -150,17 +151,19 @@ def printed(rows: Sequence[Row]) -> Table:
 def main() -> int:
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--ranks", type=int, action="append", choices=[1, 2], help="only on so many; may be repeated")
-    parser.add_argument("--repeats", type=int, help="trainings with each contender (default 7; quick 2)")
-    parser.add_argument("--steps", type=int, help="steps of a training (default 300; quick 100)")
+    parser.add_argument("--repeats", type=int, help="trainings with each contender (default 2; quick 1)")
+    parser.add_argument("--blocks", type=int, help="blocks with the logger in a training (default 4; quick 2)")
+    parser.add_argument("--steps", type=int, help="steps of a block that count (default 500; quick 20)")
     options = parser.parse_args()
-    repeats = options.repeats or (2 if options.quick else 7)
-    steps = options.steps or (100 if options.quick else 300)
+    repeats = options.repeats or (1 if options.quick else 2)
+    blocks = options.blocks or (2 if options.quick else 4)
+    counted = options.steps or (20 if options.quick else 500)
     out = harness.console(options.json)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder:
         for ranks in options.ranks or (1, 2):
             with out.status(f"training on {ranks} ranks, {repeats} times with each logger"):
-                rows += measure(ranks, repeats, steps, Path(folder))
+                rows += measure(ranks, repeats, blocks, counted, Path(folder))
     rows = summarized(rows)
     out.print(printed(rows))
     out.print(footnote())
