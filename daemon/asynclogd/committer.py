@@ -1,8 +1,8 @@
 """A run's commits: gathers what comes in, commits it in the store's thread, hands on what came of it.
 
-What comes in waits an interval for what other ranks send, unless someone waits for it: where training keeps all cores
-busy, a step pays for each commit. A disk that refuses is tried again each second: nothing is acked meanwhile, so the
-clients keep their data.
+What comes in waits an interval for what other ranks send, unless all have sent or someone waits for it: where training
+keeps all cores busy, a step pays for each commit. A disk that refuses is tried again each second: nothing is acked
+meanwhile, so the clients keep their data.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Committer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._gathering: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        """when the last commit did, by the event loop's clock"""
         self._committing = self._failed = False
         self._round = asyncio.Event()
         """set, and replaced, when the work that was there has been seen to"""
@@ -113,6 +115,10 @@ class Committer:
                 return
             self._gathering.cancel()
         self._gathering = loop.call_at(at, self.wake)
+
+    def gathered(self) -> None:
+        """Nobody else is waited for: commit as soon as an interval has passed since the commit before."""
+        self.gather(max(0.0, self._began + self._interval - asyncio.get_running_loop().time()))
 
     @property
     def settled(self) -> bool:
@@ -198,6 +204,7 @@ class Committer:
 
     async def _commit(self, work: Work) -> None:
         self._committing = True
+        self._began = asyncio.get_running_loop().time()
         outcome = await self._until_taken(lambda: self._store.commit(work))
         self._committing = False
         self.next_deadline = outcome.next_deadline

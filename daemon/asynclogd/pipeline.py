@@ -93,6 +93,8 @@ class Pipeline:
         self._superseded: int | None = None
         """values that were dropped for that by the last commit"""
         self._told: set[str] = set()
+        self._speaking = 0
+        """live streams, whose next batches a commit waits for"""
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
         self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
@@ -168,6 +170,7 @@ class Pipeline:
             self.media.revived(session.stream.id)
             self._join(session)
         session.peer, session.heard = peer, time.monotonic()
+        self._count_speaking()
         self._begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             step = self.outcome.climb.before_launch(session.stream.launch)
@@ -295,6 +298,7 @@ class Pipeline:
                 self._commits.put(Input(Cause.LEAVE, session.stream.id, payload=payload), session)
             else:
                 self._commits.put_row(session)  # that it has ended
+        self._count_speaking()
         await self._commits.settle()
 
     def _put_batch(self, session: Session, first_seq: int, count: int, payload: bytes, skip: int) -> None:
@@ -305,6 +309,11 @@ class Pipeline:
                 self._refuse(session, str(error))
                 return
         self._commits.put(Input(Cause.BATCH, session.stream.id, first_seq, count, payload), session)
+        if len(self._commits.work.streams) >= self._speaking:
+            self._commits.gathered()
+
+    def _count_speaking(self) -> None:
+        self._speaking = sum(session.live for session in self.sessions.values())
 
     def _refuse(self, session: Session, reason: str) -> None:
         """It sent what can't be decoded: nothing more is taken of it."""
@@ -352,6 +361,8 @@ class Pipeline:
             self._refuse(by_id[number], reason)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
+        if outcome.ended:
+            self._count_speaking()
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
         for number in freed - outcome.streams.keys():

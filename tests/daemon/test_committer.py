@@ -84,6 +84,25 @@ def test_what_comes_in_while_a_commit_runs_shares_the_next_one(tmp_path: Path) -
     assert len(scene.outcomes) < 10
 
 
+def test_where_nobody_else_is_waited_for_it_commits_at_once_but_no_more_than_once_an_interval(tmp_path: Path) -> None:
+    scene = Scene(tmp_path / "j.sqlite")
+
+    async def play(_: RunStore) -> None:
+        commits, hour = scene.commits, 3600.0
+        commits._interval, commits._began = hour, asyncio.get_running_loop().time() - hour
+        commits.put(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
+        commits.gathered()
+        await until(lambda: len(scene.outcomes) == 2)  # the first was the start's
+        commits.put(batch(0, 10, first=True), scene.session)
+        commits.gathered()
+        assert commits._gathering is not None
+        assert commits._gathering.when() > asyncio.get_running_loop().time() + hour - 60
+        await commits.settle()
+        assert len(scene.values) == 10
+
+    run(scene, play)
+
+
 def test_a_round_has_what_was_there_and_is_not_kept_by_what_comes_meanwhile(tmp_path: Path) -> None:
     class Busy(Scene):
         def took(self, outcome: Outcome, work: Work) -> None:

@@ -240,3 +240,37 @@ def test_a_rank_without_a_ring_that_spools_is_not_dead_for_being_silent(tmp_path
 
     asyncio.run(main())
     assert [spool.exists() for spool in spools] == [True, False]
+
+
+def test_a_commit_waits_for_the_ranks_that_live_and_for_no_other(tmp_path: Path) -> None:
+    told, hour = asyncio.Queue[tuple[bytes, Message]](), 3600.0
+
+    async def until_told(kind: type[Message]) -> bytes:
+        while True:
+            peer, message = await asyncio.wait_for(told.get(), 30)
+            if isinstance(message, kind):
+                return peer
+
+    def batch(daemon: hub.Hub, rank: int, number: int) -> None:
+        daemon.deliver(b"%d" % rank, Batch(number, 1), memoryview(records.encode(records.Layout(number, ("x",)))))
+
+    async def main() -> None:
+        settings = DaemonSettings(commit_interval=hour)
+        daemon = hub.Hub(tmp_path, Config(daemon=settings), lambda peer, message: told.put_nowait((peer, message)))
+        (tmp_path / "runs").mkdir()
+        for rank in range(3):
+            hello = Hello("p", "run", str(tmp_path), rank, 3, f"{rank}", "launch", 0, 1, "host")
+            daemon.deliver(b"%d" % rank, hello, memoryview(b""))
+            await until_told(Welcome)
+        (run,) = daemon.runs.values()
+        await run.leave([run.sessions["2"]])
+        run._commits._began = asyncio.get_running_loop().time() - hour
+        batch(daemon, 0, 0)
+        batch(daemon, 0, 1)
+        assert run._commits._gathering is not None
+        assert run._commits._gathering.when() > asyncio.get_running_loop().time() + hour - 60, "rank 1 lives"
+        batch(daemon, 1, 0)
+        assert {await until_told(Ack), await until_told(Ack)} == {b"0", b"1"}
+        await daemon.close(30)
+
+    asyncio.run(main())
