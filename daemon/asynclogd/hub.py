@@ -26,6 +26,7 @@ from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.registry import Registry
 from asynclogd.session import Session
+from asynclogd.untaken import BusyError, RunDirError, Untaken, again_after
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,7 @@ REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
 
 
-class BusyError(AsynclogError):
-    """A cap is reached; it may not be later."""
-
-
-class RunDirError(AsynclogError):
-    """The run's directory can't be made."""
-
-
-class Untaken(NamedTuple):
+class InVain(NamedTuple):
     """A run that ranks ask for in vain: why, and since when (monotonic seconds)."""
 
     why: str
@@ -68,7 +61,7 @@ class Hub:
         self.runs: dict[Path, Pipeline] = {}
         self.last_active = time.monotonic()
         self.closed_runs: dict[str, dict[str, Any]] = {}
-        self._untaken: dict[str, Untaken] = {}
+        self._untaken: dict[str, InVain] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -81,6 +74,8 @@ class Hub:
         self._closing: dict[Path, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._estate = Estate(self._pipeline, has_remote=bool(daemon.bind))
+        self._left = Untaken()
+        """runs that an earlier daemon left and that could not be opened yet"""
         self._complete_since: dict[Path, float] = {}
         self._live = 0
         """live streams of all runs, as counted last"""
@@ -199,7 +194,7 @@ class Hub:
         run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
         before = self._untaken.get(run_dir)
         since = now if before is None else before.since
-        self._untaken[run_dir] = Untaken(why, since)
+        self._untaken[run_dir] = InVain(why, since)
         if len(self._untaken) > CLOSED_RUNS:
             del self._untaken[next(iter(self._untaken))]
         return now - since
@@ -341,13 +336,14 @@ class Hub:
 
     # -- the dead -----------------------------------------------------------------------------------------------
 
-    async def recover(self, rings: list[Path], run_dirs: list[Path]) -> None:
-        """Take up runs that were not finished, and whatever dead ranks left in rings and spools."""
-        pipelines = []
+    async def recover(self, rings: list[Path], run_dirs: list[Path], runs: Iterable[Pipeline] = ()) -> None:
+        """Take up runs that were not finished, and whatever dead ranks left in rings and spools, of open `runs` too."""
+        pipelines = list(runs)
         for run_dir in run_dirs:
             try:
                 pipelines.append(await self.open_run(run_dir))
             except Exception as error:  # one run's trouble, a defect even, is not that of the others
+                self._left.add(run_dir, time.monotonic(), again_after(error))
                 told = about("run-left", run=title(run_dir), cause=error)
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
@@ -377,9 +373,12 @@ class Hub:
             pipeline.fanout.tell_of_trouble()
             if not dead:  # a burial needs the run
                 self._close_when_complete(pipeline)
-        if orphans := self._orphans():
+        again = self._estate.try_again()
+        spooled = [run for run in self.runs.values() if any(path.is_relative_to(run.run_dir) for path in again)]
+        orphans, left = self._orphans(), self._left.take_due(time.monotonic())
+        if orphans or spooled or left:
             await asyncio.gather(*burials)  # an orphan may be of a launch that supersedes theirs
-            await self._estate.recover(orphans, [])
+            await self.recover(orphans, left, spooled)
         self._live = self._count_live()
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
