@@ -204,7 +204,7 @@ class Hub:
         if _goes_on(pipeline, launch):
             return
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
-        if dead := [session for session in older if self._is_dead(session)]:
+        if dead := await self._dead(older):
             await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
         # Of that launch, or of later ones that nobody has heard of.
         await self._estate.recover(self._orphans(), [pipeline])
@@ -351,8 +351,7 @@ class Hub:
     async def bury_unheard(self) -> None:
         """For who opens no door: a rank that has left no trace of its life can't say hello, and is dead."""
         for pipeline in list(self.runs.values()):
-            dead = [session for session in pipeline.sessions.values() if self._is_dead(session, patience=0.0)]
-            for each in _by_launch(dead):
+            for each in _by_launch(await self._dead(pipeline.sessions.values(), patience=0.0)):
                 await self._estate.bury(pipeline, each)
 
     async def _watch(self) -> None:
@@ -367,8 +366,10 @@ class Hub:
     async def look(self) -> None:
         """One round of the watch: bury the dead, tell of trouble, close what is complete."""
         burials = []
+        found = await self._dead(session for run in self.runs.values() for session in run.sessions.values())
+        gone = set(map(id, found))
         for pipeline in list(self.runs.values()):
-            dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
+            dead = [session for session in pipeline.sessions.values() if id(session) in gone]
             burials += [self._estate.bury(pipeline, each) for each in _by_launch(dead)]
             pipeline.fanout.tell_of_trouble()
             if not dead:  # a burial needs the run
@@ -383,17 +384,26 @@ class Hub:
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
 
-    def _is_dead(self, session: Session, patience: float | None = None) -> bool:
-        """Whether its process has gone, and is to be buried: after its END too, where files of it are left. `patience`:
-        how long one without a ring may be silent, by default as is configured.
+    async def _dead(self, sessions: Iterable[Session], patience: float | None = None) -> list[Session]:
+        """Those whose processes have gone, and that are to be buried: after their END too, where they left files.
+        `patience`: how long one without a ring may be silent, by default as is configured.
         """
-        if not session.live and not self._estate.is_left(session):
-            return False
-        if session.ring is not None:
-            return recovery.owner_is_dead(session.ring)
+        of_interest = [session for session in sessions if session.live or self._estate.is_left(session)]
+        dead = [session for session in of_interest if session.ring is not None and recovery.owner_is_dead(session.ring)]
+        silent = [session for session in of_interest if self._is_silent(session, patience)]
+        if not silent:
+            return dead
+        spoolers = [(session.spool, session.stream.host, session.stream.pid) for session in silent]
+        alive = await asyncio.to_thread(lambda: [recovery.is_written(*spooler) for spooler in spoolers])
+        for session, is_alive in zip(silent, alive, strict=True):
+            if not is_alive and self._is_silent(session, patience):  # it may have spoken meanwhile
+                dead.append(session)
+        return dead
+
+    def _is_silent(self, session: Session, patience: float | None) -> bool:
+        """Whether nothing but its words could tell that a stream lives, and there have been none for long."""
         patience = self._config.daemon.silence_timeout if patience is None else patience
-        silent = time.monotonic() - session.heard > patience
-        return silent and not recovery.is_written(session.spool, session.stream.host, session.stream.pid)
+        return session.ring is None and time.monotonic() - session.heard > patience
 
     def _close_when_complete(self, pipeline: Pipeline) -> None:
         now = time.monotonic()
