@@ -20,7 +20,7 @@ from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
 from asynclogd.session import Session
-from asynclogd.untaken import Untaken, again_after
+from asynclogd.untaken import AGAIN_SECONDS, Untaken, again_after
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,8 @@ class Estate:
                 silent = session is None or not session.live
                 if hello.ring or (silent and not await asyncio.to_thread(_spools, directory, hello)):
                     _note(here, found)
+                elif silent and recovery.is_of_another_container(hello):  # it may have died, which only time tells
+                    self._give_up(directory, AGAIN_SECONDS)
         return found
 
     async def _in_rings(self, rings: Iterable[Path]) -> dict[str, Hello]:
