@@ -25,7 +25,7 @@ from asynclog.run import Run
 from asynclog.sender import Sender
 from asynclog.settings import Settings
 from asynclog.spool import Spool
-from asynclog_proto import __version__, frames, pidspace, places
+from asynclog_proto import __version__, frames, places
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import Hello
 from asynclog_proto.frozen import frozen
@@ -140,7 +140,7 @@ def _plan(
         spool=str(places.spool_dir(run_dir, place.rank, incarnation)),
         backends=wanted,
         client=f"asynclog {__version__} (Python)",
-        pid_namespace=pidspace.own(),
+        pid_namespace=launch.pid_namespace(),
     )
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None

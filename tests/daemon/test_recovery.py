@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclog_proto import frames, pidspace, records, ringfile, spoolfile
+from asynclog_proto import frames, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
 from asynclogd import recovery
 
@@ -173,7 +173,9 @@ def test_a_process_of_another_container_lives_while_it_has_written_lately(tmp_pa
     os.utime(segment_path, (long_ago, long_ago))
     assert not recovery.is_written(tmp_path / "0-a", here, pid)
     assert recovery.is_of_another_container(hello)
-    assert not any(recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", pidspace.own()))
+    assert not any(
+        recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", recovery.pid_namespace())
+    )
 
 
 def test_removing_takes_the_spools_empty_folders_along(tmp_path: Path) -> None:
