@@ -7,7 +7,8 @@ import logging
 import math
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
 from asynclogd.session import Session
+from asynclogd.untaken import AGAIN_SECONDS, Untaken, again_after
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,21 @@ class Estate:
         self._open_run = open_run
         self._has_remote = has_remote
         self._burials: dict[str, asyncio.Task[None]] = {}
-        self.given_up: set[Path] = set()
-        """rings that could not be taken up; they stay where they are, for `asynclog sync` or a later daemon"""
+        self._untaken = Untaken()
+
+    @property
+    def given_up(self) -> set[Path]:
+        """Rings and spools that could not be taken up; they stay where they are: those that may be later are tried
+        again, the rest is for `asynclog sync` or a later daemon.
+        """
+        return self._untaken.paths
+
+    def try_again(self) -> list[Path]:
+        """Those of them whose time has come: they are given up no more."""
+        return self._untaken.take_due(time.monotonic())
+
+    def _give_up(self, path: Path, seconds: float = math.inf) -> None:
+        self._untaken.add(path, time.monotonic(), seconds)
 
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams by their `rings`, and by their spools those of `pipelines` and of the rings' runs: what
@@ -64,7 +79,7 @@ class Estate:
                 )
             elif hello is None:
                 if not recovery.media_files(directory):  # they wait to be encoded, their records are journaled
-                    self.given_up.add(directory)
+                    self._give_up(directory)
             else:
                 # The directory may have been moved or copied here: where the spool lies counts, not where it was.
                 at = pipeline.run_dir.parent
@@ -75,6 +90,8 @@ class Estate:
                 silent = session is None or not session.live
                 if hello.ring or (silent and not await asyncio.to_thread(_spools, directory, hello)):
                     _note(here, found)
+                elif silent and recovery.is_of_another_container(hello):  # it may have died, which only time tells
+                    self._give_up(directory, AGAIN_SECONDS)
         return found
 
     async def _in_rings(self, rings: Iterable[Path]) -> dict[str, Hello]:
@@ -82,14 +99,14 @@ class Estate:
         found: dict[str, Hello] = {}
         for ring in rings:
             left = await asyncio.to_thread(_read_ring, ring)
-            if left is None:
-                self.given_up.add(ring)
+            if not isinstance(left, recovery.LeftRing):
+                self._give_up(ring, left)
             else:
                 _note(left.hello, found)
         return found
 
     async def _opened(self, hellos: Iterable[Hello]) -> dict[Pipeline, list[Hello]]:
-        """The runs of these streams. What is of a run that can't be opened is given up."""
+        """The runs of these streams. What is of a run that can't be opened is given up, for a while if it may pass."""
         runs: dict[Pipeline, list[Hello]] = {}
         for hello in hellos:
             try:
@@ -97,8 +114,9 @@ class Estate:
             except Exception as error:  # a defect too, ours or a backend's: the other ranks are taken up all the same
                 told = about("rank-left", run=run_of(hello), rank=hello.rank, cause=error)
                 log.error("run %s, rank %d can't be taken up: %s", run_of(hello), hello.rank, error, extra=told)
-                if not isinstance(error, (OSError, sqlite3.Error, JournalBusyError)):  # these pass
-                    self.given_up.add(Path(hello.ring or hello.spool))
+                if not hello.ring or not isinstance(error, (OSError, sqlite3.Error, JournalBusyError)):
+                    self._give_up(Path(hello.ring or hello.spool), again_after(error))
+                # Else its ring stays an orphan: the next round finds it, and a daemon without other work waits for it.
         return runs
 
     def is_left(self, session: Session) -> bool:
@@ -149,13 +167,16 @@ class Estate:
             log.error(text, exc_info=error, extra=about("burial-failed", cause=error))
 
     async def _bury(self, pipeline: Pipeline, sessions: list[Session]) -> None:
-        left, unread = {}, set()
+        left: dict[str, Iterator[recovery.LeftBatch]] = {}
+        unread: dict[str, float] = {}
+        """until when a stream is left alone, of which something can't be read"""
         for session in sessions:
-            ring = await asyncio.to_thread(_read_ring, session.ring)
+            found = await asyncio.to_thread(_read_ring, session.ring) if session.ring is not None else math.inf
+            ring = found if isinstance(found, recovery.LeftRing) else None
             if ring is not None:
                 session.count(ring.issued, dict(ring.dropped))
             if await asyncio.to_thread(_is_unread, session, ring):
-                unread.add(session.stream.incarnation)
+                unread[session.stream.incarnation] = math.inf if isinstance(found, recovery.LeftRing) else found
             counted = await asyncio.to_thread(recovery.spool_counts, session.spool) if session.spool else None
             if counted is not None:
                 session.count(counted.issued, dict(counted.dropped))
@@ -169,7 +190,9 @@ class Estate:
             if taken and session.stream.incarnation not in unread:
                 await asyncio.to_thread(recovery.remove, session.ring, session.spool)
             else:
-                self.given_up.update(path for path in (session.ring, session.spool) if path is not None)
+                for path in (session.ring, session.spool):
+                    if path is not None:
+                        self._give_up(path, unread.get(session.stream.incarnation, math.inf))
             rank, state = session.stream.rank, session.stream.state
             told = about("rank-ended", run=pipeline.title, rank=rank, cause=state)
             log.info("run %s: rank %d has ended (%s)", pipeline.title, rank, state, extra=told)
@@ -205,9 +228,10 @@ def _is_unread(session: Session, ring: recovery.LeftRing | None) -> bool:
     return session.spool is not None and recovery.is_of_another_version(session.spool)
 
 
-def _read_ring(path: Path | None) -> recovery.LeftRing | None:
+def _read_ring(path: Path) -> recovery.LeftRing | float:
+    """The ring, or for how long it makes no sense to look at it again (s)."""
     try:
-        return None if path is None else recovery.read_ring(path)
+        return recovery.read_ring(path) or math.inf
     except (ProtocolError, OSError) as error:
         log.error("ring %s can't be read: %s", path, error, extra=about("ring-unreadable", cause=error))
-        return None
+        return again_after(error)

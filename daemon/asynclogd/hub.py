@@ -27,6 +27,7 @@ from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline, Send
 from asynclogd.registry import Registry
 from asynclogd.session import Session
+from asynclogd.untaken import BusyError, RunDirError, Untaken, again_after
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +47,7 @@ REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
 
 
-class BusyError(AsynclogError):
-    """A cap is reached; it may not be later."""
-
-
-class RunDirError(AsynclogError):
-    """The run's directory can't be made."""
-
-
-class Untaken(NamedTuple):
+class InVain(NamedTuple):
     """A run that ranks ask for in vain: why, and since when (monotonic seconds)."""
 
     why: str
@@ -69,7 +62,7 @@ class Hub:
         self.runs: dict[Path, Pipeline] = {}
         self.last_active = time.monotonic()
         self.closed_runs: dict[str, dict[str, Any]] = {}
-        self._untaken: dict[str, Untaken] = {}
+        self._untaken: dict[str, InVain] = {}
         self._runtime = runtime
         self._config = config
         self._send = send
@@ -82,6 +75,8 @@ class Hub:
         self._closing: dict[Path, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._estate = Estate(self._pipeline, has_remote=bool(daemon.bind))
+        self._left = Untaken()
+        """runs that an earlier daemon left and that could not be opened yet"""
         self._complete_since: dict[Path, float] = {}
         self._stirred = True
         """whether a rank has said more than that it lives since the last look"""
@@ -203,7 +198,7 @@ class Hub:
         run_dir, now = str(places.run_dir(hello.dir, hello.project, hello.name)), time.monotonic()
         before = self._untaken.get(run_dir)
         since = now if before is None else before.since
-        self._untaken[run_dir] = Untaken(why, since)
+        self._untaken[run_dir] = InVain(why, since)
         if len(self._untaken) > CLOSED_RUNS:
             del self._untaken[next(iter(self._untaken))]
         return now - since
@@ -213,7 +208,7 @@ class Hub:
         if _goes_on(pipeline, launch):
             return
         older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
-        if dead := [session for session in older if self._is_dead(session)]:
+        if dead := await self._dead(older):
             await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
         # Of that launch, or of later ones that nobody has heard of.
         await self._estate.recover(self._orphans(), [pipeline])
@@ -345,13 +340,14 @@ class Hub:
 
     # -- the dead -----------------------------------------------------------------------------------------------
 
-    async def recover(self, rings: list[Path], run_dirs: list[Path]) -> None:
-        """Take up runs that were not finished, and whatever dead ranks left in rings and spools."""
-        pipelines = []
+    async def recover(self, rings: list[Path], run_dirs: list[Path], runs: Iterable[Pipeline] = ()) -> None:
+        """Take up runs that were not finished, and whatever dead ranks left in rings and spools, of open `runs` too."""
+        pipelines = list(runs)
         for run_dir in run_dirs:
             try:
                 pipelines.append(await self.open_run(run_dir))
             except Exception as error:  # one run's trouble, a defect even, is not that of the others
+                self._left.add(run_dir, time.monotonic(), again_after(error))
                 told = about("run-left", run=title(run_dir), cause=error)
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
@@ -359,8 +355,7 @@ class Hub:
     async def bury_unheard(self) -> None:
         """For who opens no door: a rank that has left no trace of its life can't say hello, and is dead."""
         for pipeline in list(self.runs.values()):
-            dead = [session for session in pipeline.sessions.values() if self._is_dead(session, patience=0.0)]
-            for each in _by_launch(dead):
+            for each in _by_launch(await self._dead(pipeline.sessions.values(), patience=0.0)):
                 await self._estate.bury(pipeline, each)
 
     async def _watch(self) -> None:
@@ -377,30 +372,44 @@ class Hub:
     async def look(self) -> None:
         """One round of the watch: bury the dead, tell of trouble, close what is complete."""
         burials = []
+        found = await self._dead(session for run in self.runs.values() for session in run.sessions.values())
+        gone = set(map(id, found))
         for pipeline in list(self.runs.values()):
-            dead = [session for session in pipeline.sessions.values() if self._is_dead(session)]
+            dead = [session for session in pipeline.sessions.values() if id(session) in gone]
             burials += [self._estate.bury(pipeline, each) for each in _by_launch(dead)]
             pipeline.fanout.tell_of_trouble()
             if not dead:  # a burial needs the run
                 self._close_when_complete(pipeline)
-        if orphans := self._orphans():
+        again = self._estate.try_again()
+        spooled = [run for run in self.runs.values() if any(path.is_relative_to(run.run_dir) for path in again)]
+        orphans, left = self._orphans(), self._left.take_due(time.monotonic())
+        if orphans or spooled or left:
             await asyncio.gather(*burials)  # an orphan may be of a launch that supersedes theirs
-            await self._estate.recover(orphans, [])
+            await self.recover(orphans, left, spooled)
         self._live = self._count_live()
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
 
-    def _is_dead(self, session: Session, patience: float | None = None) -> bool:
-        """Whether its process has gone, and is to be buried: after its END too, where files of it are left. `patience`:
-        how long one without a ring may be silent, by default as is configured.
+    async def _dead(self, sessions: Iterable[Session], patience: float | None = None) -> list[Session]:
+        """Those whose processes have gone, and that are to be buried: after their END too, where they left files.
+        `patience`: how long one without a ring may be silent, by default as is configured.
         """
-        if not session.live and not self._estate.is_left(session):
-            return False
-        if session.ring is not None:
-            return recovery.owner_is_dead(session.ring)
+        of_interest = [session for session in sessions if session.live or self._estate.is_left(session)]
+        dead = [session for session in of_interest if session.ring is not None and recovery.owner_is_dead(session.ring)]
+        silent = [session for session in of_interest if self._is_silent(session, patience)]
+        if not silent:
+            return dead
+        spoolers = [(session.spool, session.stream.host, session.stream.pid) for session in silent]
+        alive = await asyncio.to_thread(lambda: [recovery.is_written(*spooler) for spooler in spoolers])
+        for session, is_alive in zip(silent, alive, strict=True):
+            if not is_alive and self._is_silent(session, patience):  # it may have spoken meanwhile
+                dead.append(session)
+        return dead
+
+    def _is_silent(self, session: Session, patience: float | None) -> bool:
+        """Whether nothing but its words could tell that a stream lives, and there have been none for long."""
         patience = self._config.daemon.silence_timeout if patience is None else patience
-        silent = time.monotonic() - session.heard > patience
-        return silent and not recovery.is_written(session.spool, session.stream.host, session.stream.pid)
+        return session.ring is None and time.monotonic() - session.heard > patience
 
     def _close_when_complete(self, pipeline: Pipeline) -> None:
         now = time.monotonic()

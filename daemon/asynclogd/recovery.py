@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,11 +20,18 @@ import psutil
 
 from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError, VersionError, check_magic
+from asynclog_proto.limits import MAX_HEADER_BYTES
 from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 << 10
+
+HELLO_BYTES = MAX_HEADER_BYTES + 64
+"""Its hello is within so many bytes of a segment's beginning."""
+
+LATELY_SECONDS = 60.0
+"""A spool that was written so long ago is one of a process that lives, where nothing else tells."""
 
 Key = TypeVar("Key")
 
@@ -66,15 +74,48 @@ def owner_is_dead(ring: Path) -> bool:
 
 def is_written(spool: Path | None, host: str, pid: int) -> bool:
     """Whether the process that spools there lives, for a stream that has no ring whose lock would tell. Only of this
-    machine's can it be told: there is one with its id, which began before the spool was last written.
+    machine's can it be told: there is one with its id, which began before the spool was last written. Of another
+    container's, whose ids are not ours, it is not told by its id: it lives while it has written lately.
     """
     segments = _segments(spool) if spool is not None and host == os.uname().nodename else []
     try:
         written = max((segment.stat().st_mtime for segment in segments), default=-math.inf)
+        if segments and _is_elsewhere(_pid_namespace(segments[-1])):
+            return time.time() - written < LATELY_SECONDS
         process = psutil.Process(pid)
         return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError, ValueError):  # the last: an id that no process can have
         return False
+
+
+def pid_namespace() -> str:
+    """In which this process's id counts, one word; "" where the system has no such thing: containers of a pod share a
+    hostname, and each counts its processes anew.
+    """
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def is_of_another_container(hello: frames.Hello) -> bool:
+    """Whether a process of this machine counts its id where it says nothing here."""
+    return hello.host == os.uname().nodename and _is_elsewhere(hello.pid_namespace)
+
+
+def _is_elsewhere(namespace: str) -> bool:
+    return namespace not in ("", pid_namespace())
+
+
+def _pid_namespace(segment: Path) -> str:
+    """In which the id of a spool's process counts, "" when it does not tell. Raises OSError."""
+    with segment.open("rb") as file:
+        begins = memoryview(file.read(HELLO_BYTES))
+    try:
+        message, _ = frames.decode([spoolfile.read_hello(begins)])
+    except ProtocolError:
+        return ""
+    return message.pid_namespace if isinstance(message, frames.Hello) else ""
 
 
 def read_ring(path: Path) -> LeftRing | None:

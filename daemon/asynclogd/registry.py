@@ -15,6 +15,7 @@ import difflib
 import importlib.metadata
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,14 @@ CLASS = "class"
 
 class Registry:
     """The backends that are installed here. They are found once, for that reads a file of each package; and once more
-    when one is missing, which may have been installed since. Raises ConfigError where it says so.
+    when one is missing and a place of packages has changed since. Raises ConfigError where it says so.
     """
 
     def __init__(self) -> None:
         self._found: dict[str, str] | None = None
         """where each class is, by name"""
+        self._places: tuple[tuple[str, int], ...] = ()
+        """as they were then"""
 
     def names(self) -> list[str]:
         """The names of the installed backends, sorted."""
@@ -54,7 +57,7 @@ class Registry:
             if not isinstance(where, str):
                 raise ConfigError(f"backend {name!r}: option 'class': expected str; got {where!r}")
             return load(name, where)
-        if installed is None:
+        if installed is None and self._places != _places():
             self._found = None
             installed = self._known().get(name)
         if installed is None:
@@ -70,9 +73,22 @@ class Registry:
 
     def _known(self) -> Mapping[str, str]:
         if self._found is None:
+            self._places = _places()  # before they are read: what is installed meanwhile is looked for again
             points = importlib.metadata.entry_points(group=GROUP)
             self._found = {point.name: point.value for point in reversed(list(points))}  # of two, the first
         return self._found
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Where packages are installed, and when something was last (ns): a package is a new name in its place."""
+    return tuple((place, _changed(Path(place or "."))) for place in sys.path)
+
+
+def _changed(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def names() -> list[str]:

@@ -29,7 +29,7 @@ class Hello:
     `dir` is the absolute directory of all runs; `ring`, `spool` and `outbox` are paths on the client's node, "" when
     there is none; `launch` is one for all ranks that were started together (a new one begins a new
     generation of the run); `first_seq` is the oldest record that the client still holds; `backends` is None for
-    the daemon's own choice.
+    the daemon's own choice. `pid` counts in `pid_namespace` of `host`, "" for not known.
     """
 
     TYPE: ClassVar[int] = 1
@@ -48,6 +48,7 @@ class Hello:
     outbox: str = ""
     backends: Mapping[str, Any] | None = None
     client: str = ""
+    pid_namespace: str = ""
 
 
 @frozen

@@ -7,6 +7,7 @@ import errno
 import importlib.metadata
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,44 @@ def test_a_commit_waits_for_the_ranks_that_live_and_for_no_other(tmp_path: Path)
         await daemon.close(30)
 
     asyncio.run(main())
+
+
+def test_processes_of_silent_ranks_are_looked_at_beside_the_event_loop_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is slow would hold up every run's rows. One that speaks while it is looked at is not dead."""
+    threads: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    daemon = hub.Hub(tmp_path, Config(daemon=DaemonSettings(silence_timeout=0.01)), lambda *_: None)
+
+    def looked_at(spool: Path | None, host: str, pid: int) -> bool:
+        del host, pid
+        assert spool is not None
+        threads[spool.name] = threading.get_ident()
+        if spool.name == "0-two":
+            sessions = daemon.runs[tmp_path / "p" / "two"].sessions
+            sessions["two"].heard = time.monotonic() + 60
+        return False
+
+    async def main() -> None:
+        (tmp_path / "runs").mkdir()
+        for run in ("one", "two", "three"):
+            spool = str(tmp_path / "p" / run / "spool" / f"0-{run}")
+            hello = Hello("p", run, str(tmp_path), 0, 1, run, "l", 0, 1, "host", spool=spool, backends={})
+            await daemon._hello(hello, run.encode())
+        await asyncio.sleep(0.02)
+        await daemon.look()
+        seen.update(threads)
+        streams = {path.name: run.sessions[path.name].stream for path, run in daemon.runs.items()}
+        end = time.monotonic() + 30
+        while (streams["one"].state, streams["three"].state) != ("dead", "dead") and time.monotonic() < end:
+            await daemon.look()
+            await asyncio.sleep(0.01)
+        assert {run: stream.state for run, stream in streams.items()} == {"one": "dead", "two": "live", "three": "dead"}
+        await daemon.close(30)
+
+    monkeypatch.setattr(recovery, "is_written", looked_at)
+    asyncio.run(main())
+    assert set(seen) == {"0-one", "0-two", "0-three"}
+    (thread,) = set(seen.values())
+    assert thread != threading.get_ident()

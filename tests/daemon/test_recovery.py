@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,24 @@ def test_a_spool_is_written_as_long_as_a_process_lives_that_can_have_begun_it(tm
     assert not recovery.is_written(spool, here, owner.pid)
     owner.communicate()
     assert not recovery.is_written(spool, here, owner.pid)
+
+
+@pytest.mark.parametrize("pid", [1, 2**22], ids=["that others have here", "that nobody has here"])
+def test_a_process_of_another_container_lives_while_it_has_written_lately(tmp_path: Path, pid: int) -> None:
+    """Containers of a pod share a hostname, and count their processes anew."""
+    here, segment_path = os.uname().nodename, tmp_path / "0-a" / f"00000001{spoolfile.SUFFIX}"
+    hello = replace(HELLO, host=here, pid=pid, pid_namespace="pid:[1]")
+    started = spoolfile.start(bytes(frames.encode(hello)[0]))
+    write_spool(tmp_path / "0-a", [started + spoolfile.entry(0, 1, row(0))])
+    assert recovery.is_written(tmp_path / "0-a", here, pid)
+    assert not recovery.is_written(tmp_path / "0-a", "elsewhere", pid)
+    long_ago = time.time() - 2 * recovery.LATELY_SECONDS
+    os.utime(segment_path, (long_ago, long_ago))
+    assert not recovery.is_written(tmp_path / "0-a", here, pid)
+    assert recovery.is_of_another_container(hello)
+    assert not any(
+        recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", recovery.pid_namespace())
+    )
 
 
 def test_removing_takes_the_spools_empty_folders_along(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.metadata
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,30 @@ def test_a_package_that_is_installed_later_is_found(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     assert installed.find("late") is CsvBackend
     assert "late" in installed.names()
+
+
+def test_one_that_is_missing_is_looked_for_again_only_when_something_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Looking reads a file of each installed package, and a rank asks again each few seconds."""
+    looks, look = [], importlib.metadata.entry_points
+
+    def counted(**chosen: str) -> object:
+        looks.append(chosen)
+        return look(**chosen)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", counted)
+    monkeypatch.syspath_prepend(tmp_path)
+    installed = registry.Registry()
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="'missing': there is none of that name"):
+            installed.find("missing")
+    assert len(looks) == 1
+    os.utime(tmp_path, (1, 1))
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="'missing': there is none of that name"):
+            installed.find("missing")
+    assert len(looks) == 2
 
 
 def test_builds_with_options():

@@ -10,10 +10,23 @@ import pytest
 from tests.e2e.conftest import output, puppets, start, status, tell_output_of_failures, worker
 from tests.e2e.oracle import expect_each_once, log_p999_us
 from tests.faults.plugin import Tell
+from tests.faults.preloaded import BreakingDisk, built
 
 __all__ = ["output", "puppets", "start", "status", "tell_output_of_failures", "worker"]
 
 Whole = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def breaking_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """brokendisk.c, built."""
+    return built("brokendisk.c", tmp_path_factory.mktemp("brokendisk"))
+
+
+@pytest.fixture
+def disk(breaking_library: Path, tmp_path: Path) -> BreakingDisk:
+    """One that works, until it is told to break."""
+    return BreakingDisk(breaking_library, tmp_path / "broken")
 
 
 @pytest.fixture

@@ -25,6 +25,10 @@ MATRIX = {
     "daemon-stopped": Row("SIGSTOP of the daemon", "ranks go on at full speed, memory is capped, it all arrives later"),
     "disk-full": Row("the disk is full, then freed", "acked data are whole, it says so, and recovers by itself"),
     "disk-broken": Row("the journal's disk answers EIO for a while", "the same"),
+    "files-broken": Row(
+        "the disk answers EIO, or is full, under a file backend or the media store alone",
+        "acked data are whole, it says so, the others go on, and it recovers by itself",
+    ),
     "service-down": Row(
         "a real MLflow server is stopped, killed, restarted", "its rows are right; other backends unaffected"
     ),

@@ -17,10 +17,11 @@ from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
 from tests.e2e.oracle import returned, value
 from tests.faults.conftest import Whole
-from tests.faults.preloaded import built
+from tests.faults.preloaded import BreakingDisk
 
 pytestmark = pytest.mark.timeout(180)
 
+FILES = "*/journal.sqlite*"
 WRITES = "write,sync"
 ALL = "read,write,sync"
 
@@ -52,36 +53,17 @@ with Journal.open(path) as journal:
 """
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built("brokendisk.c", tmp_path_factory.mktemp("brokendisk"))
-
-
-@pytest.fixture
-def flag(tmp_path: Path) -> Path:
-    """The disk is broken while it is there."""
-    return tmp_path / "broken"
-
-
-@pytest.fixture
-def breakable(library: Path, flag: Path) -> Callable[[str], dict[str, str]]:
-    """`breakable(calls)`: the environment of a process in which these fail on a journal while the flag is there."""
-    return lambda calls: {
-        "LD_PRELOAD": str(library), "BROKEN_FILE": "/journal.sqlite", "BROKEN_CALLS": calls, "BROKEN_WHILE": str(flag),
-    }  # fmt: skip
-
-
 @pytest.mark.fault("disk-broken")
 @pytest.mark.parametrize(
     ("calls", "durability"),
     [(WRITES, "process"), (ALL, "process"), (WRITES, "fsync"), (ALL, "fsync"), ("sync", "fsync")],
 )
 def test_a_commit_that_was_refused_is_whole_when_it_is_tried_again(
-    calls: str, durability: str, breakable: Callable[[str], dict[str, str]], tmp_path: Path
+    calls: str, durability: str, disk: BreakingDisk, tmp_path: Path
 ) -> None:
     """Names that nobody has logged before are in it."""
     command = [sys.executable, "-c", JOURNALED, str(tmp_path / "journal.sqlite"), durability]
-    environment = {**os.environ, **breakable(calls)}
+    environment = {**os.environ, **disk.environment(FILES, calls)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "disk I/O error" in done.stdout
@@ -130,8 +112,7 @@ def test_a_disk_that_was_broken_has_everything_once_it_works(
     when: str,
     calls: str,
     durability: str,
-    breakable: Callable[[str], dict[str, str]],
-    flag: Path,
+    disk: BreakingDisk,
     start: Start,
     tmp_path: Path,
     runtime_dir: Path,
@@ -141,24 +122,24 @@ def test_a_disk_that_was_broken_has_everything_once_it_works(
     whole: Whole,
 ) -> None:
     """Broken before the run began, or in the middle of it, or when its daemon was killed; the rank logs on."""
-    rank = Rank(start, tmp_path, runtime_dir, breakable(calls), durability)
+    rank = Rank(start, tmp_path, runtime_dir, disk.environment(FILES, calls), durability)
     rank.daemon()
     eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
     if when == "before":
-        flag.touch()
+        disk.breaks()
     process = rank.begin()
     if when != "before":
         eventually(lambda: '"items": 0' not in told(status) and '"items"' in told(status), what="the first items")
-        flag.touch()
+        disk.breaks()
     eventually(lambda: "/O error" in told(status) or "malformed" in told(status), what="the daemon says so")
     more = rank.steps + 1000
     eventually(lambda: rank.steps > more, what="the rank goes on")
     if when == "killed":
         os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
-        flag.unlink()
+        disk.works()
         rank.daemon()
     else:
-        flag.unlink()
+        disk.works()
     eventually(lambda: '"journal_error": ""' in told(status), what="the journal works again")
     rank.enough.touch()
     assert process.wait(90) == 0, output()

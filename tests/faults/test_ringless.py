@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from asynclog_proto.records import Layout, Row
 from asynclog_proto.spoolfile import SUFFIX
+from asynclogd import recovery
 from tests.daemon.speaker import Speaker
 from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
@@ -53,13 +55,14 @@ class Pair:
         deadlines = {f"ASYNCLOG_DAEMON_{name}_DEADLINE": "120" for name in ("JOIN", "STEP")}
         return self._start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", **deadlines)
 
-    def rank(self, rank: int, period: str) -> subprocess.Popen[str]:
+    def rank(self, rank: int, period: str, *inside: str) -> subprocess.Popen[str]:
+        """`inside`: a command that runs it."""
         command = [HERE / "worker.py", self._out, "--rank", rank, "--world", 2, "--endless", "--until", self.enough]
         address = self._path if rank else self._runtime / "daemon.sock"
         before = ["-c", RINGLESS] if rank else []
         return self._start(
-            sys.executable, *before, *command, "--period", period,
-            ASYNCLOG_ENDPOINT=f"ipc://{address}", ASYNCLOG_RING_MB="1",
+            *inside, sys.executable, *before, *command, "--period", period,
+            ASYNCLOG_ENDPOINT=f"ipc://{address}", ASYNCLOG_RING_MB="1", PMIX_NAMESPACE="job",
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -78,6 +81,13 @@ class Pair:
 @pytest.fixture
 def pair(start: Start, tmp_path: Path, runtime_dir: Path) -> Pair:
     return Pair(start, tmp_path, runtime_dir)
+
+
+def leave_for_long(segments: list[Path]) -> None:
+    """As if they had been written long ago."""
+    then = time.time() - 2 * recovery.LATELY_SECONDS
+    for segment in segments:
+        os.utime(segment, (then, then))
 
 
 def states(status: Callable[[], Any]) -> list[str]:
@@ -113,6 +123,35 @@ def test_its_spool_is_left_to_it_while_it_lives(
     assert "are lost" not in output()
     check(pair, tmp_path)
     assert not pair.spooled()
+
+
+@pytest.mark.fault("both-killed")
+@pytest.mark.parametrize("when", ["long before", "just before"])
+def test_it_is_not_taken_for_a_process_of_another_container(
+    when: str, pair: Pair, tmp_path: Path, eventually: Eventually, output: Callable[[], str]
+) -> None:
+    """It is dead, its process id was that of a living process here, and it had no daemon."""
+    ringless = pair.rank(1, "0.0001", "unshare", "-Urpf", "--mount-proc", "--kill-child")
+    eventually(pair.spooled, what="its spool")
+    os.killpg(ringless.pid, signal.SIGKILL)
+    ringless.wait()
+    if when == "long before":
+        leave_for_long(pair.spooled())
+    pair.daemon()
+    other = pair.rank(0, "0.001")
+    eventually(lambda: pair.logged(0) > 1000, what="the other rank")
+    if when == "just before":
+        assert pair.spooled()
+        leave_for_long(pair.spooled())
+    eventually(lambda: not pair.spooled(), what="what it left is taken up")
+    more = pair.logged(0) + 100
+    eventually(lambda: pair.logged(0) > more, what="the other rank goes on")
+    pair.enough.touch()
+    assert other.wait(90) == 0, output()
+    series = csv_series(tmp_path / "p" / "run", "loss")
+    assert all(len(values) == 1 for values in series.values())
+    assert set(series) == set(range(len(series))) >= set(range(pair.logged(0)))
+    assert series[0] == [(value(0, 0) + value(1, 0)) / 2]
 
 
 @pytest.mark.fault("daemon-killed")

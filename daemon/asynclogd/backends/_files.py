@@ -27,7 +27,11 @@ class AppendFile:
         self._pending: list[bytes | memoryview] = []
         self._pending_bytes = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        os.ftruncate(self._descriptor, length)
+        try:
+            os.ftruncate(self._descriptor, length)
+        except OSError:
+            self.close()
+            raise
 
     def append(self, chunk: bytes | memoryview) -> None:
         """Take bytes; they reach the file with `flush`, or before when they are many."""
@@ -54,8 +58,8 @@ class AppendFile:
         """Let go of the file; what was not flushed is lost. Idempotent."""
         self._pending = []
         if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)  # it is let go of, even when that raises
 
 
 def replace(path: Path, chunks: Iterable[bytes], *, fsync: bool) -> None:

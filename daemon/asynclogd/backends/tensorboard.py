@@ -15,6 +15,7 @@ and none is there twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -151,7 +152,7 @@ class TensorBoardBackend(Backend):
             raise PermanentError(f"{item.name}: this run has no media store")
         try:
             return self._run.read_blob(item.blob)
-        except (OSError, ProtocolError) as error:
+        except ProtocolError as error:  # an OSError passes, as on a disk that fails for a while
             raise PermanentError(f"{item.name}: its {item.form} can't be read: {error}") from error
 
     def _template(self, names: tuple[str, ...]) -> _tfevents.Template:
@@ -223,9 +224,15 @@ class TensorBoardBackend(Backend):
         if position is not None and (found := _NAME.fullmatch(str(position["file"]))):
             now = max(now, int(found[1]) + 1)
         name = f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.asynclog"
-        self._file = AppendFile(self._dir / f"{name}{self.config.filename_suffix}", 0, fsync=self.config.fsync)
-        self._file.append(_tfevents.event(time.time(), 0, _tfevents.VERSION))
-        self._file.flush()
+        path = self._dir / f"{name}{self.config.filename_suffix}"
+        try:
+            self._file = AppendFile(path, 0, fsync=self.config.fsync)
+            self._file.append(_tfevents.event(time.time(), 0, _tfevents.VERSION))
+            self._file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):  # each try would leave one more that is empty
+                path.unlink()
+            raise
         self._started = False
 
     def _load_session(self, *, keep: bool) -> None:

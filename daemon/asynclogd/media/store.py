@@ -82,9 +82,9 @@ class MediaStore:
         """Let go of the file; `append` is refused from here on. Idempotent."""
         with self._lock:
             self._closed = True
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)  # it is let go of, even when that raises
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number}.seg"
@@ -106,12 +106,13 @@ class MediaStore:
 
     def _begin(self, number: int, end: int = 0) -> None:
         fd = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._number, self._end = fd, number, end
+        before, self._fd = self._fd, fd
+        if before >= 0:
+            os.close(before)
         os.ftruncate(fd, end)
         if self._fsync:
             sync_directory(self._directory)
+        self._number, self._end = number, end  # not before: after an error all of this is done again
 
     def _append(self, data: bytes | memoryview, digest: str, crc: int) -> Blob:
         assert self._known is not None

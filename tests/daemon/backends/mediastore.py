@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from asynclog_proto.errors import ProtocolError
 from asynclogd.backends.base import Blob, Item, Media, Position, RunInfo
 from asynclogd.backends.tensorboard import TensorBoardBackend, TensorBoardConfig
 from tests.daemon.media.laid import encoded
@@ -21,7 +22,7 @@ class Store:
 
     def read(self, blob: Blob) -> bytes:
         if blob.digest in self.lost:
-            raise OSError(f"no segment {blob.segment}")
+            raise ProtocolError(f"no segment {blob.segment}")
         return self.blobs[blob.digest]
 
     def put(self, data: bytes) -> Blob:
