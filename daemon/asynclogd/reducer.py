@@ -88,21 +88,26 @@ class Reducer:
     # -- what happens -------------------------------------------------------------------------------------------
 
     def join(self, rank: int, world_size: int, launch: str, now: float) -> None:
-        """A stream joined: a rank, a new incarnation of one, or the first of a new launch."""
+        """A stream joined: a rank, a new incarnation of one, or the first of a new launch. What that completes is
+        closed by `drain`.
+        """
         if launch in self._tally.launches:
             return  # its ranks are gone; what they still send is late
-        self._settle_rest()  # they may end the launch that this one supersedes
         progress = self._progress
+        if progress is None or progress.launch != launch or progress.over() is not None:
+            self._settle_rest()  # what has come may be the end of a launch, which is told
         if progress is None or progress.launch != launch:
             progress = self._generation(world_size, launch, now)
         elif launch.endswith(REJOINED) and progress.over() is not None:
             progress.begin_again(now)
+        else:
+            progress.match()  # or flushes that were complete would wait for this one's
         if max(world_size, rank + 1) > progress.world:
             progress.grow(max(world_size, rank + 1))
             self._window.widen(progress.world)
         progress.join(rank, now)
         self._tally.ended = False
-        self._settle()
+        self._unsettled = True
 
     def join_past(self, rank: int, world_size: int, launch: str, now: float) -> None:
         """A stream joined of a process that is dead, and was before the rank's latest one came."""
@@ -112,8 +117,8 @@ class Reducer:
             self.leave(rank, launch, now)
 
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
-        """What a decoder gave for a rank, in order. What that completes is closed by `drain`: looking at all ranks
-        after each one's rows is their number squared.
+        """What a decoder gave for a rank, in order. What that completes is closed by `drain`, as what joins and deaths
+        do: looking at all ranks after each one of them is their number squared.
         """
         progress = self._progress
         if progress is None or (progress.launch != launch and launch not in self._tally.launches):
@@ -157,7 +162,7 @@ class Reducer:
         """What a process left whose rank's latest one has ended, or goes on, is all in: the run's end is told again."""
         if self._progress is not None and self._progress.launch == launch and self._tally.ended:
             self._tally.ended = False
-            self._settle()
+            self._unsettled = True
 
     def advance(self, now: float) -> None:
         """Close what deadlines close by `now`."""
