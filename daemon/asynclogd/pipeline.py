@@ -198,17 +198,16 @@ class Pipeline:
         number = max((stream.id for stream in known), default=HOST_STREAM) + 1
         session = self.sessions[hello.incarnation] = Session.of(new_stream(number, hello, began))
         self._join(session)
+        for former in self.sessions.values():
+            # It may still be heard, and its files are taken up when its process has gone.
+            if former.live and launches.has_come_again(former.stream, [session.stream]):
+                self._join(former)
         return session
 
     def _join(self, session: Session) -> None:
+        """It has come, or come back, or another process of its rank has come since: then it says nothing of that."""
         payload = join_payload(session.stream, self._settings.max_names, past=self._is_past(session))
         self._commits.put(Input(Cause.JOIN, session.stream.id, payload=payload), session)
-
-    def note_past(self, sessions: Iterable[Session]) -> None:
-        """What these left is to be taken: of a rank whose later process has come since, it says nothing."""
-        for session in sessions:
-            if session.live and self._is_past(session):
-                self._join(session)
 
     def _is_past(self, session: Session) -> bool:
         return launches.has_come_again(session.stream, (each.stream for each in self.sessions.values()))
