@@ -48,6 +48,8 @@ class Committer:
         self.error = ""
         """why the journal refuses data, "" while it does not"""
         self.next_deadline: float | None = None
+        self.expected = 0
+        """of how many streams batches may come"""
         self._name, self._interval = name, interval
         self._committed, self._interest, self._broken = committed, interest, broken
         self._monotonic = clock
@@ -98,6 +100,14 @@ class Committer:
             self.put_row(session)
         self.gather(self._interval)
 
+    def put_batch(self, entry: Input, session: Session) -> None:
+        """Records of a stream. With the last that is `expected` nobody else is waited for: the commit comes as soon as
+        an interval has passed since the one before.
+        """
+        self.put(entry, session)
+        if len(self.work.streams) >= self.expected:
+            self.gather(max(0.0, self._began + self._interval - asyncio.get_running_loop().time()))
+
     def put_row(self, session: Session) -> None:
         """What is known of a session has changed: its row goes along with the next commit."""
         self.work.streams[session.stream.id] = session.row()
@@ -115,10 +125,6 @@ class Committer:
                 return
             self._gathering.cancel()
         self._gathering = loop.call_at(at, self.wake)
-
-    def gathered(self) -> None:
-        """Nobody else is waited for: commit as soon as an interval has passed since the commit before."""
-        self.gather(max(0.0, self._began + self._interval - asyncio.get_running_loop().time()))
 
     @property
     def settled(self) -> bool:

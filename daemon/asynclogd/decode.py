@@ -15,8 +15,9 @@ from typing import NamedTuple, Union
 from asynclog_proto import records
 from asynclog_proto.errors import LimitError, ProtocolError
 from asynclog_proto.limits import MAX_BATCH_BYTES, MAX_STREAM_LAYOUTS
+from asynclogd.regroup import Regroup
 from asynclogd.rows import Rows
-from asynclogd.rowtables import Regroup, Segment, Shape
+from asynclogd.segment import Segment, Shape
 
 __all__ = ["Decoded", "MediaAt", "Rows", "StreamDecoder"]
 

@@ -16,8 +16,8 @@ class Cause(IntEnum):
     BATCH = 1
     """records of a stream, as they came"""
     JOIN = 2
-    """a stream joined; payload: MessagePack of its rank, world size and launch, of the cap on names
-    where it is not the default, and of `past` when a later process of its rank had come
+    """a stream joined, or a later process of its rank has; payload: MessagePack of its rank, world size and
+    launch, of the cap on names where it is not the default, and of `past` when a later process of its rank had come
     """
     LEAVE = 3
     """a stream's process died or went silent; payload: nothing, or PAST when a later process of its rank had come"""

@@ -182,7 +182,6 @@ class Estate:
                 session.count(counted.issued, dict(counted.dropped))
             spooled = recovery.spool_batches(session.spool) if session.spool is not None else iter(())
             left[session.stream.incarnation] = chain(spooled, ring.batches if ring is not None else ())
-        pipeline.note_past(sessions)
         await pipeline.take_left(recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:

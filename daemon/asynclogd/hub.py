@@ -15,6 +15,7 @@ from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError, ConfigError, ProtocolError
 from asynclog_proto.frames import AddBackend, Ask, Batch, Finish, Flush, Heartbeat, Hello, Message, Refused, Reset
 from asynclogd import claim, recovery, wanted
+from asynclogd.answers import Send
 from asynclogd.catalog import JOURNAL, is_run, title
 from asynclogd.config import Config
 from asynclogd.estate import Estate, run_of
@@ -24,7 +25,7 @@ from asynclogd.journal import JournalBusyError
 from asynclogd.lastvalues import LastValues
 from asynclogd.lookout import Lookout
 from asynclogd.media.workers import Workers
-from asynclogd.pipeline import Pipeline, Send
+from asynclogd.pipeline import Pipeline
 from asynclogd.registry import Registry
 from asynclogd.session import Session
 from asynclogd.untaken import BusyError, RunDirError, Untaken, again_after

@@ -18,10 +18,10 @@ def launch_of(hello: Hello, began: float, streams: Iterable[Stream]) -> str:
     number, launch = 1, hello.launch
     if launch.endswith(REJOINED):
         return launch
+    of_rank = [each for each in streams if each.rank == hello.rank and each.launch.startswith(launch)]
+    # One that was heard to the end only when the next had come, in the same launch, has not ended it.
     ended = {
-        (each.launch, each.began)
-        for each in streams
-        if each.rank == hello.rank and each.state == "ended" and each.launch.startswith(launch)
+        (each.launch, each.began) for each in of_rank if each.state == "ended" and not has_come_again(each, of_rank)
     }
     while any(name == launch and came <= began for name, came in ended):
         number += 1

@@ -206,7 +206,6 @@ class Progress:
 
     def over(self) -> str | None:
         """The worst status when every rank has ended and no other is waited for, else None."""
-        if self.joining or not self.ranks:
+        if self.joining or not self.ranks or not all(state.status for state in self.ranks.values()):
             return None
-        statuses = [state.status for state in self.ranks.values()]
-        return max(statuses, key=WORST.__getitem__) if all(statuses) else None
+        return max((state.status for state in self.ranks.values()), key=WORST.__getitem__)

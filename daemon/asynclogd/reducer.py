@@ -8,22 +8,18 @@ the reducer is written to a snapshot and restored between them. At any time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from asynclog_proto import records
-from asynclog_proto.messages import REJOINED
-from asynclogd import caps, lanes, snapshots, standing, superseded
+from asynclogd import caps, snapshots, superseded
 from asynclogd.caps import ReducerSettings
-from asynclogd.lanes import Origin
+from asynclogd.generation import Generation
 from asynclogd.metrics import Metrics
-from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
-from asynclogd.progress import Progress
-from asynclogd.rows import Rows
+from asynclogd.points import Item
 from asynclogd.snapshots import State
 from asynclogd.standing import Standing
 from asynclogd.superseded import Outlived
-from asynclogd.tabulate import World, abreast, of_rank, plain
+from asynclogd.tabulate import World
 from asynclogd.tally import Climb, Tally
 from asynclogd.window import Window
 
@@ -35,24 +31,19 @@ class Reducer:
 
     def __init__(self, settings: ReducerSettings | None = None) -> None:
         self.settings = settings or ReducerSettings()
-        self._items: list[Item] = []
         self._tally = Tally()
-        self._metrics = Metrics()
-        self._outlived = Outlived(-1, self._metrics)
-        self._progress: Progress | None = None
-        self._window = Window(self.settings, World(0))
-        self._unsettled = False
-        """something has come since steps were closed last"""
+        self._outlived = Outlived(-1, Metrics())
+        self._current: Generation | None = None
 
     @property
     def launch(self) -> str | None:
         """The launch of the current generation."""
-        return None if self._progress is None else self._progress.launch
+        return None if self._current is None else self._current.progress.launch
 
     def generation(self, launch: str) -> int:
         """The generation of a launch that has joined."""
-        if self._progress is not None and self._progress.launch == launch:
-            return self._progress.generation
+        if (current := self._of(launch)) is not None:
+            return current.progress.generation
         return self._tally.launches.get(launch, (0, 0))[0]
 
     @property
@@ -73,7 +64,7 @@ class Reducer:
     @property
     def late(self) -> int:
         """Logged values that came after their step had closed."""
-        return self._tally.late + self._window.late
+        return self._tally.late + (self._current.window.late if self._current else 0)
 
     @property
     def superseded(self) -> int:
@@ -83,105 +74,68 @@ class Reducer:
     @property
     def closed_early(self) -> int:
         """Steps that a cap closed before their ranks had given all."""
-        return self._tally.closed_early + self._window.closed_early
+        return self._tally.closed_early + (self._current.window.closed_early if self._current else 0)
 
     # -- what happens -------------------------------------------------------------------------------------------
 
     def join(self, rank: int, world_size: int, launch: str, now: float) -> None:
-        """A stream joined: a rank, a new incarnation of one, or the first of a new launch."""
+        """A stream joined: a rank, a new incarnation of one, or the first of a new launch. What that completes is
+        closed by `drain`.
+        """
         if launch in self._tally.launches:
             return  # its ranks are gone; what they still send is late
-        self._settle_rest()  # they may end the launch that this one supersedes
-        progress = self._progress
-        if progress is None or progress.launch != launch:
-            progress = self._generation(world_size, launch, now)
-        elif launch.endswith(REJOINED) and progress.over() is not None:
-            progress.begin_again(now)
-        if max(world_size, rank + 1) > progress.world:
-            progress.grow(max(world_size, rank + 1))
-            self._window.widen(progress.world)
-        progress.join(rank, now)
-        self._tally.ended = False
-        self._settle()
+        current = self._of(launch) or self._next(world_size, launch, now)
+        current.join(rank, world_size, now)
 
     def join_past(self, rank: int, world_size: int, launch: str, now: float) -> None:
-        """A stream joined of a process that is dead, and was before the rank's latest one came."""
-        progress = self._progress
-        if progress is None or progress.launch != launch or rank not in progress.ranks:
+        """A stream joined of a process that was there before the rank's latest one came."""
+        current = self._of(launch)
+        if current is None or rank not in current.progress.ranks:
             self.join(rank, world_size, launch, now)
             self.leave(rank, launch, now)
 
     def feed(self, rank: int, launch: str, decoded: Iterable[Any], now: float) -> None:
-        """What a decoder gave for a rank, in order. What that completes is closed by `drain`: looking at all ranks
-        after each one's rows is their number squared.
+        """What a decoder gave for a rank, in order. What that completes is closed by `drain`, as what joins and deaths
+        do: looking at all ranks after each one of them is their number squared.
         """
-        progress = self._progress
-        if progress is None or (progress.launch != launch and launch not in self._tally.launches):
+        current = self._current
+        if current is None or (current.progress.launch != launch and launch not in self._tally.launches):
             raise ValueError(f"launch {launch!r} has not joined")
-        if progress.launch != launch:
-            metrics = self._outlived.of(self.generation(launch), self._metrics)
-            self._items += superseded.feed(self._tally, metrics, rank, launch, decoded)
+        if current.progress.launch != launch:
+            metrics = self._outlived.of(self.generation(launch), current.metrics)
+            current.items += superseded.feed(self._tally, metrics, rank, launch, decoded)
             return
-        if rank not in progress.ranks:
-            self.join(rank, rank + 1, launch, now)
-        for part in _parts(decoded):
-            self._feed(progress, rank, part, now)
-        self._unsettled = True
-        if caps.exceeded(self._window):
-            self._settle()
-
-    def _feed(self, progress: Progress, rank: int, decoded: list[Any], now: float) -> None:
-        tables = [said for said in decoded if isinstance(said, Rows)]
-        self._tally.note_steps(rows for rows in tables if not self._metrics.lane(rows.names).own_steps)
-        for said in decoded:
-            if isinstance(said, Rows):
-                self._rows(progress, said, rank, now)
-            elif isinstance(said, records.End):
-                progress.end(rank, said.status)
-            elif isinstance(said, records.Pass):
-                progress.flush(rank, said.step)
-            elif isinstance(said, records.Hold):
-                progress.hold(rank, said.step)
-            elif isinstance(said, records.Rewind):
-                self._items.append(Rewind(said.step, progress.generation))
-            else:
-                self._facts(said)
+        if rank not in current.progress.ranks:
+            current.join(rank, rank + 1, now)
+        current.feed(rank, decoded, now)
+        if caps.exceeded(current.window):
+            current.settle()
 
     def leave(self, rank: int, launch: str, now: float) -> None:  # noqa: ARG002 - part of the interface
         """The rank's process died, or went after its END."""
-        if self._progress is not None and self._progress.launch == launch:
-            self._progress.end(rank, "killed")
-            self._unsettled = True
+        if (current := self._of(launch)) is not None:
+            current.leave(rank)
 
     def end_again(self, launch: str) -> None:
         """What a process left whose rank's latest one has ended, or goes on, is all in: the run's end is told again."""
-        if self._progress is not None and self._progress.launch == launch and self._tally.ended:
-            self._tally.ended = False
-            self._settle()
+        if (current := self._of(launch)) is not None:
+            current.end_again()
 
     def advance(self, now: float) -> None:
         """Close what deadlines close by `now`."""
-        progress = self._progress
-        if progress is None:
-            return
-        self._settle_rest()
-        progress.expire(now)
-        for own, expired in self._window.close_overdue(now, self.settings.step_deadline).items():
-            progress.suspend_behind(expired, own=own)
-        self._settle()
+        if self._current is not None:
+            self._current.advance(now)
 
     def next_deadline(self) -> float | None:
         """When `advance` would do something; None when it would not, however late."""
-        due = None if self._progress is None else self._progress.next_deadline()
-        step = self._window.oldest() + self.settings.step_deadline
-        if step == float("inf"):
-            return due
-        return step if due is None else min(due, step)
+        return None if self._current is None else self._current.next_deadline()
 
     def drain(self) -> list[Item]:
         """The items that came to be since the last call, in order."""
-        self._settle_rest()
-        items, self._items = self._items, []
+        if self._current is None:
+            return []
+        self._current.settle_rest()
+        items, self._current.items = self._current.items, []
         return items
 
     def open_values(self, rank: int | None = None, up_to: int | None = None) -> int:
@@ -190,125 +144,47 @@ class Reducer:
         Where a rank gave several values for a metric at a step, and that has closed while the step's other
         metrics have not, the rank's count has them still, but for one.
         """
-        if rank is None:
-            return self._window.open
-        if self._progress is None or rank not in self._progress.ranks:
-            return 0
-        return sum(table.open_values(rank, up_to) for table in self._window.columns.tables.values())
+        return 0 if self._current is None else self._current.open_values(rank, up_to)
 
     def standing(self, rank: int, name: str, step: int | None) -> Standing:
         """How a name stands at a step, None for the last one at which the rank logged it; ranks must have joined."""
-        assert self._progress is not None
-        return standing.of(self._progress, self._window, self._tally.top, rank, name, step)
+        assert self._current is not None
+        return self._current.standing(rank, name, step)
 
     # -- generations --------------------------------------------------------------------------------------------
 
-    def _generation(self, world: int, launch: str, now: float) -> Progress:
-        before = self._progress
-        number = 0
+    def _of(self, launch: str) -> Generation | None:
+        """The current generation, if it is this launch's."""
+        return self._current if self.launch == launch else None
+
+    def _next(self, world: int, launch: str, now: float) -> Generation:
+        before, number = self._current, 0
         if before is not None:
-            number = before.generation + 1
-            self._window.settle(None, [])
-            self._collect()
+            before.close()
+            progress, number = before.progress, before.progress.generation + 1
             self._tally.late, self._tally.closed_early = self.late, self.closed_early
-            self._tally.supersede(before.launch, before.generation, before.world)
-            self._outlived, self._metrics = Outlived(before.generation, self._metrics), Metrics()
-        self._window = Window(self.settings, World(world, number))
-        self._progress = Progress(launch, world, number, self.settings.join_deadline, now)
-        return self._progress
-
-    def _put(self, points: Iterable[Points]) -> None:
-        for each in abreast(points):
-            rewound = self._tally.begin()
-            if rewound is not None:
-                self._items.append(Rewind(rewound, each.generation))
-            self._items.append(each)
-
-    # -- one rank's records -------------------------------------------------------------------------------------
-
-    def _rows(self, progress: Progress, rows: Rows, rank: int, now: float) -> None:
-        self._tally.journaled += rows.values.size
-        window, metrics, state = self._window, self._metrics, progress.ranks[rank]
-        lane, top = metrics.lane(rows.names), int(rows.steps.max())
-        if lane.own_steps:
-            self._settle_rest()  # or two evaluations, which have the same steps, would be one
-        origin = Origin(rank, now, state.mark(progress.passed), state.flushes)
-        for group in metrics.groups(rows.names):
-            part, spec = group.of(rows), group.spec
-            if spec.per_rank:
-                window.out.append(of_rank(spec, metrics.rank_series(part.names, rank), part, window.world))
-            if spec.reductions and progress.world == 1:
-                window.out.extend(plain(spec, part, rank, window.world))
-                window.latest.note(part.names, int(part.steps.max()))
-            elif spec.reductions:
-                window.feed(spec, lane, part, origin)
-        self._collect()
-        progress.fed(rank, top, now, own=lane.own_steps)
-        if state.suspended:
-            # Waiting for it again costs the lag that it has: worth it while that is well under the deadline.
-            lag = now - window.opened_at(lane, top)
-            progress.reconsider(rank, near=lag < self.settings.step_deadline / 2)
-
-    def _facts(self, said: Any) -> None:
-        if isinstance(said, records.Define):
-            if self._metrics.define(said):
-                self._window.columns.redefined(self._metrics)
-        elif isinstance(said, records.Params):
-            if new := self._tally.take(self._tally.params, said.values):
-                self._items.append(Params(new))
-        elif isinstance(said, records.Summary) and (new := self._tally.take(self._tally.summary, said.values)):
-            self._items.append(Summary(new))
-
-    # -- closing ------------------------------------------------------------------------------------------------
-
-    def _settle_rest(self) -> None:
-        if self._unsettled:
-            self._settle()
-
-    def _settle(self) -> None:
-        self._unsettled = False
-        progress = self._progress
-        if progress is None:
-            return
-        progress.match()
-        may_close, low = progress.low()
-        if may_close:
-            self._window.settle(low, [] if low is None else progress.at(low))
-        if not progress.joining:
-            lanes.settle(self._window, progress.waited_for(), low, progress.flushes)
-        self._window.bound()
-        self._collect()
-        status = progress.over()
-        if status is not None and not self._tally.ended:
-            self._tally.ended = True
-            self._items.append(RunEnd(status))
-
-    def _collect(self) -> None:
-        self._put(self._window.out)
-        self._window.out = []
+            self._tally.supersede(progress.launch, progress.generation, progress.world)
+            self._outlived = Outlived(progress.generation, before.metrics)
+        self._current = Generation.begin(self.settings, self._tally, launch, world, number, now)
+        if before is not None:
+            self._current.items = before.items
+        return self._current
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
         """All state, for `restore`. Items that were not drained are not in it: drain first."""
-        return snapshots.pack(State(self._tally, self._metrics, self._outlived, self._progress, self._window))
+        current = self._current
+        if current is None:
+            return snapshots.pack(State(self._tally, Metrics(), self._outlived, None, Window(self.settings, World(0))))
+        return snapshots.pack(State(self._tally, current.metrics, self._outlived, current.progress, current.window))
 
     @classmethod
     def restore(cls, settings: ReducerSettings, blob: bytes) -> Reducer:
         """The reducer that `snapshot` was called on. Raises ValueError when `blob` is none of this version's."""
         reducer = cls(settings)
         state = snapshots.unpack(blob, settings)
-        reducer._tally, reducer._metrics, reducer._outlived = state.tally, state.metrics, state.outlived
-        reducer._progress, reducer._window = state.progress, state.window
+        reducer._tally, reducer._outlived = state.tally, state.outlived
+        if state.progress is not None:
+            reducer._current = Generation(settings, state.tally, state.progress, state.metrics, state.window)
         return reducer
-
-
-def _parts(decoded: Iterable[Any]) -> Iterator[list[Any]]:
-    """What was said, cut behind each define of steps: it holds for the rows after it."""
-    part: list[Any] = []
-    for said in decoded:
-        part.append(said)
-        if isinstance(said, records.Define) and said.own_steps:
-            yield part
-            part = []
-    yield part

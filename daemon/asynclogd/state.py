@@ -61,7 +61,7 @@ class RunState:
         self._decoders: dict[int, StreamDecoder] = {}
         self._ranks: dict[int, tuple[int, str]] = {}
         self._past: set[int] = set()
-        """streams that were found when a later process of their rank had come, of which they say nothing"""
+        """streams of whose rank a later process has come: they say nothing of it"""
         self._host_points: list[Item] = []
         self._media_items: list[Item] = []
         self._now: float | None = None
@@ -199,18 +199,22 @@ class RunState:
             decoded = self._decode(entry)
         except ProtocolError as error:
             return str(error)
-        if entry.stream in self._past:
-            decoded = [said for said in decoded if not isinstance(said, _OF_THE_RANK)]
         if entry.stream == HOST_STREAM:
             self._host(decoded)
-        else:
-            rank, launch = self._ranks[entry.stream]
-            self.reducer.feed(rank, launch, self._within_names(decoded), entry.now)
-            self._media(entry, decoded)
-            tops = [int(rows.steps.max()) for rows in decoded if isinstance(rows, Rows)]
-            self.steps[entry.stream] = max([self.steps.get(entry.stream, -1), *tops])
-            if any(isinstance(record, End) for record in decoded):
-                self.ended.add(entry.stream)
+            return None
+        rank, launch = self._ranks[entry.stream]
+        ended, past = any(isinstance(said, End) for said in decoded), entry.stream in self._past
+        if past:
+            self.reducer.join_past(rank, rank + 1, launch, entry.now)  # or its rows would have the rank waited for
+            decoded = [said for said in decoded if not isinstance(said, _OF_THE_RANK)]
+        self.reducer.feed(rank, launch, self._within_names(decoded), entry.now)
+        self._media(entry, decoded)
+        tops = [int(rows.steps.max()) for rows in decoded if isinstance(rows, Rows)]
+        self.steps[entry.stream] = max([self.steps.get(entry.stream, -1), *tops])
+        if ended:
+            self.ended.add(entry.stream)
+        if ended and past:
+            self.reducer.end_again(launch)
         return None
 
     def _decode(self, entry: Input) -> list[Decoded]:

@@ -90,11 +90,9 @@ def test_where_nobody_else_is_waited_for_it_commits_at_once_but_no_more_than_onc
     async def play(_: RunStore) -> None:
         commits, hour = scene.commits, 3600.0
         commits._interval, commits._began = hour, asyncio.get_running_loop().time() - hour
-        commits.put(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
-        commits.gathered()
+        commits.put_batch(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
         await until(lambda: len(scene.outcomes) == 2)  # the first was the start's
-        commits.put(batch(0, 10, first=True), scene.session)
-        commits.gathered()
+        commits.put_batch(batch(0, 10, first=True), scene.session)
         assert commits._gathering is not None
         assert commits._gathering.when() > asyncio.get_running_loop().time() + hour - 60
         await commits.settle()

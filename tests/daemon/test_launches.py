@@ -30,6 +30,11 @@ def test_a_rank_that_has_not_ended_goes_on(other: Stream) -> None:
     assert launch_of(hello(), 2.0, [other]) == "L"
 
 
+@pytest.mark.parametrize("state", ["live", "dead"])
+def test_a_process_whose_end_was_heard_when_the_next_one_had_come_has_not_ended_the_launch(state: str) -> None:
+    assert launch_of(hello(), 3.0, [stream("L", 1.0), stream("L", 2.0, state)]) == "L"
+
+
 def test_ranks_come_and_go_in_a_launch_that_says_so() -> None:
     name = "L" + REJOINED
     assert launch_of(hello(name), 2.0, [stream(name, 1.0)]) == name

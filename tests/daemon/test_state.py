@@ -195,7 +195,7 @@ def test_a_stream_of_before_its_rank_came_again_says_nothing_of_the_rank() -> No
     begins = [join(1, 0, 2), join(2, 1, 2), batch(1, 0, *rows(0, 1))]
     late = [past(join(3, 0, 2)), batch(3, 0, *rows(0, 1), records.End("failed"))]
     assert flat(play(begins, late, [Input(Cause.LEAVE, 3, payload=PAST)], state=state)) == []
-    assert state.ended == set()
+    assert state.ended == {3}, "whoever waits for this process's own end is told"
     state = RunState.restore(SETTINGS, state.snapshot(), [])
     ends = [[batch(2, 0, *rows(0, 1, 2), records.End("success"))], [batch(1, 3, *rows(2), records.End("success"))]]
     items = flat(play(*ends, state=state))
@@ -203,11 +203,13 @@ def test_a_stream_of_before_its_rank_came_again_says_nothing_of_the_rank() -> No
     assert [step for item in items if isinstance(item, Points) for step in item.steps.tolist()] == [0, 1, 2]
 
 
-def test_the_runs_end_is_told_again_behind_what_an_earlier_process_of_a_rank_left() -> None:
+@pytest.mark.parametrize("ends", ["dies", "says END"])
+def test_the_runs_end_is_told_again_behind_what_an_earlier_process_of_a_rank_left(ends: str) -> None:
     state = RunState(SETTINGS)
     play([join(1, 0, 1), batch(1, 0, *rows(0, 1), records.End("success"))], state=state)
     late = [past(join(2, 0, 1)), batch(2, 0, *rows(0, 1))]
-    items = flat(play(late, [Input(Cause.LEAVE, 2, payload=PAST)], state=state))
+    leaves = Input(Cause.LEAVE, 2, payload=PAST) if ends == "dies" else batch(2, 3, records.End("failed"))
+    items = flat(play(late, [leaves], state=state))
     assert isinstance(items[0], Points)
     assert items[1:] == [RunEnd("success")]
 
@@ -219,3 +221,14 @@ def test_a_stream_of_before_is_not_waited_for_where_its_rank_is_not_there_any_mo
     ends = [batch(2, 0, *rows(0, 1), records.End("success"))]
     items = flat(play(late, [Input(Cause.LEAVE, 3, payload=PAST)], ends, state=state))
     assert items[-1] == RunEnd("killed")
+
+
+def test_what_a_stream_of_before_says_when_its_launch_has_begun_again_has_nobody_waited_for() -> None:
+    """It lives on, cut off, say; its rank is not among those of the next round."""
+    state = RunState(SETTINGS)
+    begins = [join(1, 0, 2, "L+"), join(2, 1, 2, "L+"), join(3, 1, 2, "L+"), past(join(2, 1, 2, "L+"))]
+    ended = [batch(stream, 0, records.End("success")) for stream in (1, 3)]
+    again = [join(4, 0, 1, "L+"), join(5, 2, 3, "L+"), batch(2, 0, *rows(0))]
+    play(begins, ended, again, state=state)
+    items = flat(play([batch(4, 0, *rows(0, 1)), batch(5, 0, *rows(0, 1))], state=state))
+    assert [step for item in items if isinstance(item, Points) for step in item.steps.tolist()] == [0, 1]

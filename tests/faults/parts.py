@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asynclog import backlog, ring, spool
-from asynclogd import committer, pipeline, recovery, store
+from asynclogd import committer, outlets, recovery, store
 from asynclogd.catalog import JOURNAL
 from asynclogd.journal import Journal
 from tests.faults import logged
@@ -30,7 +30,7 @@ SMALL = {
     (spool, "SEGMENT_BYTES"): 2048,
     (store, "SNAPSHOT_BYTES"): 1500,
     (committer, "RETRY_SECONDS"): 0.0,
-    (pipeline, "LOCAL_CURSOR_SECONDS"): 1e6,
+    (outlets, "LOCAL_CURSOR_SECONDS"): 1e6,
 }
 """Sizes and waits with which a few dozen rows come to every place."""
 

@@ -1,9 +1,7 @@
-"""Rows that lie in a payload as tables: finding runs of them, checking them, and sorting them by name."""
+"""Rows as they lie in a payload: runs of them are found by their heads, checked, and seen as tables without a copy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +9,13 @@ from numpy.typing import NDArray
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import ROW_HEAD
-from asynclogd.rows import Rows
 
 _HEAD = np.dtype("<u8")
 _FIRST_PROBE = 64
 _LONGEST_PERIOD = 64
-_MOST_STRETCHES = 256
-_MAX_PLANS = 256
+
+Found = tuple[NDArray[np.int64], NDArray[np.void]]
+"""Rows of one shape: where they begin in the payload, and they themselves."""
 
 
 class Shape:
@@ -129,14 +127,14 @@ class Segment:
         """Raise ProtocolError unless `count` rows at `at` are well formed."""
         _checked(np.ndarray((count,), shape.dtype, self._view, at, (shape.size,)), shape)
 
-    def tables(self) -> dict[Shape, tuple[NDArray[np.int64], NDArray[np.void]]]:
+    def tables(self) -> dict[Shape, Found]:
         """For each shape, in order of appearance, where its rows begin (k,) and the rows (k,) of its dtype."""
         runs: dict[Shape, list[tuple[int, int, int]]] = {}
         for shape, at, count, stride in self._runs:
             runs.setdefault(shape, []).append((at, count, stride))
         return {shape: self._table(shape, where) for shape, where in runs.items()}
 
-    def _table(self, shape: Shape, where: list[tuple[int, int, int]]) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    def _table(self, shape: Shape, where: list[tuple[int, int, int]]) -> Found:
         table: NDArray[np.void]
         if len(where) == 1:
             at, count, stride = where[0]
@@ -163,117 +161,3 @@ def _checked(table: NDArray[np.void], shape: Shape) -> NDArray[np.void]:
     if not np.isfinite(table["time"]).all():
         raise ProtocolError("a row's time is a finite number of seconds")
     return table
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """Names that the same layouts have, and where in those: (index of the layout, columns)."""
-
-    names: tuple[str, ...]
-    sources: list[tuple[int, Any]]
-
-
-class Regroup:
-    """Turns segments into Rows; remembers how, per combination of layouts.
-
-    Layouts that have names in common give a table for each stretch of one layout, in order, so that a row stays whole.
-    Where such stretches are many, the common names go into a table of their own instead.
-    """
-
-    def __init__(self) -> None:
-        self._plans: dict[tuple[Shape, ...], list[_Share]] = {}
-
-    def tables(self, segment: Segment) -> Iterator[Rows]:
-        """The segment's rows. Raises ProtocolError when they are malformed."""
-        if not segment:
-            return
-        found = segment.tables()
-        parts = list(found.values())
-        plan = self._plan(tuple(found))
-        common = sorted({index for share in plan if len(share.sources) > 1 for index, _ in share.sources})
-        stretches = _stretches(parts, common) if common else []
-        if common and stretches is not None and (every := _stretches(parts, [*range(len(parts))])) is not None:
-            common, stretches = [*range(len(parts))], every  # all in their order: what a person expects of a file
-        whole = stretches is not None
-        if stretches is not None:
-            shapes = list(found)
-            for index, first, last in stretches:
-                yield _rows(shapes[index].names, parts[index][1][first:last], slice(None))
-        for share in plan:
-            if whole and share.sources[0][0] in common:
-                continue
-            if len(share.sources) == 1:
-                index, columns = share.sources[0]
-                yield _rows(share.names, parts[index][1], columns)
-            else:
-                yield _merged(share, parts)
-
-    def _plan(self, shapes: tuple[Shape, ...]) -> list[_Share]:
-        plan = self._plans.get(shapes)
-        if plan is None:
-            if len(self._plans) >= _MAX_PLANS:
-                self._plans.clear()
-            plan = self._plans[shapes] = _shares(shapes)
-        return plan
-
-
-Stretches = list[tuple[int, int, int]]
-
-
-def _stretches(parts: list[tuple[NDArray[np.int64], NDArray[np.void]]], some: list[int]) -> Stretches | None:
-    """The rows of `some` layouts as (index, first row, last row + 1): rows of one layout that follow each other. None
-    when they are too many.
-    """
-    begins = np.concatenate([parts[index][0] for index in some])
-    owners = np.repeat(some, [len(parts[index][0]) for index in some])[begins.argsort()]
-    ends = [*(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(owners)]
-    if len(ends) > _MOST_STRETCHES:
-        return None
-    found, at, taken = [], 0, dict.fromkeys(some, 0)
-    for end in ends:
-        index = int(owners[at])
-        found.append((index, taken[index], taken[index] + end - at))
-        taken[index] += end - at
-        at = end
-    return found
-
-
-def _shares(shapes: tuple[Shape, ...]) -> list[_Share]:
-    if len(frozenset().union(*(shape.name_set for shape in shapes))) == sum(len(s.names) for s in shapes):
-        return [_Share(shape.names, [(index, slice(None))]) for index, shape in enumerate(shapes)]
-    owners: dict[str, list[tuple[int, int]]] = {}
-    for index, shape in enumerate(shapes):
-        for column, name in enumerate(shape.names):
-            owners.setdefault(name, []).append((index, column))
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for name, places in owners.items():
-        groups.setdefault(tuple(index for index, _ in places), []).append(name)
-    return [
-        _Share(
-            tuple(names),
-            [(index, np.array([owners[name][i][1] for name in names])) for i, index in enumerate(indices)],
-        )
-        for indices, names in groups.items()
-    ]
-
-
-def _rows(names: tuple[str, ...], table: NDArray[np.void], columns: Any) -> Rows:
-    return Rows(
-        names,
-        table["step"].astype(np.int64),
-        table["time"].astype(np.float64),
-        table["weight"].astype(np.float64),
-        table["values"][:, columns].astype(np.float64, order="C"),
-    )
-
-
-def _merged(share: _Share, parts: list[tuple[NDArray[np.int64], NDArray[np.void]]]) -> Rows:
-    order = np.concatenate([parts[index][0] for index, _ in share.sources]).argsort()
-    each = [_rows(share.names, parts[index][1], columns) for index, columns in share.sources]
-    return Rows(
-        share.names,
-        np.concatenate([rows.steps for rows in each])[order],
-        np.concatenate([rows.times for rows in each])[order],
-        np.concatenate([rows.weights for rows in each])[order],
-        np.concatenate([rows.values for rows in each])[order],
-    )
