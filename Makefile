@@ -81,8 +81,8 @@ other-pythons: install ## tests that need no torch, on each other Python that th
 oldest-lightning: install ## what a Trainer asks of a logger, with the oldest Lightning that pyproject.toml promises
 	.ci/oldest-lightning
 
-bench: $(VENV)/.installed-bench ## all benchmarks, their tables and charts in docs/; or BENCH='growth guard'. ARGS=--quick for a look
-	python bench/everything.py $(addprefix --only ,$(BENCH)) -- $(ARGS)
+bench: $(VENV)/.installed-bench ## all benchmarks, their tables and charts in docs/; or BENCH='growth guard'. CHECK=1 fails when a promise does not hold, ARGS=--quick is a look
+	python bench/everything.py $(if $(CHECK),--check) $(addprefix --only ,$(BENCH)) -- $(ARGS)
 
 lock: $(VENV)/.installed-bench $(VENV)/.installed-fuzz ## write constraints.txt from .venv as it is now
 	.ci/lock > .constraints.new

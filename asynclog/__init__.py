@@ -110,8 +110,8 @@ def init(
             `backends` that it did not have begin at its beginning.
 
     Raises:
-        ConfigError: A setting, an environment variable or a name is wrong (RankError: rank or world size), or there is
-            no run to resume.
+        ConfigError: A setting, an environment variable, a name or a backend's option is wrong (RankError: rank or world
+            size), or there is no run to resume.
         ValueError: A backend that is not there.
         TypeError: `backends` or `config` of a wrong shape.
         UnsafePathError: The runtime directory is not private.

@@ -24,6 +24,7 @@ from accelerate.tracking import GeneralTracker, on_main_process
 from asynclog import hosted
 from asynclog.hosted import guarded
 from asynclog.notices import Notices
+from asynclog.process import status_of
 
 if TYPE_CHECKING:
     from asynclog.run import Run
@@ -119,10 +120,7 @@ class AsyncLogTracker(GeneralTracker):  # type: ignore[misc]  # accelerate is no
             return
         self._started = False
         error = sys.exc_info()[0]
-        if error is None:
-            run.finish("success")
-        else:
-            run.finish("killed" if issubclass(error, KeyboardInterrupt) else "failed")
+        run.finish("success" if error is None else status_of(error))
 
     def _begin(self, rank: int, world_size: int, **more: Any) -> None:
         options = {**self._options, **more}

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from asynclog.backendoptions import check_known
 from asynclog_proto.places import check_component
 from asynclog_proto.secrets import check_options
 
@@ -21,7 +22,7 @@ def check_backends(given: Any) -> dict[str, dict[str, Any]] | None:
     """Names to options; None leaves the choice to the daemon. An instance becomes where its class is, and its options.
 
     Raises TypeError for the wrong shape, ValueError for a name that no installed package provides or a class that the
-    daemon could not load.
+    daemon could not load, ConfigError for an option that one of our own backends does not have.
     """
     if given is None:
         return None
@@ -49,6 +50,7 @@ def _checked(name: Any, value: Any) -> dict[str, Any]:
         _check_own_name(name)
     else:
         _check_name(name)
+        check_known(name, options)
     return options
 
 

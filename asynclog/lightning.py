@@ -10,6 +10,7 @@ the daemon reduces, and metrics on a GPU are read back without a synchronization
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import epoch_name, in_place
 from asynclog._lightning.lazyrun import LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
+from asynclog.process import status_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -210,14 +212,16 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     def finalize(self, status: str) -> None:
         """Wait until what this rank has logged is in the files, `finalize_timeout` at most; logging may go on.
 
-        With "failed" the run ends as failed; what is logged after that goes on in it.
+        With "failed" the run ends as failed, or as interrupted where Lightning handles Ctrl-C; what is logged after
+        that goes on in it.
         """
         run = self._current()
         if run is None:
             return
         self.save()
         if status == "failed":
-            self.close(status)
+            error = sys.exc_info()[0]
+            self.close(status if error is None else status_of(error))
         else:
             run.flush(self._finalize_timeout)
 

@@ -86,6 +86,7 @@ def open_run(
     if plan.endpoint is None:
         places.endpoint(plan.settings.runtime)
     resuming.look_for_earlier(plan.hello, plan.run_dir, notices, resume, launch_id, remote=plan.remote)
+    notices.say()  # where warnings are errors nothing has been begun
     run = _open(plan, notices, strict=strict, resumes=resume is not None)
     if config is not None:
         run.params(config)

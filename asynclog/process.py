@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from asynclog.run import Run
 
 EXIT_TIMEOUT_S = 30.0
-KILLED_TIMEOUT_S = 5.0
+INTERRUPTED_TIMEOUT_S = 5.0
+"""After Ctrl-C nobody wants to wait for long."""
 REPEATED_TIMEOUT_S = 10.0
 """For a run that `init()` finds open in its own process."""
+
+
+def status_of(error: type[BaseException]) -> str:
+    """How a run ends that an exception ends."""
+    return "interrupted" if issubclass(error, KeyboardInterrupt) else "failed"
 
 
 class Process:
@@ -96,7 +102,7 @@ class Process:
     def _at_exit(self) -> None:
         if sys.version_info >= (3, 13) and self._status == "success" and _exit_code_of_child(self._bootstrap):
             self._status = "failed"
-        timeout = KILLED_TIMEOUT_S if self._status == "killed" else EXIT_TIMEOUT_S
+        timeout = INTERRUPTED_TIMEOUT_S if self._status == "interrupted" else EXIT_TIMEOUT_S
         with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: the rings stay, and the daemon reads them
             self.finish_all(self._status, timeout)
 
@@ -113,7 +119,7 @@ class Process:
         def end() -> None:
             error = sys.exc_info()[1]  # up to Python 3.12 it is on its way through multiprocessing's `finally`
             if error is not None and not (isinstance(error, SystemExit) and error.code in {None, 0}):
-                self._status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+                self._status = status_of(type(error))
             self._at_exit()
 
         Finalize(self, end, exitpriority=0)
@@ -122,7 +128,7 @@ class Process:
         previous = sys.excepthook
 
         def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            self._status = "killed" if issubclass(kind, KeyboardInterrupt) else "failed"
+            self._status = status_of(kind)
             previous(kind, error, trace)
 
         sys.excepthook = note

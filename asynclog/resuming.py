@@ -27,29 +27,35 @@ def look_for_earlier(
     """The run may be open in this process (a notebook's cell is executed again): it is ended. Or it is from before.
     Raises ConfigError when it has to be there and is not.
     """
-    if not launch_id and RUNS.end_earlier(run_dir, hello.rank):
+    ended = not launch_id and RUNS.end_earlier(run_dir, hello.rank)
+    if ended:
         text = f"this process had the run {hello.project}/{hello.name} open: init() ends it, and begins it again"
         notices.add("again", text)
     if resume is not None and hello.rank == 0 and not remote:
         check(run_dir)
-    elif not launch_id and resume is None:
+    elif not ended and not launch_id and resume is None:
         tell_of_earlier_run(hello, run_dir, notices)
 
 
 def tell_of_earlier_run(hello: Hello, run_dir: Path, notices: Notices) -> None:
-    """Going on with a run is right after a restart, and a surprise after a name was taken twice: rank 0 says so.
-
-    A journal that was written since this process began may be another rank's doing.
-    """
-    if hello.rank != 0 or launch.is_restart(os.environ):
-        return
-    try:
-        written = (run_dir / "journal.sqlite").stat().st_mtime
-    except OSError:
-        return
-    if written < launch.process_start():
+    """Going on with a run is right after a restart, and a surprise after a name was taken twice: rank 0 says so."""
+    if hello.rank == 0 and not launch.is_restart(os.environ) and _was_there(run_dir, hello.world_size):
         text = f"run {hello.project}/{hello.name} exists: it goes on, and from the first new step on what is"
         notices.add("exists", f"{text} logged replaces what its files had (the journal keeps both)")
+
+
+def _was_there(run_dir: Path, world_size: int) -> bool:
+    """Whether the run's journal is of before this launch: the daemon writes it for some seconds after a run's end.
+
+    Another rank of several may have begun it. One that was not written since this process began is none's of these, nor
+    is one that nobody has open.
+    """
+    journal = run_dir / "journal.sqlite"
+    try:
+        written = journal.stat().st_mtime
+    except OSError:
+        return False
+    return world_size == 1 or written < launch.process_start() or not journal.with_name(f"{journal.name}-wal").exists()
 
 
 def named(name: Any, resume: Any) -> Any:

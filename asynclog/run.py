@@ -14,7 +14,7 @@ from asynclog.flushing import flush
 from asynclog.ledger import Ledger
 from asynclog.medialog import MediaLog
 from asynclog.notices import Notices
-from asynclog.process import RUNS
+from asynclog.process import INTERRUPTED_TIMEOUT_S, RUNS, status_of
 from asynclog.reduce import check_reductions, definition
 from asynclog.rows import Rows
 from asynclog_proto.frozen import frozen
@@ -130,8 +130,8 @@ class Run(MediaLog):
     def finish(self, status: str = "success", timeout: float = 30.0) -> Ledger:
         """End the run and wait until all is in the local file backends, at most `timeout` seconds.
 
-        `status` is one of success, failed, killed. What the daemon did not take by then is in the spool, and a
-        warning says so. A second call returns the same ledger.
+        `status` is one of success, failed, interrupted, killed. What the daemon did not take by then is in the spool,
+        and a warning says so. A second call returns the same ledger.
         """
         if status not in STATUSES:
             raise ValueError(f"status is one of {', '.join(STATUSES)}, not {status!r}")
@@ -199,7 +199,7 @@ class Run(MediaLog):
         if kind is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
             self.finish("success")
         elif issubclass(kind, KeyboardInterrupt):
-            self.finish("killed", timeout=5.0)
+            self.finish(status_of(kind), INTERRUPTED_TIMEOUT_S)
         else:
             self.finish("failed")
 

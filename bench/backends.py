@@ -119,9 +119,7 @@ def main() -> int:
     out.print(versions)
     harness.write_json(options.json, shown)
     if options.readme:
-        harness.write_readme(
-            "backends", harness.markdown(header, cells_of(shown), f"{harness.machine_line()}; {versions}")
-        )
+        harness.write_readme("backends", harness.markdown(header, cells_of(shown), versions))
     passed = harness.print_checks(out, checks_of(shown))
     return 0 if passed or not options.check else 1
 

@@ -121,9 +121,9 @@ def main() -> int:
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds)
-    footnote = f"{rounds} blocks each. {harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch'])}."
+    footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
     out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
-    out.print(footnote)
+    out.print(f"{harness.machine_line()}; {footnote}")
     held = harness.print_checks(out, checks(rows))
     harness.write_json(options.json, rows)
     if options.readme:

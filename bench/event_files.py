@@ -119,7 +119,7 @@ def report(rows: list[harness.Row], options: argparse.Namespace) -> int:
     own = [row["times_less"] for row in rows if row["contender"] == "asynclog"]
     promise = harness.Check("CPU per scalar, times less than SummaryWriter", min(own), AT_LEAST, at_least=True)
     if options.readme:
-        about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch', 'tensorboard'])}"
+        about = harness.versions_line(["asynclogd", "torch", "tensorboard"])
         harness.write_readme("tensorboard", harness.markdown(header, cells, about))
     kept = harness.print_checks(out, [promise])
     harness.write_json(options.json, rows)

@@ -131,7 +131,7 @@ def main() -> int:
     if options.readme:
         footnote = f"{len(NAMES)} numbers a step, {1 / PERIOD:.0f} steps a second; {repeats} runs of each, medians. "
         harness.write_readme(
-            "fanout", harness.markdown(HEADER, cells(rows), f"{footnote}{harness.machine_line()}; "
+            "fanout", harness.markdown(HEADER, cells(rows), f"{footnote}"
             f"{harness.versions_line(['tensorboard', 'numpy'])}.")
         )  # fmt: skip
     return 0 if held or not options.check else 1

@@ -220,7 +220,7 @@ def main() -> int:
     rows = measure(options.only or list(AXES), 1 if options.quick else 3, longest, quick=options.quick)
     out = harness.console(options.json)
     out.print(printed(rows))
-    out.print(footnote())
+    out.print(f"{harness.machine_line()}; {footnote()}")
     held = harness.print_checks(out, checks_of(rows))
     harness.write_json(options.json, rows)
     if options.readme:

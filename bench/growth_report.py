@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rich.table import Table
 
-from harness import Check, Row, machine_line, markdown, short, table, versions_line
+from harness import Check, Row, markdown, short, table, versions_line
 
 AXES: Mapping[str, str] = {
     "names": "names a row",
@@ -60,8 +60,8 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def footnote() -> str:
-    """Machine and versions, under the table."""
-    return f"{machine_line()}; {versions_line(['asynclogd', 'numpy', 'pyzmq'])}"
+    """Versions, under the table."""
+    return versions_line(["asynclogd", "numpy", "pyzmq"])
 
 
 def printed(rows: Sequence[Row]) -> Table:

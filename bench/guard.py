@@ -132,6 +132,11 @@ def main() -> int:
     out.print(harness.table("Regression guard", HEADER, cells_of(rows)))
     for said in notes(rows, stored, valid_for):
         out.print(said, soft_wrap=True)
+    harness.note_checks(
+        harness.Check(f"{row['what']}, {row['kind']}", row["value"], row["at_most"])
+        for row in rows
+        if row["verdict"] in {"PASS", "FAIL", "better"}
+    )
     harness.write_json(options.json, rows)
     if options.update:
         STORED.write_text(json.dumps(to_store(rows, stored, valid_for), indent=1) + "\n")

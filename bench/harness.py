@@ -15,7 +15,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 Row = dict[str, Any]
+NOTED = "ASYNCLOG_BENCH_CHECKS"
+"""The variable with the file that checks are noted in."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class Check:
     @property
     def passed(self) -> bool:
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    @property
+    def verdict(self) -> str:
+        return "[green]PASS[/]" if self.passed else "[bold red]FAIL[/]"
+
+    @property
+    def target(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:,.4g}"
 
 
 def quantiles_us(samples_ns: Sequence[int]) -> dict[str, float]:
@@ -151,10 +161,10 @@ def table(title: str, header: Sequence[str], cells: Iterable[Sequence[str]]) -> 
 
 
 def markdown(header: Sequence[str], cells: Iterable[Sequence[str]], footnote: str) -> str:
-    """The same table for a page, with one line under it."""
+    """The same table for a page: this machine above it, for those beside it may be of another, and a line under it."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     lines = ["| " + " | ".join(row) + " |" for row in [header, rule, *cells]]
-    return "\n".join([*lines, "", footnote])
+    return "\n".join([f"*Machine: {machine_line()}*", "", *lines, "", footnote])
 
 
 def replace_block(text: str, name: str, block: str) -> str:
@@ -201,15 +211,35 @@ def report(options: argparse.Namespace, rows: Sequence[Row], shown: Shown, check
     held = print_checks(out, checks)
     write_json(options.json, rows)
     if options.readme:
-        footnote = f"{machine_line()}; {versions_line(shown.distributions)}."
-        write_readme(shown.name, markdown(shown.header, shown.cells, footnote))
+        write_readme(shown.name, markdown(shown.header, shown.cells, f"{versions_line(shown.distributions)}."))
     return 0 if held or not options.check else 1
 
 
 def print_checks(out: Console, checks: Sequence[Check]) -> bool:
     """Each promise with what was measured and PASS or FAIL; True when all hold."""
+    note_checks(checks)
     for check in checks:
-        verdict = "[green]PASS[/]" if check.passed else "[bold red]FAIL[/]"
-        word = "at least" if check.at_least else "at most"
-        out.print(f"{verdict}  {check.promise}: {check.measured:,.4g} ({word} {check.limit:,.4g})")
+        out.print(f"{check.verdict}  {check.promise}: {check.measured:,.4g} ({check.target})")
     return all(check.passed for check in checks)
+
+
+def note_checks(checks: Iterable[Check]) -> None:
+    """Tell bench/everything.py, where it asks for it by NOTED, a JSON object a line."""
+    if noted := os.environ.get(NOTED):
+        with Path(noted).open("a") as file:
+            file.writelines(json.dumps(asdict(check)) + "\n" for check in checks)
+
+
+def noted_checks(path: Path) -> list[Check]:
+    """What was noted there."""
+    return [Check(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def checks_table(title: str, found: Iterable[tuple[str, Check]]) -> Table:
+    """(benchmark, check) for each: what was promised, what was measured, what it may be, PASS or FAIL."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(("benchmark", "promise", "measured", "target", "")):
+        made.add_column(column, justify="right" if index in {2, 3} else "left", no_wrap=index != 1)
+    for name, check in found:
+        made.add_row(name, check.promise, f"{check.measured:,.4g}", check.target, check.verdict)
+    return made

@@ -204,7 +204,7 @@ def main() -> int:
     names = [name for name in CONTENDERS if not options.only or name in options.only]
     with temporary() as folder:
         rows = measure(names, options, folder, out)
-    out.print(f"[bold]{TITLE}[/]\n{footnote()}")
+    out.print(f"[bold]{TITLE}[/]\n{harness.machine_line()}; {footnote()}")
     out.print(paced_table(rows))
     out.print(names_table(rows))
     held = harness.print_checks(out, checks(rows))

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from asynclog.writer import COMPILED
 from contenders import CONTENDERS
-from harness import Check, Row, against, machine_line, markdown, short, table, versions_line
+from harness import Check, Row, against, markdown, short, table, versions_line
 
 TITLE = "The hot path: what log() costs the training thread"
 PACED_HEADER = (
@@ -27,10 +27,10 @@ GROWTH = 1.25
 
 
 def footnote() -> str:
-    """Machine and versions, under the table."""
+    """Versions, under the table."""
     peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
     how = "compiled" if COMPILED else "in Python, not compiled"
-    return f"{machine_line()}; {versions_line(peers)}; log() is {how}"
+    return f"{versions_line(peers)}; log() is {how}"
 
 
 def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:

@@ -68,9 +68,9 @@ def main() -> int:
     options = parser.parse_args()
     rows = rows_of(measure(options.runs or (3 if options.quick else 20)))
     out = harness.console(options.json)
-    about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'numpy', 'pyzmq'])}"
+    about = harness.versions_line(["asynclogd", "numpy", "pyzmq"])
     out.print(harness.table("What an import adds to the start of Python", HEADER, cells_of(rows)))
-    out.print(about)
+    out.print(f"{harness.machine_line()}; {about}")
     (ours,) = (row["over_bare_ms"] for row in rows if row["what"] == "asynclog")
     held = harness.print_checks(out, [harness.Check("import asynclog, ms", ours, CLAIM_MS)])
     harness.write_json(options.json, rows)

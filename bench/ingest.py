@@ -135,7 +135,7 @@ def main() -> int:
     cells = [[harness.short(row[key]) for key in keys] for row in rows]
     out.print(harness.table(f"ingest, {RANKS} ranks", keys, cells))
     if chosen.readme:
-        about = f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'numpy'])}"
+        about = harness.versions_line(["asynclogd", "numpy"])
         harness.write_readme("ingest", harness.markdown(keys, cells, about))
     harness.write_json(chosen.json, rows)
     return 0 if harness.print_checks(out, _checks(rows)) or not chosen.check else 1

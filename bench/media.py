@@ -115,7 +115,7 @@ def main() -> int:
     out.print(versions)
     harness.write_json(options.json, shown)
     if options.readme:
-        harness.write_readme("media", harness.markdown(header, cells, f"{harness.machine_line()}; {versions}"))
+        harness.write_readme("media", harness.markdown(header, cells, versions))
     passed = harness.print_checks(out, checks_of(shown)) if "asynclog" in names else True
     return 0 if passed or not options.check else 1
 

@@ -139,8 +139,8 @@ def _share(ours: float, theirs: float) -> float:
 
 
 def footnote() -> str:
-    """Machine and versions, under the table."""
-    return f"{harness.machine_line()}; {harness.versions_line(['asynclogd', 'torch', 'lightning', 'tensorboard'])}"
+    """Versions, under the table."""
+    return harness.versions_line(["asynclogd", "torch", "lightning", "tensorboard"])
 
 
 def printed(rows: Sequence[Row]) -> Table:
@@ -166,7 +166,7 @@ def main() -> int:
                 rows += measure(ranks, repeats, blocks, counted, Path(folder))
     rows = summarized(rows)
     out.print(printed(rows))
-    out.print(footnote())
+    out.print(f"{harness.machine_line()}; {footnote()}")
     held = harness.print_checks(out, checks(rows))
     harness.write_json(options.json, rows)
     if options.readme:

@@ -33,5 +33,7 @@ cat <<END
   tensorboard --logdir $run/tensorboard
   mlflow ui --backend-store-uri sqlite:///$run/mlflow/mlflow.db
   less -S $run/csv/metrics.csv
+  asynclog runs $out     # every run below a directory
+  asynclog show $run     # one of them: last values, extremes, sparklines, ledger
   asynclog status        # while a run is going on
 END

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asynclog_proto.errors import AsynclogError
+from asynclog_proto.records import STATUSES
 from asynclogd import ledger
 from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import JOURNAL, spool_of
@@ -26,8 +27,8 @@ TAIL_ITEMS = 16
 class Overview:
     """One run. Counts are of logged values, times are s since the epoch, sizes bytes.
 
-    status      running (a process has it open), success, failed or killed, interrupted (nobody has it open, and its end
-                is not journaled), spooled (it was never journaled), or unreadable: `error` says why
+    status      running (a process has it open), success, failed, interrupted or killed, unfinished (nobody has it open,
+                and its end is not journaled), spooled (it was never journaled), or unreadable: `error` says why
     live        whether a process has it open: after its end, one that delivers
     step        the highest of all generations
     points      written to the backend that has most of them
@@ -57,7 +58,7 @@ class Overview:
     @property
     def ended(self) -> bool:
         """Whether every rank has ended."""
-        return self.status in ("success", "failed", "killed")
+        return self.status in STATUSES
 
     @property
     def pending(self) -> bool:
@@ -132,10 +133,10 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
 def _status(journal: Journal, streams: Iterable[Stream], *, live: bool, ended: bool) -> str:
     going = any(stream.state == "live" for stream in streams)
     if going or not ended:
-        return "running" if live else "interrupted"
+        return "running" if live else "unfinished"
     newest = range(journal.last_offset - 1, max(-1, journal.last_offset - 1 - TAIL_ITEMS), -1)
     ends = (item.status for after in newest for _, item in journal.items(after, 1) if isinstance(item, RunEnd))
-    return next(ends, "interrupted")
+    return next(ends, "unfinished")
 
 
 def kept_files(run_dir: Path) -> tuple[int, float]:

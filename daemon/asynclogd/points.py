@@ -138,7 +138,9 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """Every rank has ended; the worst of their statuses: success, killed or failed. A resumed run ends again."""
+    """Every rank has ended; the worst of their statuses: success, interrupted, killed or failed. A resumed run ends
+    again.
+    """
 
     status: str
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-WORST = {"success": 0, "killed": 1, "failed": 2}
+WORST = {"success": 0, "interrupted": 1, "killed": 2, "failed": 3}
 
 MOST_AHEAD = 64
 """Flushes of one rank that wait for the others' to be matched: of a rank that flushes alone, the latest."""

@@ -64,8 +64,8 @@ def _undelivered(run: Overview) -> Sequence[str]:
         found.append(f"{run.spooled:,} bytes in its spool")
     if run.pending_media:
         found.append(f"{run.pending_media:,} media that are not encoded")
-    if run.status == "interrupted" and not found:
-        found.append("the end of a run that was interrupted")
+    if run.status == "unfinished" and not found:
+        found.append("the end of a run that has not ended")
     if run.status == "unreadable":
         found.append(f"what can't be read ({run.error})")
     return found

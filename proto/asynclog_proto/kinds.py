@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 LAYOUT, DEFINE, PARAMS, SUMMARY, END, PASS, HOLD, REWIND = 2, 3, 4, 5, 6, 7, 8, 10
 
-STATUSES = ("success", "failed", "killed")
+STATUSES = ("success", "failed", "interrupted", "killed")
+"""How a rank may end; `interrupted` is by Ctrl-C, which its process has seen."""
 
 Scalar = Union[None, bool, int, float, str]  # noqa: UP007 - evaluated at run time on 3.10
 

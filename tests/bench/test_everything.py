@@ -31,7 +31,7 @@ def test_a_benchmark_that_fails_is_named_and_the_others_run(
     (scripts / "third.py").write_text("raise RuntimeError\n")
     (results / "third.json").write_text("old")
     monkeypatch.setattr(everything, "HERE", scripts)
-    assert everything.run_all(["first", "third", "second"], [], results) == {"first": 3, "third": 1}
+    assert everything.run_all(["first", "third", "second"], [], results) == ({"first": 3, "third": 1}, [])
     assert {path.name: path.read_text() for path in results.iterdir()} == {"first.json": "new", "second.json": "new"}
 
 
@@ -56,3 +56,26 @@ def test_it_ends_with_the_failure_of_what_failed(tmp_path: Path) -> None:
     assert (good.returncode, bad.returncode) == (0, 1)
     assert "FAILED: bench/import_time.py" in bad.stdout
     assert not (tmp_path / "import_time.json").exists()
+
+
+def test_with_check_a_promise_that_does_not_hold_is_a_failure_and_stands_in_the_table(
+    everything: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts = tmp_path / "bench"
+    scripts.mkdir()
+    script = (
+        f"import sys; sys.path.insert(0, {str(BENCH)!r}); import harness\n"
+        "options = harness.parser('a benchmark').parse_args()\n"
+        "checks = [harness.Check('kept', 1, 2), harness.Check('broken', 3, 4, at_least=True)]\n"
+        "held = harness.print_checks(harness.console(None), checks)\n"
+        "sys.exit(0 if held or not options.check else 1)\n"
+    )
+    (scripts / "memory.py").write_text(script)
+    monkeypatch.setattr(everything, "HERE", scripts)
+    for options, code in (([], 0), (["--check"], 1)):
+        arguments = ["everything.py", "--only", "memory", "--results", str(tmp_path), *options, "--", "--quick"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        assert everything.main() == code
+        rows = [line.strip(" │").split("│") for line in capsys.readouterr().out.splitlines() if "memory  " in line]
+        found = [[cell.strip() for cell in row] for row in rows if len(row) > 1]
+        assert found == [["memory", "kept", "1", "at most 2", "PASS"], ["memory", "broken", "3", "at least 4", "FAIL"]]

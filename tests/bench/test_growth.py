@@ -76,7 +76,7 @@ def test_a_long_run_that_costs_more_a_value_is_told(
 
 def test_the_table_tells_each_axis_once_and_its_growth(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = module("growth_report", monkeypatch).readme_block([row("rate", 10, 50.0), row("rate", 100, 5.0)])
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[2:4]]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[4:6]]
     assert cells[0][:5] == ["rows a second and rank", "10", "50", "", "7"]
     assert cells[1][:5] == ["", "100", "5", "0.10x", "7"]
 

@@ -118,3 +118,9 @@ def test_a_table_goes_to_the_page_that_has_its_place(tmp_path: Path) -> None:
     assert [page.read_text().count("new") for page in pages] == [0, 1]
     with pytest.raises(ValueError, match="bench:z"):
         harness.write_readme("z", "new", pages)
+
+
+def test_a_table_of_a_page_names_its_machine_above_it():
+    above, empty, head, *_, last = harness.markdown(["what", "ms"], [["a", "1"]], "Python 3.").splitlines()
+    assert (above, empty, head) == (f"*Machine: {harness.machine_line()}*", "", "| what | ms |")
+    assert last == "Python 3."

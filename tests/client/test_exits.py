@@ -36,8 +36,12 @@ WAYS = {
     "with, and an exception": ("with run: raise RuntimeError('crash')", 1, "failed"),
     "with, and sys.exit(0)": ("with run: sys.exit(0)", 0, "success"),
     "with, and sys.exit(3)": ("with run: sys.exit(3)", 3, "failed"),
-    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "killed"),
-    "with, and Ctrl-C": ("with run: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "killed"),
+    "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", -signal.SIGINT, "interrupted"),
+    "with, and Ctrl-C": (
+        "with run: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
+        -signal.SIGINT,
+        "interrupted",
+    ),
     "SIGTERM as SystemExit": (
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
         143,

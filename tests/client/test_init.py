@@ -37,8 +37,13 @@ Eventually = Callable[..., None]
         ({"backends": [3]}, TypeError, "a name is a str, not 3"),
         ({"backends": {"csv": 3}}, TypeError, "options are a mapping, not 3"),
         ({"backends": ["tensorbord"]}, ValueError, "did you mean 'tensorboard'"),
-        ({"backends": {"csv": {"x": object()}}}, ConfigError, "options are None, bool"),
-        ({"backends": {"csv": {"x": "a" * 20_000}}}, ConfigError, "mappings of these, in all"),
+        ({"backends": {"csv": {"names": object()}}}, ConfigError, "options are None, bool"),
+        ({"backends": {"csv": {"names": "a" * 20_000}}}, ConfigError, "mappings of these, in all"),
+        (
+            {"backends": {"csv": {"flush_intervall": 1}}},
+            ConfigError,
+            "did you mean 'delivery': {'flush_interval': ...}",
+        ),
         ({"rank": 2, "world_size": 2}, ValueError, "rank=2 does not fit world_size=2"),
         ({"endpoint": "udp://127.0.0.1:5555"}, ConfigError, "only ipc://"),
         ({"endpoint": "ipc:///" + "x" * 200 + "/y"}, ConfigError, "longer than the 107 bytes"),
@@ -101,12 +106,12 @@ def test_disabled_is_nothing_at_all(tmp_path: Path, runtime_dir: Path, begin: Be
 def test_the_hello_tells_who_this_is(
     daemon: ScriptedDaemon, begin: Begin, tmp_path: Path, runtime_dir: Path, eventually: Eventually
 ) -> None:
-    begin(backends={"csv": None, "jsonl": {"a": [1, {"b": None}]}}, rank=1, world_size=2)
+    begin(backends={"csv": None, "jsonl": {"names": [1, {"b": None}]}}, rank=1, world_size=2)
     eventually(lambda: daemon.hellos)
     (hello,) = daemon.hellos
     assert (hello.project, hello.name, hello.dir) == ("p", "run0", str(tmp_path / "out"))
     assert (hello.rank, hello.world_size, hello.pid) == (1, 2, os.getpid())
-    assert hello.backends == {"csv": {}, "jsonl": {"a": [1, {"b": None}]}}
+    assert hello.backends == {"csv": {}, "jsonl": {"names": [1, {"b": None}]}}
     ring = Path(hello.ring)
     assert ring.parent == runtime_dir / "rings"
     assert ring.stat().st_mode & 0o777 == 0o600

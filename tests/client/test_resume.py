@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,38 @@ def former(tmp_path: Path) -> None:
     """There is a run to resume."""
     (tmp_path / "out" / "p" / "former").mkdir(parents=True)
     (tmp_path / "out" / "p" / "former" / "journal.sqlite").touch()
+
+
+EXISTS = "run p/former exists: it goes on, and from the first new step on what is logged replaces what its files had"
+
+
+def test_a_name_that_is_taken_is_told_however_lately_its_journal_was_written(begin: Begin) -> None:
+    """A daemon closes the journal some seconds after the run's end, when the next process has begun already."""
+    with pytest.warns(asynclog.AsynclogWarning, match=EXISTS):
+        begin(name="former")
+
+
+def test_where_warnings_are_errors_a_name_that_is_taken_begins_nothing(tmp_path: Path, runtime_dir: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(asynclog.AsynclogWarning, match="exists"):
+        asynclog.init("p", "former", dir=str(tmp_path / "out"))
+    assert threading.active_count() == before
+    assert list(runtime_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "told"), [(True, []), (False, [EXISTS])], ids=["open: another rank may have begun it", "closed"]
+)
+def test_of_several_ranks_one_may_have_begun_the_journal(
+    begin: Begin, tmp_path: Path, opened: bool, told: list[str]
+) -> None:
+    if opened:
+        (tmp_path / "out" / "p" / "former" / "journal.sqlite-wal").touch()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        begin(name="former", rank=0, world_size=2)
+        begin(name="former", rank=1, world_size=2)
+    assert [str(warning.message).partition(" (")[0].removeprefix("asynclog: ") for warning in caught] == told
 
 
 @pytest.mark.parametrize(("before", "first"), [(None, 0), (41, 42), (2**63 - 2, 2**63 - 1)])

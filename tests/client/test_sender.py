@@ -58,7 +58,7 @@ def test_finish_says_the_same_when_asked_again(daemon: ScriptedDaemon, begin: Be
 
 
 def test_finish_refuses_a_status_that_is_none(daemon: ScriptedDaemon, begin: Begin) -> None:
-    with pytest.raises(ValueError, match="status is one of success, failed, killed"):
+    with pytest.raises(ValueError, match="status is one of success, failed, interrupted, killed"):
         begin().finish("done")
 
 

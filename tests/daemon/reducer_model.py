@@ -280,7 +280,7 @@ class Model:
             self._forget(group)
         if not self.joining and self.ranks and all(rank.status for rank in self.ranks.values()) and not self.ended:
             self.ended = True
-            order = ["success", "killed", "failed"]
+            order = ["success", "interrupted", "killed", "failed"]
             self.facts.append(("end", max((r.status for r in self.ranks.values()), key=order.index)))
 
     def _close_all(self) -> None:

@@ -64,7 +64,7 @@ ITEMS: st.SearchStrategy[Item] = st.one_of(
         rank=COUNTS,
         generation=COUNTS,
     ),
-    st.sampled_from(["success", "failed", "killed"]).map(RunEnd),
+    st.sampled_from(["success", "failed", "interrupted", "killed"]).map(RunEnd),
 )
 
 

@@ -222,6 +222,8 @@ class TestTheEnd:
             (("success", None), "killed"),
             (("failed", None), "failed"),
             (("killed", "success"), "killed"),
+            (("success", "interrupted"), "interrupted"),
+            (("interrupted", None), "killed"),
         ],
     )
     def test_is_told_once_with_the_worst_status(self, statuses: tuple[str | None, str | None], worst: str) -> None:

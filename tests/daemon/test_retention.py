@@ -69,7 +69,7 @@ def test_a_run_that_a_process_has_open_never_goes(more: dict[str, Any]) -> None:
         ({"behind": {"csv": 3, "wandb": 9}}, "everything for wandb"),
         ({"spooled": 5000}, "5,000 bytes in its spool"),
         ({"pending_media": 2}, "2 media that are not encoded"),
-        ({"status": "interrupted"}, "the end of a run that was interrupted"),
+        ({"status": "unfinished"}, "the end of a run that has not ended"),
         ({"status": "unreadable", "error": "spoiled"}, "what can't be read (spoiled)"),
     ],
 )

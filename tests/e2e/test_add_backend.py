@@ -61,6 +61,7 @@ def test_a_run_that_is_over_is_opened_for_it(tmp_path: Path, eventually: Eventua
     eventually(lambda: closed() == {"csv", "jsonl"}, 30, "the run's closing with both")
 
 
+@pytest.mark.filterwarnings("ignore:asynclog. run p/r exists")  # that is meant
 def test_a_later_process_of_the_run_may_bring_one(tmp_path: Path) -> None:
     for first, backends in ((0, ["csv"]), (10, ["csv", "jsonl"])):
         with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=backends) as run:

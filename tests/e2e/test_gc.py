@@ -104,7 +104,7 @@ def test_a_run_that_goes_on_is_not_touched(tmp_path: Path, puppets) -> None:
 def test_a_daemon_that_finds_the_mark_of_a_run_that_is_gone_begins_none(
     tmp_path: Path, puppets, start, runtime_dir: Path, eventually
 ) -> None:
-    """An interrupted run is marked for the next daemon; when gc has removed it, that leaves its directory alone."""
+    """An unfinished run is marked for the next daemon; when gc has removed it, that leaves its directory alone."""
     (rank,) = puppets(1)
     rank("log", {"loss": 1.0}, 0)
     assert rank("flush")
@@ -112,7 +112,7 @@ def test_a_daemon_that_finds_the_mark_of_a_run_that_is_gone_begins_none(
     os.kill(daemon, 9)
     rank.process.kill()
     rank.process.wait()
-    eventually(lambda: told("runs", tmp_path)[0]["status"] == "interrupted", 30, "the run is nobody's")
+    eventually(lambda: told("runs", tmp_path)[0]["status"] == "unfinished", 30, "the run is nobody's")
     assert asynclog_command("gc", tmp_path, "--keep-size", "0", "--force").returncode == 0
     for ring in (runtime_dir / "rings").iterdir():
         ring.unlink()

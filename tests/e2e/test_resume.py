@@ -37,6 +37,15 @@ def mlflow_series(run_dir: Path, name: str) -> list[tuple[int, float]]:
     return [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)]
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["its daemon has it open", "it was closed just now"])
+def test_a_name_that_is_used_again_at_once_is_told(tmp_path: Path, closed: bool, eventually) -> None:
+    logged(tmp_path, 0, 5, 0.0, name="run", backends=["csv"])
+    if closed:
+        eventually(lambda: told("runs", tmp_path)[0]["complete"], 30, "the daemon has closed the run")
+    with pytest.warns(asynclog.AsynclogWarning, match="run p/run exists: it goes on"):
+        logged(tmp_path, 5, 5, 0.0, name="run", backends=["csv"])
+
+
 @pytest.mark.mlflow
 def test_steps_that_are_run_again_supersede_those_of_before_in_every_backend(tmp_path: Path) -> None:
     everywhere = ["tensorboard", "csv", "jsonl", "mlflow"]

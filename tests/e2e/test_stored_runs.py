@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import asynclog
+from asynclogd.journal import Journal
 from tests.e2e.stored import asynclog_command, jsonl_points, logged_points, told
 
 pytestmark = pytest.mark.timeout(120)
@@ -100,12 +104,43 @@ def test_a_run_that_goes_on_is_shown_and_exported_as_it_is(tmp_path: Path, puppe
     out = tmp_path / "out"
     exported = asynclog_command("export", run_dir, "--format", "jsonl", "--out", out)
     assert exported.returncode == 0, exported.stderr
-    assert "the run is open: this is as far as it was" in exported.stdout
+    assert "the run goes on: this is as far as it was" in exported.stdout
     points = jsonl_points(out / "points.jsonl")
     assert {point for point in points if point[0] == "loss"} == {("loss", step, step / 8) for step in range(50)}
     rank("log", {"loss": 0.0}, 50)
     assert "0 pending" in rank("finish")  # nobody has disturbed it
     eventually(lambda: told("runs", tmp_path)[0]["complete"], 30, "the daemon has closed the run")
+
+
+def test_a_run_that_has_ended_is_exported_whole_while_its_daemon_has_it_open(tmp_path: Path, finished) -> None:
+    run_dir, out = finished(tmp_path), tmp_path / "out"
+    with Journal.open(run_dir / "journal.sqlite"):
+        (listed,) = told("runs", tmp_path)
+        assert (listed["status"], listed["complete"]) == ("success", False)
+        done = asynclog_command("export", run_dir, "--format", "jsonl", "--out", out)
+    assert done.stdout.split() == [str(out) + ":", "110", "points"], done.stderr
+    assert set(jsonl_points(out / "points.jsonl")) == logged_points(100)
+
+
+STOPPED = """
+import os, signal, sys, time, asynclog
+run = asynclog.init("p", sys.argv[2], dir=sys.argv[1], backends=["jsonl"])
+run.log({"loss": 1.0}, step=0)
+assert run.flush()
+os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+time.sleep(60)
+"""
+
+
+def test_a_run_that_was_interrupted_and_one_that_was_killed_are_told_apart(tmp_path: Path, eventually) -> None:
+    for way in ("SIGINT", "SIGKILL"):
+        subprocess.run([sys.executable, "-c", STOPPED, tmp_path, way], check=False, stderr=subprocess.DEVNULL)
+    meant = {"SIGINT": "interrupted", "SIGKILL": "killed"}
+    eventually(lambda: {run["name"]: run["status"] for run in told("runs", tmp_path)} == meant, 30, "both have ended")
+    assert all(status in asynclog_command("show", tmp_path / "p" / name).stdout for name, status in meant.items())
+    points = {name: tmp_path / "p" / name / "jsonl" / "points.jsonl" for name in meant}
+    ends = {name: json.dumps({"end": status}, separators=(",", ":")) for name, status in meant.items()}
+    eventually(lambda: all(ends[name] in points[name].read_text().splitlines() for name in meant), 30, "both ends")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

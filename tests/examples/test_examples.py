@@ -100,6 +100,13 @@ def test_the_demo_ends_with_table_ledger_picture_and_can_be_run_again(tmp_path: 
     assert "val/accuracy" in shown
     assert "values issued" in shown
     assert "mlflow ui --backend-store-uri" in shown
+    hints = [line.partition("#")[0].split() for line in shown.splitlines() if line.startswith("  asynclog ")]
+    assert [hint[1] for hint in hints] == ["runs", "show", "status"]
+    for hint in hints[:2]:
+        told = subprocess.run(
+            [sys.executable, "-m", "asynclogd", *hint[1:]], check=True, env=elsewhere, capture_output=True, text=True
+        )
+        assert "digits/demo" in told.stdout
 
 
 @pytest.mark.torch

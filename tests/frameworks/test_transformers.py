@@ -127,9 +127,9 @@ def test_an_exception_in_training_fails_the_run_also_when_it_is_caught(script, t
     assert ends(run_dir) == ["failed"]
 
 
-def test_ctrl_c_in_training_kills_the_run(script, tmp_path: Path):
+def test_ctrl_c_in_training_interrupts_the_run(script, tmp_path: Path):
     script(TRAIN, tmp_path, "--crash-at", 6, "--interrupt", code=-2)
-    assert ends(only(tmp_path / "logs" / "x")) == ["killed"]
+    assert ends(only(tmp_path / "logs" / "x")) == ["interrupted"]
 
 
 def test_training_after_an_exception_fails_the_run_that_had_it(trainer, callback, tmp_path: Path):

@@ -50,6 +50,7 @@ ALL_RECORDS: dict[str, records.Record] = {
     ),
     "summary": records.Summary({"best/acc": 0.75}),
     "end": records.End("success"),
+    "end by Ctrl-C": records.End("interrupted"),
     "pass": records.Pass(41),
     "pass of a rank that has logged nothing": records.Pass(-1),
     "hold": records.Hold(42),

@@ -12,7 +12,11 @@ from swanlab.proto.swanlab.run.v1.run_pb2 import FinishRecord, ResumeMode, RunSt
 from swanlab.proto.swanlab.save.v1.save_pb2 import SavePolicy, SaveRecord, SaveType
 from swanlab.sdk.internal.core_python.pkg import builder
 
-_STATES = {"success": RunState.RUN_STATE_FINISHED, "killed": RunState.RUN_STATE_ABORTED}
+_STATES = {
+    "success": RunState.RUN_STATE_FINISHED,
+    "interrupted": RunState.RUN_STATE_ABORTED,
+    "killed": RunState.RUN_STATE_ABORTED,
+}
 """Any other status is a crash."""
 
 
@@ -28,7 +32,7 @@ def start_record(*, tags: Iterable[str], **facts: str) -> Any:
 def finish_record(status: str) -> Any:
     """The run is over. SwanLab shows the error's text as the last line of a run that did not succeed."""
     state = _STATES.get(status, RunState.RUN_STATE_CRASHED)
-    error = None if status == "success" else f"the run {'was killed' if status == 'killed' else 'failed'}"
+    error = None if status == "success" else f"the run {'failed' if status == 'failed' else f'was {status}'}"
     finish = FinishRecord(state=state, error=error, finished_at=Timestamp())
     finish.finished_at.GetCurrentTime()
     return builder.build_finish_record(finish)

@@ -45,7 +45,7 @@ PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 
-_STATUS = {"success": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_STATUS = {"success": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "killed": "KILLED"}
 
 
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"

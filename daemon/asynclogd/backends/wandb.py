@@ -44,7 +44,7 @@ __all__ = ["WandbBackend", "WandbConfig"]
 log = logging.getLogger(__name__)
 
 # What W&B makes of them: finished, failed, killed.
-_EXIT_CODES = {"success": 0, "failed": 1, "killed": 255}
+_EXIT_CODES = {"success": 0, "failed": 1, "interrupted": 255, "killed": 255}
 
 
 class WandbConfig(BackendConfig, frozen=True):

@@ -16,6 +16,7 @@ from asynclogd.cli.replaybar import ReplayBar
 from asynclogd.export import FORMATS, export
 from asynclogd.exportplace import check
 from asynclogd.journalcopy import reading
+from asynclogd.overview import overview
 from asynclogd.ratelimit import RateLimiter
 from asynclogd.selection import Selection
 
@@ -51,11 +52,13 @@ def export_command(
         raise ConfigError(f"{title(run_dir)} was never journaled: asynclog sync {run_dir}")
     limiter = Selection(RateLimiter({}), names, since)
     with reading(run_dir / JOURNAL) as (journal, live), ReplayBar("exporting", journal.last_offset) as bar:
+        # A daemon has a run open for some seconds after its end, of which nothing comes any more.
+        going_on = live and not overview(run_dir, journal, live=live).ended
         written = export(journal, run_dir, form, backend, limiter, out.absolute(), bar.show)
     limited = f", {count(written.limited)} values left out" if written.limited else ""
     console.print(f"{escape(str(out))}: {count(written.points)} points{limited}", soft_wrap=True)
-    if live:
-        console.print("[yellow]the run is open: this is as far as it was[/]")
+    if going_on:
+        console.print("[yellow]the run goes on: this is as far as it was[/]")
     if spool_of(run_dir):
         text = f"[yellow]what waits in its spool is not in it; first:[/] asynclog sync {escape(str(run_dir))}"
         console.print(text, soft_wrap=True)

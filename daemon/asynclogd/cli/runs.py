@@ -29,7 +29,7 @@ def runs(directory: Path | None, as_json: bool) -> None:
 
     \b
     asynclog runs
-    asynclog runs /data/logs --json | jq -r '.[] | select(.status == "interrupted") | .dir'
+    asynclog runs /data/logs --json | jq -r '.[] | select(.status == "unfinished") | .dir'
 
     A backend with "-120" has yet to be given 120 items; `asynclog sync` delivers to all of them. SIZE is that of
     journal, media and spool, which `asynclog gc` removes; POINTS are those in the backend that has most.

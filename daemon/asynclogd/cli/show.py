@@ -147,7 +147,7 @@ def _tell_what_is_open(seen: Overview) -> None:
     path = escape(str(seen.dir))
     if seen.status == "running":
         console.print("[green]it is running:[/] what follows is as of now")
-    elif seen.status == "interrupted":
+    elif seen.status == "unfinished":
         console.print(f"[yellow]nobody has it open, and it has not ended:[/] asynclog sync {path}", soft_wrap=True)
     if seen.spooled:
         text = f"[yellow]{bytes_text(seen.spooled)} wait in its spool and are not in what follows:[/]"

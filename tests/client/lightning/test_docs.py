@@ -146,7 +146,7 @@ pl.Trainer(logger=logger, max_epochs=1, log_every_n_steps=1).fit(Interrupted(), 
 """
 
 
-def test_ctrl_c_ends_the_run_as_failed_and_the_files_are_whole(page: Path) -> None:
+def test_ctrl_c_ends_the_run_as_interrupted_and_the_files_are_whole(page: Path) -> None:
     """With the page's model, and a backend that is given as an instance."""
     code = "\n".join([*BLOCKS[:2], INTERRUPTED])
     done = subprocess.run(
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_run_as_failed_and_the_files_are_whole(page: Path) -> No
     assert "graceful shutdown" in done.stderr
     run = version(page, "interrupted")
     lines = [json.loads(line) for line in (run / "points.jsonl").read_text().splitlines()]
-    assert [line["end"] for line in lines if "end" in line] == ["failed"]
+    assert [line["end"] for line in lines if "end" in line] == ["interrupted"]
     assert len([line for line in lines if "train/loss_step" in line.get("metrics", {})]) == 3
     with closing(sqlite3.connect(run / "TableBackend" / "points.sqlite")) as table:
         assert table.execute("SELECT count(*) FROM points WHERE name = 'train/loss_step'").fetchone() == (3,)

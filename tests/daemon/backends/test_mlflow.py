@@ -99,13 +99,14 @@ def test_a_run_may_be_named_nested_or_one_that_is_there(tmp_path: Path, database
 
 
 @pytest.mark.mlflow
-def test_params_tags_status_and_resume(tmp_path: Path, database: str):
+@pytest.mark.parametrize("status", ["killed", "interrupted"])
+def test_params_tags_status_and_resume(tmp_path: Path, database: str, status: str):
     run = info(tmp_path)
     backend = opened(run, tracking_uri=database, experiment="mine", tags={"team": "blue"})
     backend.write([Params({"lr": 0.1, "text": "x" * 9000, "a@b": None}), Summary({"best": 0.5})])
-    backend.write([table(["a"], [0]), RunEnd("killed")])
+    backend.write([table(["a"], [0]), RunEnd(status)])
     position = backend.flush()
-    backend.close("killed")
+    backend.close(status)
     first = found(database, position["run"])
     assert first.info.status == "KILLED"
     assert first.info.run_name == "run-1"

@@ -110,9 +110,11 @@ def test_swanlab_sync_sends_everything(tmp_path: Path):
     }  # fmt: skip
 
 
-def test_the_end_is_the_files_last_record_until_more_comes(tmp_path: Path):
+@pytest.mark.parametrize("status", ["killed", "interrupted"])
+def test_the_end_is_the_files_last_record_until_more_comes(tmp_path: Path, status: str):
     run = info(tmp_path)
-    position = written(run, [table(["a"], range(3)), RunEnd("killed")])
+    position = written(run, [table(["a"], range(3)), RunEnd(status)])
+    assert every(run)[-1].finish.error == f"the run was {status}"
     assert state(run) == ["RUN_STATE_ABORTED"]
     written(run, position=position)
     assert state(run) == ["RUN_STATE_ABORTED"]

@@ -79,7 +79,8 @@ def records(run: RunInfo) -> list[tuple[str, Any]]:
     return wandbreader.told(wandbreader.file_of(run.own_dir))
 
 
-def test_a_run_has_its_config_summary_metrics_and_end(tmp_path: Path):
+@pytest.mark.parametrize("status", ["killed", "interrupted"])
+def test_a_run_has_its_config_summary_metrics_and_end(tmp_path: Path, status: str):
     run = info(tmp_path)
     options: dict[str, Any] = {
         "tags": ("a", "b"),
@@ -91,9 +92,9 @@ def test_a_run_has_its_config_summary_metrics_and_end(tmp_path: Path):
     }
     backend = opened(run, **options)
     backend.write([Params({"lr": 0.1, "model/size": 3, "none": None, "bad": float("nan")}), table(["loss"], range(3))])
-    backend.write([Summary({"best": 0.5}), RunEnd("killed")])
+    backend.write([Summary({"best": 0.5}), RunEnd(status)])
     backend.flush()
-    backend.close("killed")
+    backend.close(status)
     found = records(run)
     ((_, about),) = [each for each in found if each[0] == "run"]
     names = ("project", "entity", "display_name", "run_group", "job_type", "notes", "tags")
