@@ -5,4 +5,5 @@ from __future__ import annotations
 
 def next_beat(now: float, interval: float) -> float:
     """The first multiple of `interval` after `now`, both in s of `time.monotonic()`, which is the machine's own."""
-    return (now // interval + 1) * interval
+    beat = (now // interval + 1) * interval
+    return beat if beat > now else beat + interval  # 1.0 // 0.1 is 9
