@@ -80,6 +80,7 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are_near(tmp_path: Path
     assert "did you mean p/digits-7?" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:.*run p/run exists")
 def test_what_waits_in_a_spool_is_told(tmp_path: Path, finished) -> None:
     run_dir = finished(tmp_path)
     run = asynclog.init("p", "run", dir=str(tmp_path), mode="offline")

@@ -231,7 +231,7 @@ def test_a_launch_that_lives_on_puts_nothing_in_the_place_of_what_the_next_one_h
     for step in (6, 7, 12):
         system.log(old, ("a",), step)
     all_goes_well(system)
-    assert [each.getMessage()[:22] for each in caplog.records if each.name.endswith("pipeline")] == [
+    assert [each.getMessage()[:22] for each in caplog.records if each.name.endswith("caveats")] == [
         "run p/run: 6 values of"
     ]
     if dies:
