@@ -20,21 +20,19 @@ class Bell:
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
-        self._rung = False
+        self._closed = False
 
     def ring(self) -> None:
         """Wake the thread now or, when it is busy, at its next poll."""
-        if not self._rung:
-            self._rung = True
-            with contextlib.suppress(OSError):
+        # No note is kept that it has rung: Ctrl-C between note and ring would silence all that follow.
+        if not self._closed:
+            with contextlib.suppress(OSError):  # full: it has rung often enough
                 os.write(self._writer, b"\0")
 
     def hush(self) -> None:
         """The thread is awake."""
-        if self._rung:
-            self._rung = False
-            with contextlib.suppress(OSError):
-                os.read(self.reader, 64)
+        with contextlib.suppress(OSError):
+            os.read(self.reader, 4096)
 
     def wait(self, seconds: float) -> None:
         """Wait for a ring, at most so long."""
@@ -43,7 +41,7 @@ class Bell:
 
     def close(self) -> None:
         """Give the pipe back; rings go nowhere from here on."""
-        self._rung = True
+        self._closed = True
         os.close(self.reader)
         os.close(self._writer)
 

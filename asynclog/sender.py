@@ -176,13 +176,16 @@ class Sender(threading.Thread):
         writer, devices, seq = self._rows.writer, self._rows.devices, self._ring.taken_seq
         if seq != self._last_seq:
             self._last_seq, self._logged_at = seq, now
-        settled = self._is_settled and self._nobody_waits and self._rows.held is None and not self._backlog.flow.queue
+        left = self._backlog.flow.queue or self._rows.held is not None or self._rows.media.bodies.used
+        settled = self._is_settled and self._nobody_waits and not left
         writer.asleep = settled and now - self._logged_at > DOZE_AFTER_S
         if writer.asleep and (len(devices) or writer.seq != seq):  # who wrote before the line above has woken nobody
             writer.asleep = False
-        self._dozes = writer.asleep
-        if self._dozes:
+        if writer.asleep:
             self._collect_at = next_beat(now, HEARTBEAT_S)
+        elif self._dozes:  # it woke for something else than a flush
+            self._collect_at = min(self._collect_at, self._rhythm.next_look(now))
+        self._dozes = writer.asleep
 
     # ---- who waits ----------------------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ def checks(rows: Sequence[Row]) -> list[Check]:
                 made.append(Check(promise, _share(ours, min(costs)), 1 / 5))
     ours, sync = added(rows, 2, "asynclog"), added(rows, 2, "none", sync_dist=True)
     if ours is not None and sync is not None:
-        made.append(Check("reduced by the daemon over what sync_dist=True adds", ours / sync, 1 / 20))
+        made.append(Check("reduced by the daemon over what sync_dist=True adds", _share(ours, sync), 1 / 20))
     return made
 
 
