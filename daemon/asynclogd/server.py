@@ -161,7 +161,7 @@ class Server:
 
     async def _stop_when_idle(self) -> None:
         settings = self.config.daemon
-        often = min(SILENT_SECONDS, settings.idle_timeout / 4)
+        often = min(SILENT_SECONDS, max(WATCH_SECONDS, settings.idle_timeout / 4))  # 0 is: at once
         while True:
             await asyncio.sleep(next_beat(now := time.monotonic(), often) - now)
             if self._owner is not None and psutil.pid_exists(self._owner):
