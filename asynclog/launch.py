@@ -52,16 +52,6 @@ def process_start() -> float:
     return _describe(os.getpid()).started
 
 
-def pid_namespace() -> str:
-    """In which this process's id counts, one word; "" where the system has no such thing: containers of a pod share a
-    hostname, and each counts its processes anew.
-    """
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
 def _torchrun(environ: Mapping[str, str]) -> Launch:
     run_id = environ["TORCHELASTIC_RUN_ID"]
     master = [environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT")]

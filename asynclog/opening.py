@@ -141,7 +141,7 @@ def _plan(
         spool=str(places.spool_dir(run_dir, place.rank, incarnation)),
         backends=wanted,
         client=f"asynclog {__version__} (Python)",
-        pid_namespace=launch.pid_namespace(),
+        pid_namespace=places.pid_namespace(),
     )
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None

@@ -79,8 +79,7 @@ class Ring:
         writer = self.writer
         writer.place, writer.seq = place, writer.seq + count  # one line: a tracer may let the taker in between two
         self.words[HEAD_WORD] = writer.base + place
-        if writer.asleep:
-            self.rouse()
+        self.rouse()
 
     def rouse(self) -> None:
         """There is something to do for the sender, should it be asleep."""

@@ -37,12 +37,8 @@ class Outlets:
     ) -> None:
         """Cursors begin as they are journaled in the `store`."""
         self._loop = asyncio.get_running_loop()
-        self._fsync, self._registry, self._commits, self._moved = (
-            settings.durability == "fsync",
-            registry,
-            commits,
-            moved,
-        )
+        self._fsync = settings.durability == "fsync"
+        self._registry, self._commits, self._moved = registry, commits, moved
         self._journaled = store.journal.cursors()
         self.fanout = Fanout(
             run_dir,

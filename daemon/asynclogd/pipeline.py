@@ -56,7 +56,7 @@ class Pipeline:
         self.last_offset = 0
         self.last_values: LastValues | None = None
         """of each series, where somebody wants to know"""
-        self.live_streams: Callable[[], int] = lambda: sum(session.live for session in self.sessions.values())
+        self.live_streams: Callable[[], int] = lambda: self._roster.live
         """how many share the daemon's credit: those of all runs, where there are others"""
         self.fanout: Fanout
         self.outcome: Outcome
@@ -258,7 +258,8 @@ class Pipeline:
             self._intake.refuse(by_id[number], reason)
         for number in outcome.ended:
             by_id[number].stream.state = "ended"
-        self._commits.expected = self._roster.live if outcome.ended else self._commits.expected
+        if outcome.ended:
+            self._commits.expected = self._roster.live
         for number, step in outcome.steps.items():
             by_id[number].step = max(by_id[number].step, step)
         for number in freed - outcome.streams.keys():

@@ -88,23 +88,13 @@ def is_written(spool: Path | None, host: str, pid: int) -> bool:
         return False
 
 
-def pid_namespace() -> str:
-    """In which this process's id counts, one word; "" where the system has no such thing: containers of a pod share a
-    hostname, and each counts its processes anew.
-    """
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
 def is_of_another_container(hello: frames.Hello) -> bool:
     """Whether a process of this machine counts its id where it says nothing here."""
     return hello.host == os.uname().nodename and _is_elsewhere(hello.pid_namespace)
 
 
 def _is_elsewhere(namespace: str) -> bool:
-    return namespace not in ("", pid_namespace())
+    return namespace not in ("", places.pid_namespace())
 
 
 def _pid_namespace(segment: Path) -> str:

@@ -42,6 +42,16 @@ def current_directory() -> str | None:
         return None
 
 
+def pid_namespace() -> str:
+    """In which this process's id counts, one word; "" where the system has no such thing: containers of a pod share a
+    hostname, and each counts its processes anew.
+    """
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def endpoint(runtime: Path) -> str:
     """The daemon's ZeroMQ address in a runtime directory. Raises ConfigError when it is too long."""
     path = str(runtime / "daemon.sock")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclog_proto import frames, records, ringfile, spoolfile
+from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError
 from asynclogd import recovery
 
@@ -174,7 +174,7 @@ def test_a_process_of_another_container_lives_while_it_has_written_lately(tmp_pa
     assert not recovery.is_written(tmp_path / "0-a", here, pid)
     assert recovery.is_of_another_container(hello)
     assert not any(
-        recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", recovery.pid_namespace())
+        recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", places.pid_namespace())
     )
 
 

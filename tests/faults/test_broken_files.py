@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import HERE, Start
+from tests.e2e.conftest import Start
 from tests.e2e.daemons import daemon_pid
 from tests.e2e.mediarank import MediaRank
-from tests.e2e.oracle import media_texts, returned, value
+from tests.e2e.oracle import media_texts, value
 from tests.faults.conftest import Whole
+from tests.faults.endless import Endless
 from tests.faults.preloaded import BreakingDisk
 
 pytestmark = pytest.mark.timeout(180)
@@ -67,29 +68,19 @@ def files(run: Path, backend: str) -> set[str]:
     return {path.name for path in (run / backend).iterdir()}
 
 
-class Training:
+class Training(Endless):
     """A rank that logs on, and its daemon, under whose `backend` the disk may break."""
 
     def __init__(
         self, start: Start, out: Path, runtime: Path, status: Status, environment: dict[str, str], *, fsync: bool
     ) -> None:
-        self._start, self._out, self._runtime, self._status = start, out, runtime, status
-        self._environment = environment
+        super().__init__(start, out, runtime, environment)
+        self._status = status
         self._config = out / "asynclog.toml"
         self._config.write_text(OFTEN.format(fsync=str(fsync).lower()))
-        self.enough = out / "enough"
 
     def daemon(self) -> None:
-        command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--config", self._config]
-        self._start(*command, **self._environment)
-
-    def begin(self) -> subprocess.Popen[str]:
-        command = [HERE / "worker.py", self._out, "--period", "0.001", "--endless", "--until", self.enough]
-        return self._start(sys.executable, *command, ASYNCLOG_ENDPOINT=f"ipc://{self._runtime}/daemon.sock")
-
-    @property
-    def steps(self) -> int:
-        return returned(self._out / "returned-run-0") + 1
+        self.start_daemon("--config", self._config)
 
     def backend(self, name: str) -> dict[str, Any]:
         """As the status has it, its share of the ledger beside it."""

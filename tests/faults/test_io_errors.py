@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import HERE, Start
+from tests.e2e.conftest import Start
 from tests.e2e.daemons import daemon_pid
-from tests.e2e.oracle import returned, value
+from tests.e2e.oracle import value
 from tests.faults.conftest import Whole
+from tests.faults.endless import Endless
 from tests.faults.preloaded import BreakingDisk
 
 pytestmark = pytest.mark.timeout(180)
@@ -69,25 +70,15 @@ def test_a_commit_that_was_refused_is_whole_when_it_is_tried_again(
     assert "disk I/O error" in done.stdout
 
 
-class Rank:
+class Rank(Endless):
     """A rank, and its daemon on a disk that may break."""
 
     def __init__(self, start: Start, out: Path, runtime: Path, environment: dict[str, str], durability: str) -> None:
-        self._start, self._out = start, out
-        self._runtime, self._environment, self._durability = runtime, environment, durability
-        self.enough = out / "enough"
+        super().__init__(start, out, runtime, environment)
+        self._durability = durability
 
     def daemon(self) -> None:
-        command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--durability", self._durability]
-        self._start(*command, **self._environment)
-
-    def begin(self) -> subprocess.Popen[str]:
-        command = [HERE / "worker.py", self._out, "--period", "0.001", "--endless", "--until", self.enough]
-        return self._start(sys.executable, *command, ASYNCLOG_ENDPOINT=f"ipc://{self._runtime}/daemon.sock")
-
-    @property
-    def steps(self) -> int:
-        return returned(self._out / "returned-run-0") + 1
+        self.start_daemon("--durability", self._durability)
 
 
 def told(status: Callable[[], Any]) -> str:
