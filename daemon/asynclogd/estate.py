@@ -8,7 +8,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -46,9 +46,31 @@ class Estate:
         """
         return self._untaken.paths
 
-    def try_again(self) -> list[Path]:
-        """Those of them whose time has come: they are given up no more."""
-        return self._untaken.take_due(time.monotonic())
+    @property
+    def left_alone(self) -> set[Path]:
+        """Those of them that are not to be tried now."""
+        return self._untaken.left_alone(time.monotonic())
+
+    def due(self) -> dict[Path, float]:
+        """Those of them that are to be tried now, and since when; `tried` is to be told when that is done."""
+        return self._untaken.due(time.monotonic())
+
+    def tried(self, due: Mapping[Path, float]) -> None:
+        """These have been looked at: what was not given up again is taken up, or will be."""
+        self._untaken.tried(due)
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits for its next try."""
+        return bool(self._untaken.waiting)
+
+    def awaits(self, pipeline: Pipeline) -> bool:
+        """Whether something of a run's waits for its next try: nobody else would come back to it."""
+        waiting = self._untaken.waiting
+        files = (path for session in pipeline.sessions.values() for path in (session.ring, session.spool))
+        return bool(waiting) and (
+            any(path.is_relative_to(pipeline.run_dir) for path in waiting) or any(path in waiting for path in files)
+        )
 
     def _give_up(self, path: Path, seconds: float = math.inf) -> None:
         self._untaken.add(path, time.monotonic(), seconds)
@@ -70,8 +92,12 @@ class Estate:
     async def _spooled(self, pipelines: Iterable[Pipeline]) -> dict[str, Hello]:
         """The dead streams that have left a spool in these runs, by incarnation."""
         found: dict[str, Hello] = {}
-        for pipeline, directory in [(p, spool) for p in pipelines for spool in sorted(p.run_dir.glob("spool/*/"))]:
-            hello = await asyncio.to_thread(recovery.spool_hello, directory)
+        for pipeline, directory in [(p, spool) for p in pipelines for spool in self._spools(p)]:
+            try:
+                hello = await asyncio.to_thread(recovery.spool_hello, directory)
+            except OSError as error:
+                self._unreadable(directory, error)
+                continue
             if hello is not None and self._has_remote and hello.host not in ("", os.uname().nodename):
                 text = "%s is of a rank on %s: left to it, or to `asynclog sync`"
                 log.info(
@@ -88,11 +114,23 @@ class Estate:
                 session = pipeline.sessions.get(hello.incarnation)
                 # Without a ring its silence tells that it died, or that its process has gone.
                 silent = session is None or not session.live
-                if hello.ring or (silent and not await asyncio.to_thread(_spools, directory, hello)):
+                if hello.ring or (silent and not await asyncio.to_thread(_is_written, directory, hello)):
                     _note(here, found)
                 elif silent and recovery.is_of_another_container(hello):  # it may have died, which only time tells
                     self._give_up(directory, AGAIN_SECONDS)
         return found
+
+    def _spools(self, pipeline: Pipeline) -> list[Path]:
+        try:
+            return recovery.spools(pipeline.run_dir)
+        except OSError as error:
+            self._unreadable(pipeline.run_dir / "spool", error)
+            return []
+
+    def _unreadable(self, directory: Path, error: OSError) -> None:
+        """That may pass; the other spools are taken up all the same."""
+        log.error("%s can't be read: %s", directory, error, extra=about("spool-unreadable", cause=error))
+        self._give_up(directory, again_after(error))
 
     async def _in_rings(self, rings: Iterable[Path]) -> dict[str, Hello]:
         """The dead streams of these rings, by incarnation."""
@@ -120,10 +158,14 @@ class Estate:
         return runs
 
     def is_left(self, session: Session) -> bool:
-        """Whether there is something of a stream's that can be taken up."""
-        if session.gone or {session.ring, session.spool} & self.given_up:
+        """Whether there is something of a stream's that is to be taken up now."""
+        if session.gone or {session.ring, session.spool} & self.left_alone:
             return False
-        left = recovery.is_left(session.ring, session.spool)
+        try:
+            left = recovery.is_left(session.ring, session.spool)
+        except OSError as error:
+            self._unreadable(Path(session.stream.spool or session.stream.ring), error)
+            return False
         # Of what a stream leaves its ring is taken away last. One without a ring may still come to spool.
         session.gone = not (left or session.live) and session.ring is not None
         return left
@@ -182,7 +224,7 @@ class Estate:
                 session.count(counted.issued, dict(counted.dropped))
             spooled = recovery.spool_batches(session.spool) if session.spool is not None else iter(())
             left[session.stream.incarnation] = chain(spooled, ring.batches if ring is not None else ())
-        await pipeline.take_left(recovery.by_step(left))
+        await pipeline.take_left(sessions, recovery.by_step(left))
         await pipeline.leave(sessions)
         for session in sessions:
             taken = session.flow.committed == session.flow.next_seq and not pipeline.failed
@@ -203,7 +245,7 @@ def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
         found[hello.incarnation] = hello
 
 
-def _spools(directory: Path, hello: Hello) -> bool:
+def _is_written(directory: Path, hello: Hello) -> bool:
     return recovery.is_written(directory, hello.host, hello.pid)
 
 

@@ -329,7 +329,8 @@ class Hub:
         self.closed_runs[str(pipeline.run_dir)] = last
         if len(self.closed_runs) > CLOSED_RUNS:
             del self.closed_runs[next(iter(self.closed_runs))]
-        if complete and not any(map(self._estate.is_left, pipeline.sessions.values())):
+        left = self._estate.awaits(pipeline) or any(map(self._estate.is_left, pipeline.sessions.values()))
+        if complete and not left:
             self._marker(pipeline.run_dir).unlink(missing_ok=True)
         how = "complete" if complete else "incomplete"
         log.info("run %s is closed, %s", pipeline.title, how, extra=about("run-closed", run=pipeline.title, cause=how))
@@ -381,12 +382,14 @@ class Hub:
             pipeline.fanout.tell_of_trouble()
             if not dead:  # a burial needs the run
                 self._close_when_complete(pipeline)
-        again = self._estate.try_again()
+        again, left = self._estate.due(), self._left.due(time.monotonic())
         spooled = [run for run in self.runs.values() if any(path.is_relative_to(run.run_dir) for path in again)]
-        orphans, left = self._orphans(), self._left.take_due(time.monotonic())
-        if orphans or spooled or left:
+        orphans = self._orphans()
+        if orphans or again or left:
             await asyncio.gather(*burials)  # an orphan may be of a launch that supersedes theirs
-            await self.recover(orphans, left, spooled)
+            await self.recover(orphans, list(left), spooled)
+            self._estate.tried(again)
+            self._left.tried(left)
         self._live = self._count_live()
         if self._workers.pids():
             await asyncio.to_thread(self._workers.end_idle)
@@ -416,17 +419,18 @@ class Hub:
         now = time.monotonic()
         if pipeline.live:
             self.last_active = now
-        if not pipeline.complete:
+        if not pipeline.complete or self._estate.awaits(pipeline):
             self._complete_since.pop(pipeline.run_dir, None)
         elif now - self._complete_since.setdefault(pipeline.run_dir, now) > REST_SECONDS:
             self._begin_closing(pipeline, self._config.daemon.drain_timeout)
 
     def _orphans(self) -> list[Path]:
         """Rings of dead processes that never came to say hello, or whose run is closed."""
+        left_alone = self._estate.left_alone
         known = {session.ring for run in self.runs.values() for session in run.sessions.values()}
         places_of_rings = [self._runtime, *self.runs]  # a ring for which memory had no room is in its run's directory
         rings = [ring for place in places_of_rings for ring in sorted((place / "rings").glob("*.ring"))]
-        unknown = [ring for ring in rings if ring not in known and ring not in self._estate.given_up]
+        unknown = [ring for ring in rings if ring not in known and ring not in left_alone]
         return [ring for ring in unknown if recovery.owner_is_dead(ring)]
 
     def _left_runs(self) -> list[Path]:
@@ -447,7 +451,8 @@ class Hub:
     @property
     def busy(self) -> bool:
         """Whether a rank is live, a dead one has left something, or a backend has something to get."""
-        return bool(self._opening or self._orphans()) or any(not run.complete for run in self.runs.values())
+        left = self._orphans() or self._estate.waits or self._left.waiting
+        return bool(self._opening or left) or any(not run.complete for run in self.runs.values())
 
 
 def _tell(incident: str, text: str, hello: Hello, error: Exception) -> None:

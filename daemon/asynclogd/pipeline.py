@@ -198,10 +198,14 @@ class Pipeline:
         """Records of the daemon itself: host metrics."""
         self._commits.put(Input(Cause.BATCH, HOST_STREAM, count=count, payload=payload))
 
-    async def take_left(self, batches: Iterator[tuple[str, LeftBatch]]) -> None:
+    async def take_left(self, sessions: Iterable[Session], batches: Iterator[tuple[str, LeftBatch]]) -> None:
         """What dead streams left, by incarnation, in the order in which it is to be taken. Reads it in a thread, a
         little at a time; returns when it is journaled.
         """
+        for session in sessions:
+            # It could not be read when it died, say: another process of its rank may have come since.
+            if session.stream.state == "dead" and self._roster.is_past(session):
+                self._join(session)
         await self._intake.take_left(self.sessions, batches)
 
     async def leave(self, sessions: Iterable[Session]) -> None:

@@ -77,15 +77,17 @@ def is_written(spool: Path | None, host: str, pid: int) -> bool:
     machine's can it be told: there is one with its id, which began before the spool was last written. Of another
     container's, whose ids are not ours, it is not told by its id: it lives while it has written lately.
     """
-    segments = _segments(spool) if spool is not None and host == os.uname().nodename else []
     try:
+        segments = _segments(spool) if spool is not None and host == os.uname().nodename else []
         written = max((segment.stat().st_mtime for segment in segments), default=-math.inf)
         if segments and _is_elsewhere(_pid_namespace(segments[-1])):
             return time.time() - written < LATELY_SECONDS
         process = psutil.Process(pid)
         return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, OSError, ValueError):  # the last: an id that no process can have
+    except (psutil.Error, ValueError):  # the last: an id that no process can have
         return False
+    except OSError:  # no descriptor is left, or a disk fails: that does not tell that it is dead
+        return True
 
 
 def is_of_another_container(hello: frames.Hello) -> bool:
@@ -245,14 +247,29 @@ def _unlink(paths: Iterable[Path]) -> None:
 def media_files(spool: Path) -> list[Path]:
     """A spool's files of media bodies."""
     try:
-        names = os.listdir(spool)  # noqa: PTH208 - Path.glob fails where the directory goes meanwhile, before Python 3.13
+        return [path for path in _within(spool) if path.name.startswith("media-") and path.suffix == ".seg"]
     except OSError:
         return []
-    return sorted(spool / name for name in names if name.startswith("media-") and name.endswith(".seg"))
+
+
+def spools(run_dir: Path) -> list[Path]:
+    """The directories of a run's spools. Raises OSError."""
+    return [path for path in _within(run_dir / "spool") if path.is_dir()]
 
 
 def _segments(directory: Path) -> list[Path]:
-    return sorted(directory.glob(f"*{spoolfile.SUFFIX}"))
+    return [path for path in _within(directory) if path.name.endswith(spoolfile.SUFFIX)]
+
+
+def _within(directory: Path) -> list[Path]:
+    """What a directory holds, sorted; nothing when it has gone. Raises OSError: what Path.glob can't list it takes for
+    empty, since Python 3.13, and what seems to hold nothing is removed.
+    """
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - Path.iterdir does no more
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(directory / name for name in names)
 
 
 def _hello(data: bytes, owner: int) -> frames.Hello:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from asynclog_proto.errors import AsynclogError
@@ -33,7 +34,9 @@ def again_after(error: Exception) -> float:
 
 
 class Untaken:
-    """Paths that were not taken up, each until it is due to be tried again, if ever."""
+    """Paths that were not taken up: each is left alone until it is due to be tried again, if ever, and stays here until
+    that has been tried.
+    """
 
     def __init__(self) -> None:
         self._due: dict[Path, float] = {}
@@ -42,12 +45,24 @@ class Untaken:
         """It is left alone for so long, from `now` on (monotonic seconds)."""
         self._due[path] = now + seconds
 
-    def take_due(self, now: float) -> list[Path]:
-        """Those that are to be tried now; they are here no more."""
-        due = [path for path, at in self._due.items() if at <= now]
-        for path in due:
-            del self._due[path]
-        return due
+    def due(self, now: float) -> dict[Path, float]:
+        """Those that are to be tried now, and since when."""
+        return {path: at for path, at in self._due.items() if at <= now}
+
+    def tried(self, due: Mapping[Path, float]) -> None:
+        """Those of these that were not added again since are here no more."""
+        for path, at in due.items():
+            if self._due.get(path) == at:
+                del self._due[path]
+
+    def left_alone(self, now: float) -> set[Path]:
+        """Those that are not to be tried yet, or never."""
+        return {path for path, at in self._due.items() if at > now}
+
+    @property
+    def waiting(self) -> set[Path]:
+        """Those that will be tried."""
+        return {path for path, at in self._due.items() if at < math.inf}
 
     @property
     def paths(self) -> set[Path]:

@@ -46,9 +46,10 @@ class Scene:
 
     async def bury(self, name: str, *left: records.Record) -> None:
         """As the estate does, with what lies in its ring."""
+        sessions = [self.pipeline.sessions[name]]
         if left:
-            await self.pipeline.take_left(iter([(name, self.batch(name, *left))]))
-        await self.pipeline.leave([self.pipeline.sessions[name]])
+            await self.pipeline.take_left(sessions, iter([(name, self.batch(name, *left))]))
+        await self.pipeline.leave(sessions)
 
     async def items(self) -> list[Item]:
         await self.pipeline._commits.settle()

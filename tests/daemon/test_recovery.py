@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -176,6 +177,21 @@ def test_a_process_of_another_container_lives_while_it_has_written_lately(tmp_pa
     assert not any(
         recovery.is_of_another_container(replace(hello, pid_namespace=own)) for own in ("", places.pid_namespace())
     )
+
+
+def test_a_spool_that_can_not_be_read_now_does_not_tell_that_its_process_is_dead(tmp_path: Path) -> None:
+    here, spool = os.uname().nodename, tmp_path / "0-a"
+    write_spool(spool, [segment(0, [row(0)])])
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not recovery.is_written(spool, here, ended.pid)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        written = recovery.is_written(spool, here, ended.pid)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert written
 
 
 def test_removing_takes_the_spools_empty_folders_along(tmp_path: Path) -> None:

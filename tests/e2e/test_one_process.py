@@ -90,8 +90,11 @@ def test_one_daemon_serves_a_race_of_eight_ranks(worker, tmp_path: Path, status,
     expect_each_once(tmp_path / "p" / "run", "loss", expected)
 
 
-def test_the_daemon_it_started_ends_by_itself_when_idle(tmp_path: Path, worker, runtime_dir: Path, eventually) -> None:
-    assert worker("--steps", 10, ASYNCLOG_DAEMON_IDLE_TIMEOUT="1").wait(60) == 0
+@pytest.mark.parametrize("seconds", [1, 0])
+def test_the_daemon_it_started_ends_by_itself_when_idle(
+    seconds: int, tmp_path: Path, worker, runtime_dir: Path, eventually
+) -> None:
+    assert worker("--steps", 10, ASYNCLOG_DAEMON_IDLE_TIMEOUT=str(seconds)).wait(60) == 0
     eventually(lambda: not (runtime_dir / "daemon.sock").exists(), 30, "the daemon has ended")
     assert "idle" in (runtime_dir / "daemon.log").read_text()
     assert list((runtime_dir / "rings").iterdir()) == []
