@@ -1,6 +1,6 @@
 """One rank of `bench/lightning.py`: trains with each contender in turn and measures the steps.
 
-argv: DIRECTORY ANSWER REPEATS BLOCKS COUNTED. Under torchrun it is one of several ranks, and rank 0 answers.
+argv: DIRECTORY ANSWER REPEATS BLOCKS SECONDS. Under torchrun it is one of several ranks, and rank 0 answers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import harness
 
 METRICS = 20
 WARM_UP_STEPS = 20
-SETTLING = 0.6
-"""Of the steps that count in a block, so many come before them: a second and more, until what is flushed each second,
-where no core is idle, is of the block that logged it."""
-SYNC_STEPS = 300
+SETTLING_SECONDS = 1.2
+"""Steps for so long come before those of a block that count: until what is flushed each second, where no core is
+idle, is of the block that logged it."""
+PACE_STEPS = 100
+"""A training of so many tells how many steps are a second."""
 WIDTH, BATCH, SAMPLES = 64, 32, 4096
 
 
@@ -136,10 +137,11 @@ def logger_of(contender: str, directory: Path) -> Any:
     return AsyncLogger(str(directory))
 
 
-def fit(contender: str, directory: Path, blocks: int, counted: int, *, sync_dist: bool) -> Stopwatch:
+def fit(
+    contender: str, directory: Path, blocks: int, settling: int, counted: int, *, sync_dist: bool = False
+) -> Stopwatch:
     """Train once: `blocks` of them with the logger, as many and one more without."""
     torch.manual_seed(0)
-    settling = 0 if sync_dist else int(SETTLING * counted)
     watch, logger = Stopwatch(settling, counted), logger_of(contender, directory)
     steps = WARM_UP_STEPS + (2 * blocks + 1) * (settling + counted) + 1
     data: Any = Samples(BATCH * (steps + 1) * world())
@@ -154,6 +156,15 @@ def fit(contender: str, directory: Path, blocks: int, counted: int, *, sync_dist
     return watch
 
 
+def pace(directory: Path, *, sync_dist: bool = False) -> float:
+    """Steps a second without a logger, the same on all ranks."""
+    watch = fit("none", directory, 1, 0, PACE_STEPS, sync_dist=sync_dist)
+    told = [1e6 / statistics.fmean(watch.blocks_us[0])]
+    if world() > 1:
+        torch.distributed.broadcast_object_list(told)
+    return told[0]
+
+
 def world() -> int:
     """How many ranks train."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -161,7 +172,8 @@ def world() -> int:
 
 def main() -> None:
     directory, answer = map(Path, sys.argv[1:3])
-    repeats, blocks, counted = map(int, sys.argv[3:6])
+    repeats, blocks = map(int, sys.argv[3:5])
+    seconds = float(sys.argv[5])
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     contenders = [("csv", False), ("tensorboard", False), ("asynclog", False)]
@@ -169,12 +181,14 @@ def main() -> None:
         contenders.append(("none", True))
     keys = [f"{name} {sync}" for name, sync in contenders]
     for contender, sync_dist in contenders:  # imports, and the daemon's start
-        fit(contender, directory / "warm-up" / contender, 1, 2, sync_dist=sync_dist)
+        fit(contender, directory / "warm-up" / contender, 1, 0, 2, sync_dist=sync_dist)
+    paces = {sync: pace(directory / f"pace-{sync}", sync_dist=sync) for sync in dict.fromkeys(s for _, s in contenders)}
     rows = []
     for repeat, key in harness.interleaved(keys, repeats):
         contender, sync_dist = contenders[keys.index(key)]
-        steps = min(counted, SYNC_STEPS // (2 * blocks + 1)) if sync_dist else counted
-        watch = fit(contender, directory / f"{repeat}-{key}", blocks, steps, sync_dist=sync_dist)
+        settling = 0 if sync_dist else round(min(SETTLING_SECONDS, seconds) * paces[sync_dist])
+        counted = max(1, round(seconds * paces[sync_dist]))
+        watch = fit(contender, directory / f"{repeat}-{key}", blocks, settling, counted, sync_dist=sync_dist)
         step_us, without_us = watch.blocks_us
         row = {"repeat": repeat, "ranks": world(), "contender": contender, "sync_dist": sync_dist}
         row |= {"step_us": step_us, "without_us": without_us, "call_us": [watch.call_us]}

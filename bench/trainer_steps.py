@@ -7,7 +7,7 @@ steps ahead of it that do not count, until what the block before it had left to 
 the trainings without. "In the call" is the part of it that the Trainer waits for where it hands metrics to its
 loggers: a step of 10 ms swings by more than that. Shown are medians over the repeats, of rank 0.
 
-    python bench/lightning.py                    a few minutes
+    python bench/lightning.py                    six minutes
     python bench/lightning.py --quick --json -   a look, as JSON
     python bench/lightning.py --ranks 1
 """
@@ -43,12 +43,12 @@ LABELS = {
 }
 
 
-def measure(ranks: int, repeats: int, blocks: int, counted: int, folder: Path) -> list[Row]:
+def measure(ranks: int, repeats: int, blocks: int, seconds: float, folder: Path) -> list[Row]:
     """Train in `ranks` processes; one row a repeat, contender and sync_dist. RuntimeError when they fail."""
     answer = folder / f"ranks-{ranks}.json"
     environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1", "ASYNCLOG_RUNTIME_DIR": str(folder / "run")}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    numbers = map(str, (repeats, blocks, counted))
+    numbers = map(str, (repeats, blocks, seconds))
     command = [sys.executable, *launcher, str(PROCESS), str(folder / str(ranks)), str(answer), *numbers]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     if done.returncode != 0:
@@ -111,7 +111,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
         made[-1].append(harness.short(row["step_us"]))
         for key in ("added_us", "call_us"):
             ours = added(rows, row["ranks"], "asynclog", key=key)
-            times = "" if row[key] == 0 or not ours else f"{row[key] / ours:.1f}x"
+            times = f"{row[key] / ours:.1f}x" if row[key] > 0 and ours is not None and ours > 0 else ""
             made[-1] += [harness.short(row[key]), times]
     return made
 
@@ -134,8 +134,10 @@ def checks(rows: Sequence[Row]) -> list[Check]:
 
 
 def _share(ours: float, theirs: float) -> float:
-    """Where the clock says that theirs costs nothing, ours holds only when it costs nothing either."""
-    return ours / theirs if theirs > 0 else 0.0 if ours <= 0 else float("inf")
+    """What costs less than the clock can tell is nothing; where theirs is, ours holds only when it is too."""
+    if ours <= 0:
+        return 0.0
+    return ours / theirs if theirs > 0 else float("inf")
 
 
 def footnote() -> str:
@@ -152,18 +154,18 @@ def main() -> int:
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--ranks", type=int, action="append", choices=[1, 2], help="only on so many; may be repeated")
     parser.add_argument("--repeats", type=int, help="trainings with each contender (default 2; quick 1)")
-    parser.add_argument("--blocks", type=int, help="blocks with the logger in a training (default 4; quick 2)")
-    parser.add_argument("--steps", type=int, help="steps of a block that count (default 500; quick 20)")
+    parser.add_argument("--blocks", type=int, help="blocks with the logger in a training (default 3; quick 2)")
+    parser.add_argument("--seconds", type=float, help="for so long steps of a block count (default 2; quick 0.05)")
     options = parser.parse_args()
     repeats = options.repeats or (1 if options.quick else 2)
-    blocks = options.blocks or (2 if options.quick else 4)
-    counted = options.steps or (20 if options.quick else 500)
+    blocks = options.blocks or (2 if options.quick else 3)
+    seconds = options.seconds or (0.05 if options.quick else 2.0)
     out = harness.console(options.json)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder:
         for ranks in options.ranks or (1, 2):
             with out.status(f"training on {ranks} ranks, {repeats} times with each logger"):
-                rows += measure(ranks, repeats, blocks, counted, Path(folder))
+                rows += measure(ranks, repeats, blocks, seconds, Path(folder))
     rows = summarized(rows)
     out.print(printed(rows))
     out.print(f"{harness.machine_line()}; {footnote()}")
