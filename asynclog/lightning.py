@@ -24,7 +24,7 @@ from asynclog._lightning.experiment import Experiment, Silent
 from asynclog._lightning.inplace import epoch_name, in_place
 from asynclog._lightning.lazyrun import LazyRun, Settings
 from asynclog._lightning.readback import StepsOfEpochs
-from asynclog.process import status_of
+from asynclog.process import INTERRUPTED_TIMEOUT_S, status_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -230,7 +230,8 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         run = self._current()
         if run is not None:
             self._lazy.run = None
-            run.finish(status, self._finalize_timeout)
+            longest = self._finalize_timeout
+            run.finish(status, min(longest, INTERRUPTED_TIMEOUT_S) if status == "interrupted" else longest)
 
     # ---- inside -------------------------------------------------------------------------------------------------
 

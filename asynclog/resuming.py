@@ -17,6 +17,9 @@ from asynclog.sender import Sender
 from asynclog_proto.errors import ConfigError
 from asynclog_proto.frames import Hello
 
+BEGUN_BYTES = 32 << 10
+"""A journal that was closed is larger: one that is begun just now has its tables in its -wal, and a page."""
+
 WELCOME_S = 30.0
 """A daemon that is started for this run has so long to read its journal and tell its last step."""
 
@@ -52,10 +55,12 @@ def _was_there(run_dir: Path, world_size: int) -> bool:
     """
     journal = run_dir / "journal.sqlite"
     try:
-        written = journal.stat().st_mtime
+        is_open = journal.with_name(f"{journal.name}-wal").exists()
+        facts = journal.stat()
     except OSError:
         return False
-    return world_size == 1 or written < launch.process_start() or not journal.with_name(f"{journal.name}-wal").exists()
+    closed = not is_open and facts.st_size > BEGUN_BYTES
+    return world_size == 1 or facts.st_mtime < launch.process_start() or closed
 
 
 def named(name: Any, resume: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import warnings
 from collections.abc import Callable
@@ -11,6 +13,8 @@ import pytest
 
 import asynclog
 from asynclog import resuming
+from asynclogd import journalfile
+from asynclogd.journal import Journal
 from tests.client.scripted import ScriptedDaemon
 
 Begin = Callable[..., asynclog.Run]
@@ -40,14 +44,27 @@ def test_where_warnings_are_errors_a_name_that_is_taken_begins_nothing(tmp_path:
     assert list(runtime_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("opened", "told"), [(True, []), (False, [EXISTS])], ids=["open: another rank may have begun it", "closed"]
-)
+def begun(path: Path) -> None:
+    """As a daemon that is about to make a new journal's tables has it."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        journalfile._configure(connection, "process")
+    assert not path.with_name(f"{path.name}-wal").exists()
+
+
+def closed(path: Path) -> None:
+    Journal.open(path, "process").close()
+
+
+def opened(path: Path) -> None:
+    closed(path)
+    path.with_name(f"{path.name}-wal").touch()
+
+
+@pytest.mark.parametrize(("make", "told"), [(begun, []), (opened, []), (closed, [EXISTS])])
 def test_of_several_ranks_one_may_have_begun_the_journal(
-    begin: Begin, tmp_path: Path, opened: bool, told: list[str]
+    begin: Begin, tmp_path: Path, make: Callable[[Path], None], told: list[str]
 ) -> None:
-    if opened:
-        (tmp_path / "out" / "p" / "former" / "journal.sqlite-wal").touch()
+    make(tmp_path / "out" / "p" / "former" / "journal.sqlite")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         begin(name="former", rank=0, world_size=2)

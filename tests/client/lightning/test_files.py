@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asynclog import AsynclogWarning
+from asynclog import AsynclogWarning, Run
 from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, trainer
 
 pytestmark = MARKS
@@ -126,6 +127,29 @@ def test_a_failed_fit_ends_the_run_as_failed_and_its_values_are_there(tmp_path: 
         trainer(logger).fit(model, loader())
     assert Path(logger.log_dir, "points.jsonl").read_text().splitlines()[-1] == '{"end":"failed"}'
     assert rows(logger.log_dir)[-1]["step"] == 3
+
+
+@pytest.mark.parametrize(("finalize_timeout", "waits"), [(30.0, 5.0), (1.0, 1.0)])
+def test_who_interrupts_a_fit_waits_no_longer_than_a_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finalize_timeout: float, waits: float
+) -> None:
+    asked, finish = [], Run.finish
+
+    def told(run: Run, status: str, timeout: float) -> Any:
+        asked.append((status, timeout))
+        return finish(run, status, timeout)
+
+    monkeypatch.setattr(Run, "finish", told)
+    logger = AsyncLogger(tmp_path, finalize_timeout=finalize_timeout)
+    model = module_class()()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    model.on_train_epoch_end = interrupt
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by Lightning's version: some return
+        trainer(logger).fit(model, loader())
+    assert asked == [("interrupted", waits)]
 
 
 def test_another_loggers_file_in_a_version_is_set_aside_and_told(tmp_path: Path) -> None:
