@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
-from asynclogd import recovery
+from asynclogd import living, recovery
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
@@ -116,7 +116,7 @@ class Estate:
                 silent = session is None or not session.live
                 if hello.ring or (silent and not await asyncio.to_thread(_is_written, directory, hello)):
                     _note(here, found)
-                elif silent and recovery.is_of_another_container(hello):  # it may have died, which only time tells
+                elif silent and living.is_of_another_container(hello):  # it may have died, which only time tells
                     self._give_up(directory, AGAIN_SECONDS)
         return found
 
@@ -156,6 +156,10 @@ class Estate:
                     self._give_up(Path(hello.ring or hello.spool), again_after(error))
                 # Else its ring stays an orphan: the next round finds it, and a daemon without other work waits for it.
         return runs
+
+    def has_left(self, pipeline: Pipeline) -> bool:
+        """Whether something of a run's is to be taken up, now or later."""
+        return self.awaits(pipeline) or any(map(self.is_left, pipeline.sessions.values()))
 
     def is_left(self, session: Session) -> bool:
         """Whether there is something of a stream's that is to be taken up now."""
@@ -241,12 +245,12 @@ class Estate:
 
 
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
-    if hello is not None and (not hello.ring or recovery.owner_is_dead(Path(hello.ring))):
+    if hello is not None and (not hello.ring or living.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
 
 
 def _is_written(directory: Path, hello: Hello) -> bool:
-    return recovery.is_written(directory, hello.host, hello.pid)
+    return living.is_written(directory, hello.host, hello.pid)
 
 
 def run_of(hello: Hello) -> str:

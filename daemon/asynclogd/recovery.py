@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import heapq
 import logging
 import math
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
-
 from asynclog_proto import frames, places, records, ringfile, spoolfile
 from asynclog_proto.errors import ProtocolError, VersionError, check_magic
-from asynclog_proto.limits import MAX_HEADER_BYTES
 from asynclogd.incidents import about
 
 log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 << 10
-
-HELLO_BYTES = MAX_HEADER_BYTES + 64
-"""Its hello is within so many bytes of a segment's beginning."""
-
-LATELY_SECONDS = 60.0
-"""A spool that was written so long ago is one of a process that lives, where nothing else tells."""
 
 Key = TypeVar("Key")
 
@@ -55,61 +44,6 @@ class LeftRing:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-def owner_is_dead(ring: Path) -> bool:
-    """Whether no process holds the ring's lock. A ring that does not exist has no owner."""
-    try:
-        fd = os.open(ring, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
-def is_written(spool: Path | None, host: str, pid: int) -> bool:
-    """Whether the process that spools there lives, for a stream that has no ring whose lock would tell. Only of this
-    machine's can it be told: there is one with its id, which began before the spool was last written. Of another
-    container's, whose ids are not ours, it is not told by its id: it lives while it has written lately.
-    """
-    try:
-        segments = _segments(spool) if spool is not None and host == os.uname().nodename else []
-        written = max((segment.stat().st_mtime for segment in segments), default=-math.inf)
-        if segments and _is_elsewhere(_pid_namespace(segments[-1])):
-            return time.time() - written < LATELY_SECONDS
-        process = psutil.Process(pid)
-        return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError):  # the last: an id that no process can have
-        return False
-    except OSError:  # no descriptor is left, or a disk fails: that does not tell that it is dead
-        return True
-
-
-def is_of_another_container(hello: frames.Hello) -> bool:
-    """Whether a process of this machine counts its id where it says nothing here."""
-    return hello.host == os.uname().nodename and _is_elsewhere(hello.pid_namespace)
-
-
-def _is_elsewhere(namespace: str) -> bool:
-    return namespace not in ("", places.pid_namespace())
-
-
-def _pid_namespace(segment: Path) -> str:
-    """In which the id of a spool's process counts, "" when it does not tell. Raises OSError."""
-    with segment.open("rb") as file:
-        begins = memoryview(file.read(HELLO_BYTES))
-    try:
-        message, _ = frames.decode([spoolfile.read_hello(begins)])
-    except ProtocolError:
-        return ""
-    return message.pid_namespace if isinstance(message, frames.Hello) else ""
-
-
 def read_ring(path: Path) -> LeftRing | None:
     """The content of a ring; None when it is gone. Raises ProtocolError when it is not a ring."""
     try:
@@ -125,7 +59,7 @@ def read_ring(path: Path) -> LeftRing | None:
 
 def spool_hello(directory: Path) -> frames.Hello | None:
     """Whose spool it is: by the first segment that tells."""
-    for segment in _segments(directory):
+    for segment in segments(directory):
         try:
             return _hello(spoolfile.read_hello(memoryview(segment.read_bytes())), segment.stat().st_uid)
         except ProtocolError as error:
@@ -136,7 +70,7 @@ def spool_hello(directory: Path) -> frames.Hello | None:
 
 def spool_batches(directory: Path) -> Iterator[LeftBatch]:
     """The batches of a stream's spool, oldest first, a segment in memory at a time."""
-    for segment in _segments(directory):
+    for segment in segments(directory):
         for batch in spoolfile.read_batches(memoryview(segment.read_bytes())):
             yield LeftBatch(batch.first_seq, batch.count, bytes(batch.payload))
 
@@ -175,18 +109,18 @@ def began(ring: Path | None, spool: Path | None) -> float:
 
 
 def _written(ring: Path | None, spool: Path | None) -> float:
-    found = [*([ring] if ring is not None else []), *(_segments(spool) if spool is not None else [])]
+    found = [*([ring] if ring is not None else []), *(segments(spool) if spool is not None else [])]
     return min((path.stat().st_mtime for path in found if path.exists()), default=math.inf)
 
 
 def is_left(ring: Path | None, spool: Path | None) -> bool:
     """Whether a ring or segments of a spool are there."""
-    return (ring is not None and ring.exists()) or (spool is not None and bool(_segments(spool)))
+    return (ring is not None and ring.exists()) or (spool is not None and bool(segments(spool)))
 
 
 def is_of_another_version(spool: Path) -> bool:
     """Whether a spool has segments in a format that this version does not read."""
-    for segment in _segments(spool):
+    for segment in segments(spool):
         with segment.open("rb") as file:
             begins = file.read(len(spoolfile.MAGIC))
         try:
@@ -205,7 +139,7 @@ def remove(ring: Path | None, spool: Path | None) -> None:
         ring.unlink(missing_ok=True)
     if spool is None or not spool.is_dir():
         return
-    for segment in [spool / spoolfile.COUNTS, (spool / spoolfile.COUNTS).with_suffix(".part"), *_segments(spool)]:
+    for segment in [spool / spoolfile.COUNTS, (spool / spoolfile.COUNTS).with_suffix(".part"), *segments(spool)]:
         segment.unlink(missing_ok=True)
     for directory in (spool, spool.parent):
         try:
@@ -252,13 +186,14 @@ def media_files(spool: Path) -> list[Path]:
         return []
 
 
+def segments(directory: Path) -> list[Path]:
+    """The segments of a spool, oldest first. Raises OSError."""
+    return [path for path in _within(directory) if path.name.endswith(spoolfile.SUFFIX)]
+
+
 def spools(run_dir: Path) -> list[Path]:
     """The directories of a run's spools. Raises OSError."""
     return [path for path in _within(run_dir / "spool") if path.is_dir()]
-
-
-def _segments(directory: Path) -> list[Path]:
-    return [path for path in _within(directory) if path.name.endswith(spoolfile.SUFFIX)]
 
 
 def _within(directory: Path) -> list[Path]:

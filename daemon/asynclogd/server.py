@@ -165,9 +165,10 @@ class Server:
         while True:
             await asyncio.sleep(next_beat(now := time.monotonic(), often) - now)
             if self._owner is not None and psutil.pid_exists(self._owner):
-                self.hub.last_active = time.monotonic()
-            idle = time.monotonic() - max(self.hub.last_active, self._started)
-            if idle > settings.idle_timeout and (not self.hub.busy or idle > settings.linger_timeout):
+                self.hub.rounds.last_active = time.monotonic()
+            idle = time.monotonic() - max(self.hub.rounds.last_active, self._started)
+            busy = self.hub.busy or self.hub.rounds.waits
+            if idle > settings.idle_timeout and (not busy or idle > settings.linger_timeout):
                 log.info("idle for %.0f s: ending", idle)
                 self._stopping.set()
 

@@ -65,5 +65,5 @@ class Place:
         end = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < end, f"given up: {daemon.given_up}"
-            await daemon.look()
+            await daemon.rounds.look()
             await asyncio.sleep(0.01)

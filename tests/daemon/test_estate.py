@@ -12,7 +12,7 @@ import pytest
 
 from asynclog_proto import records
 from asynclog_proto.frames import Ack, Batch, Welcome
-from asynclogd import hub, recovery, untaken
+from asynclogd import recovery, rounds, untaken
 from asynclogd.hub import Hub
 from asynclogd.points import Points, RunEnd
 from tests.daemon.leftovers import RECORDS, Place, hello, left_ring, left_spool
@@ -38,9 +38,9 @@ def test_a_ring_of_a_run_too_many_is_taken_up_once_another_run_is_closed(place: 
         daemon = place.daemon(max_runs=1)
         await place.say(daemon, hello(place.root, "one", "a"), Welcome)
         ring = left_ring(place.root / "rings" / "two.ring", hello(place.root, "two", "two"))
-        await daemon.look()
+        await daemon.rounds.look()
         assert daemon.given_up == {ring}
-        await daemon._close_run(daemon.runs[place.root / "p" / "one"], 30)
+        await daemon._runs.close(daemon.runs[place.root / "p" / "one"], 30)
         await place.until(daemon, lambda: not ring.exists())
         assert daemon.runs[place.root / "p" / "two"].ledger()["journaled"] == 1
         assert daemon.given_up == set()
@@ -54,9 +54,9 @@ def test_what_is_given_up_for_a_while_is_not_looked_at_in_each_round(place: Plac
         daemon = place.daemon(max_runs=1)
         await place.say(daemon, hello(place.root, "one", "a"), Welcome)
         ring = left_ring(place.root / "rings" / "two.ring", hello(place.root, "two", "two"))
-        await daemon.look()
-        await daemon._close_run(daemon.runs[place.root / "p" / "one"], 30)
-        await daemon.look()
+        await daemon.rounds.look()
+        await daemon._runs.close(daemon.runs[place.root / "p" / "one"], 30)
+        await daemon.rounds.look()
         assert daemon.given_up == {ring}
         await daemon.close(30)
 
@@ -70,7 +70,7 @@ def test_a_spool_of_a_stream_too_many_is_taken_up_once_another_has_ended(place: 
         await place.say(daemon, hello(place.root, "one", "a"), Welcome)
         run = daemon.runs[place.root / "p" / "one"]
         spool = left_spool(place.root, "one", "b")
-        await daemon.recover([], [run.run_dir])
+        await daemon.rounds.recover([], [run.run_dir])
         assert daemon.given_up == {spool}
         end = records.encode(records.End("success"))
         await place.say(daemon, Batch(0, 1), Ack, end)
@@ -89,11 +89,11 @@ def test_runs_that_were_left_are_opened_as_far_as_they_may_be_and_the_others_lat
             await place.say(before, hello(place.root, run, run), Welcome)
         await before.close(30)
         daemon = place.daemon(max_runs=1)
-        await daemon.recover(daemon._orphans(), daemon._left_runs())
+        await daemon.rounds.recover(daemon.rounds.orphans(), daemon._runs.left())
         first, other = place.root / "p" / "one", place.root / "p" / "two"
         (opened,) = daemon.runs
         assert opened in (first, other)
-        await daemon._close_run(daemon.runs[opened], 30)
+        await daemon._runs.close(daemon.runs[opened], 30)
         await place.until(daemon, lambda: daemon.runs.keys() == {first, other} - {opened})
         await daemon.close(30)
 
@@ -108,7 +108,7 @@ def test_a_ring_whose_runs_directory_could_not_be_made_is_taken_up_once_it_can(p
             left_ring(place.root / "rings" / "two.ring", hello(place.root, "two", "two")),
         )
         in_the_way.touch()
-        await daemon.look()
+        await daemon.rounds.look()
         assert daemon.given_up == {ring}
         in_the_way.unlink()
         await place.until(daemon, lambda: not ring.exists())
@@ -139,12 +139,12 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
 @pytest.fixture
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete run is closed in the next round."""
-    monkeypatch.setattr(hub, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(rounds, "REST_SECONDS", 0.0)
 
 
-async def rounds(daemon: Hub, number: int) -> None:
+async def looks(daemon: Hub, number: int) -> None:
     for _ in range(number):
-        await daemon.look()
+        await daemon.rounds.look()
         await asyncio.sleep(0.01)
 
 
@@ -164,20 +164,20 @@ def test_a_run_stays_open_while_what_is_left_of_it_waits_for_its_next_try(
         else:
             left = left_spool(place.root, "one", "b")
         failing.add(left)
-        await daemon.recover(daemon._orphans(), [run.run_dir])
+        await daemon.rounds.recover(daemon.rounds.orphans(), [run.run_dir])
         await place.say(daemon, Batch(0, 1), Ack, END)
-        await rounds(daemon, 10)
+        await looks(daemon, 10)
         assert daemon.given_up == {left}
         assert run.complete
         assert run.run_dir in daemon.runs, "it is closed"
-        assert daemon.busy, "a daemon without other work ends"
+        assert daemon.rounds.waits, "a daemon without other work ends"
         failing.clear()
         await place.until(daemon, lambda: not daemon.runs)
         assert not left.exists()
         await place.until(daemon, lambda: str(run.run_dir) in daemon.closed_runs)
         assert daemon.closed_runs[str(run.run_dir)]["ledger"]["journaled"] == 1
         assert daemon.given_up == set()
-        assert not daemon.busy
+        assert not daemon.rounds.waits
         await daemon.close(30)
         assert not list((place.root / "runs").iterdir())
 
@@ -193,7 +193,7 @@ def test_a_run_that_ends_while_something_of_it_waits_is_left_to_the_next_daemon(
         spool = left_spool(place.root, "one", "b")
         failing.add(spool)
         await place.say(daemon, Batch(0, 1), Ack, END)
-        await daemon.recover([], [place.root / "p" / "one"])
+        await daemon.rounds.recover([], [place.root / "p" / "one"])
         await daemon.close(30)
         failing.clear()
         another = place.daemon()
@@ -212,12 +212,12 @@ def test_what_a_round_of_defects_has_not_tried_is_tried_in_the_next(
         await place.say(daemon, hello(place.root, "one", "a"), Welcome)
         spool = left_spool(place.root, "one", "b")
         failing.add(spool)
-        await daemon.recover([], [place.root / "p" / "one"])
+        await daemon.rounds.recover([], [place.root / "p" / "one"])
         failing.clear()
         with monkeypatch.context() as patched:
             patched.delattr(recovery, "spools")
             with pytest.raises(AttributeError):
-                await daemon.look()
+                await daemon.rounds.look()
         assert daemon.given_up == {spool}
         await place.until(daemon, lambda: not spool.exists())
         assert daemon.given_up == set()

@@ -16,7 +16,7 @@ import pytest
 
 from asynclog_proto import frames, records, spoolfile
 from asynclog_proto.frames import Ack, Batch, Hello, Message, Reset, Welcome
-from asynclogd import claim, hub, recovery
+from asynclogd import claim, hub, living, recovery, rounds
 from asynclogd.catalog import JOURNAL
 from asynclogd.config import Config, DaemonSettings
 from asynclogd.journal import Journal
@@ -61,13 +61,13 @@ def test_a_look_around_that_fails_is_not_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No file descriptor is left for a moment: a rank that has died is found later."""
-    monkeypatch.setattr(hub, "WATCH_SECONDS", 0.01)
-    fails, find = iter([True] * 5), hub.Hub._orphans
+    monkeypatch.setattr(rounds, "WATCH_SECONDS", 0.01)
+    fails, find = iter([True] * 5), rounds.Rounds.orphans
 
-    def orphans(daemon: hub.Hub) -> list[Path]:
+    def orphans(watch: rounds.Rounds) -> list[Path]:
         if next(fails, False):
             raise OSError(errno.EMFILE, "Too many open files")
-        return find(daemon)
+        return find(watch)
 
     async def dead(session: Session) -> None:
         while session.live:  # noqa: ASYNC110 - a death sets no event
@@ -81,7 +81,7 @@ def test_a_look_around_that_fails_is_not_the_last_one(
         await daemon.open()
         daemon.deliver(b"peer", Hello("p", "run", str(tmp_path), 0, 1, "a", "a", 0, 1, "host"), memoryview(b""))
         assert isinstance(await asyncio.wait_for(told.get(), 30), Welcome)
-        monkeypatch.setattr(hub.Hub, "_orphans", orphans)
+        monkeypatch.setattr(rounds.Rounds, "orphans", orphans)
         await asyncio.wait_for(dead(daemon.runs[tmp_path / "p" / "run"].sessions["a"]), 30)
         await daemon.close(30)
 
@@ -199,7 +199,7 @@ def test_files_of_a_stream_that_has_ended_are_looked_for_until_they_are_gone(
                 while not (isinstance(ack := await asyncio.wait_for(told.get(), 30), Ack) and ack.next_seq == 1):
                     pass
             for _ in range(3):
-                await daemon.look()
+                await daemon.rounds.look()
                 await asyncio.gather(*daemon._estate._burials.values())
             assert daemon.runs[tmp_path / "p" / "run"].sessions["a"].stream.state == state
             assert looks == [(ring, spool)]
@@ -234,7 +234,7 @@ def test_a_rank_without_a_ring_that_spools_is_not_dead_for_being_silent(tmp_path
         sessions = daemon.runs[tmp_path / "p" / "run"].sessions
         end = time.monotonic() + 30
         while sessions["1"].live and time.monotonic() < end:
-            await daemon.look()
+            await daemon.rounds.look()
             await asyncio.sleep(0.01)
         assert {name: session.stream.state for name, session in sessions.items()} == {"0": "live", "1": "dead"}
         await daemon.close(30)
@@ -301,17 +301,17 @@ def test_processes_of_silent_ranks_are_looked_at_beside_the_event_loop_all_at_on
             hello = Hello("p", run, str(tmp_path), 0, 1, run, "l", 0, 1, "host", spool=spool, backends={})
             await daemon._hello(hello, run.encode())
         await asyncio.sleep(0.02)
-        await daemon.look()
+        await daemon.rounds.look()
         seen.update(threads)
         streams = {path.name: run.sessions[path.name].stream for path, run in daemon.runs.items()}
         end = time.monotonic() + 30
         while (streams["one"].state, streams["three"].state) != ("dead", "dead") and time.monotonic() < end:
-            await daemon.look()
+            await daemon.rounds.look()
             await asyncio.sleep(0.01)
         assert {run: stream.state for run, stream in streams.items()} == {"one": "dead", "two": "live", "three": "dead"}
         await daemon.close(30)
 
-    monkeypatch.setattr(recovery, "is_written", looked_at)
+    monkeypatch.setattr(living, "is_written", looked_at)
     asyncio.run(main())
     assert set(seen) == {"0-one", "0-two", "0-three"}
     (thread,) = set(seen.values())

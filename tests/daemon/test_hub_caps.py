@@ -66,7 +66,7 @@ def test_a_run_too_many_waits_until_another_is_closed(tmp_path: Path) -> None:
         assert list(ranks.hub.untaken.values()) == ["1 runs are open: daemon.max_runs = 1"]
         assert not (tmp_path / "p" / "two").exists()
         await ranks.hello("one", "a", Welcome)  # again, after a reconnect
-        await ranks.hub._close_run(ranks.hub.runs[tmp_path / "p" / "one"], 30)
+        await ranks.hub._runs.close(ranks.hub.runs[tmp_path / "p" / "one"], 30)
         await ranks.hello("two", "b", Welcome)
         assert ranks.hub.untaken == {}
 

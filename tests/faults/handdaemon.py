@@ -59,7 +59,7 @@ class HandDaemon:
 
     def open(self) -> None:
         """As `Hub.open`, but for the watch, whose rounds are `look`."""
-        self._do(self.hub.recover(self.hub._orphans(), self.hub._left_runs()))
+        self._do(self.hub.rounds.recover(self.hub.rounds.orphans(), self.hub._runs.left()))
 
     def open_run(self) -> None:
         """Have the run open, complete or not."""
@@ -68,7 +68,7 @@ class HandDaemon:
 
     def sync(self) -> None:
         """As `asynclog sync` does: take up the run's spools, whether anybody has heard of their ranks or not."""
-        self._do(self.hub.recover([], [self._run_dir]))
+        self._do(self.hub.rounds.recover([], [self._run_dir]))
 
     def deliver(self, peer: bytes, parts: list[bytes]) -> None:
         """One message comes in."""
@@ -87,9 +87,9 @@ class HandDaemon:
         async def act() -> None:
             if self.run is not None and self.run.complete:
                 self.gate.let(1 << 30)  # it may be closed, which waits for its sinks
-            await self.hub.look()
-            await self.hub.look()
-            while tasks := [*self.hub._estate._burials.values(), *self.hub._closing.values()]:
+            await self.hub.rounds.look()
+            await self.hub.rounds.look()
+            while tasks := [*self.hub._estate._burials.values(), *self.hub._runs.closing.values()]:
                 await asyncio.wait(tasks)
             self.gate.passes = 0
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from asynclog import backlog, ring, spool
-from asynclogd import committer, outlets, recovery, store
+from asynclogd import committer, living, outlets, store
 from asynclogd.catalog import JOURNAL
 from asynclogd.journal import Journal
 from tests.faults import logged
@@ -55,7 +55,7 @@ class Parts:
         # It reads the metadata of each installed package, at each hello.
         self.patches.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
         # The kernel's record locks are a process's; here all ranks are one.
-        self.patches.setattr(recovery, "owner_is_dead", self.owner_is_dead)
+        self.patches.setattr(living, "owner_is_dead", self.owner_is_dead)
         real = Journal.commit
         self.patches.setattr(Journal, "commit", lambda *given: self.daemon.journal_commit(real, *given))
         self.start_daemon()

@@ -203,8 +203,8 @@ def test_a_ring_stays_where_it_is_when_the_run_can_not_be_journaled(
         raise RuntimeError("a defect")
 
     async def look() -> None:
-        await system.daemon.hub.look()
-        await system.daemon.hub.look()
+        await system.daemon.hub.rounds.look()
+        await system.daemon.hub.rounds.look()
 
     monkeypatch.setattr(system.daemon, "journal_commit", fails)
     system.daemon._loop.run_until_complete(look())

@@ -15,7 +15,7 @@ import pytest
 
 from asynclog_proto.records import Layout, Row
 from asynclog_proto.spoolfile import SUFFIX
-from asynclogd import recovery
+from asynclogd import living
 from tests.daemon.speaker import Speaker
 from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
@@ -85,7 +85,7 @@ def pair(start: Start, tmp_path: Path, runtime_dir: Path) -> Pair:
 
 def leave_for_long(segments: list[Path]) -> None:
     """As if they had been written long ago."""
-    then = time.time() - 2 * recovery.LATELY_SECONDS
+    then = time.time() - 2 * living.LATELY_SECONDS
     for segment in segments:
         os.utime(segment, (then, then))
 

@@ -211,7 +211,7 @@ class Stage:
         settings = store.state._settings
         _check_records(entries, {stream: seq for stream, seq in acked.items() if seq}, run, told)
         assert RunState.restore(settings, None, entries).snapshot() == before, "a replay gives another state"
-        await self._server.hub._close_run(run, 1.0)
+        await self._server.hub._runs.close(run, 1.0)
         _check_closed(run.run_dir / JOURNAL, settings)
 
     def _acked(self, run: Pipeline) -> dict[int, int]:

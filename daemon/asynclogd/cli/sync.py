@@ -63,8 +63,8 @@ async def _sync(
     prepare_runtime(own)
     hub = Hub(own, config, lambda *_: None, own_backends=own_backends)
     before = {path: await _opened(hub, path) for path in runs}
-    await hub.recover(rings, runs)
-    await hub.bury_unheard()
+    await hub.rounds.recover(rings, runs)
+    await hub.rounds.bury_unheard()
     try:
         done = await _drain(hub, timeout)
     finally:
