@@ -114,6 +114,24 @@ def test_offline_runs_are_delivered_by_sync(tmp_path: Path, worker) -> None:
     assert not (run_dir / "spool").exists()
 
 
+def test_a_sync_beside_a_run_that_its_daemon_has_open_does_not_wait_for_it(
+    tmp_path: Path, worker, status, eventually
+) -> None:
+    """It waits for backends to be given what they have not, for ten minutes if need be."""
+    until = tmp_path / "enough"
+    rank = worker("--steps", 10, "--until", until)
+    with asynclog.init("p", "other", dir=str(tmp_path), mode="offline") as other:
+        other.log({"loss": 0.5}, step=0)
+    eventually(lambda: any(report["runs"] for report in status()), 60, "the daemon has the run open")
+    sync = [sys.executable, "-m", "asynclogd", "sync", str(tmp_path)]
+    done = subprocess.run(sync, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "another process has this journal open" in done.stderr
+    expect_each_once(tmp_path / "p" / "other", "loss", {0: 0.5})
+    until.touch()
+    assert rank.wait(60) == 0
+
+
 def _warned(told: pytest.WarningsRecorder, part: str) -> bool:
     return any(part in str(one.message) for one in told)
 
