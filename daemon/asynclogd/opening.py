@@ -29,7 +29,7 @@ from asynclogd.backends.base import (
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.incidents import about
-from asynclogd.points import Item, of_showable_times
+from asynclogd.points import Item, Lost, logged, of_showable_times
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
@@ -101,7 +101,7 @@ class Opening:
         """Offer items, all in one write."""
         if not batch:
             return
-        self._write([part for _, item in batch for part in self._shape(item)])
+        self._write([part for offset, item in batch for part in self._shape(offset, item)])
         self.read = batch[-1][0]
         if self.oldest is None:
             self.oldest = next((float(item.times[0]) for _, item in batch if isinstance(item, Points)), None)
@@ -111,7 +111,7 @@ class Opening:
 
         Raises RefusedError when one more is.
         """
-        for number, part in enumerate(self._shape(item)):
+        for number, part in enumerate(self._shape(offset, item)):
             self._offer_part(offset, number, part, refusals)
         self.read = offset
 
@@ -171,8 +171,11 @@ class Opening:
         count, self._sent = self._sent, 0
         return count
 
-    def _shape(self, item: Item) -> list[Item]:
+    def _shape(self, offset: int, item: Item) -> list[Item]:
         """What the backend is to be given for an item."""
+        if isinstance(item, Lost):
+            self._bury(offset, item, item.reason)
+            return []
         item = of_showable_times(item)
         shaped: list[Item]
         if isinstance(item, Points):
@@ -247,10 +250,3 @@ def status_at(items: ItemLog, offset: int) -> str:
         log.warning("item %d can't be read: %s", offset, error, extra=about("item-unreadable", cause=error))
         return ""
     return item.status if isinstance(item, RunEnd) else ""
-
-
-def logged(item: Item) -> int:
-    """How many logged values an item accounts for."""
-    if isinstance(item, Points):
-        return item.logged_total
-    return 1 if isinstance(item, Media) else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from asynclog_proto.errors import AsynclogError
 from asynclog_proto.records import STATUSES
-from asynclogd import ledger
+from asynclogd import ledger, mending
 from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import JOURNAL, spool_of
 from asynclogd.claim import CLAIM
@@ -17,7 +17,6 @@ from asynclogd.entries import Cursor, Stream
 from asynclogd.journal import Journal
 from asynclogd.journalcopy import COPY_PREFIX, reading
 from asynclogd.points import RunEnd
-from asynclogd.store import restored
 
 TAIL_ITEMS = 16
 """As many of the newest items are looked at for how the run ended: a few late ones may follow its end."""
@@ -105,7 +104,7 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
     """A run by its open journal; `live` when that is a copy of one that another process has open. Its files are not
     looked at.
     """
-    state = restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
+    state = mending.restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
     streams, cursors, facts = journal.streams(), journal.cursors(), journal.facts()
     tally = state.reducer.tally
     return Overview(
@@ -135,7 +134,8 @@ def _status(journal: Journal, streams: Iterable[Stream], *, live: bool, ended: b
     if going or not ended:
         return "running" if live else "unfinished"
     newest = range(journal.last_offset - 1, max(-1, journal.last_offset - 1 - TAIL_ITEMS), -1)
-    ends = (item.status for after in newest for _, item in journal.items(after, 1) if isinstance(item, RunEnd))
+    some = (item for after in newest for _, item in mending.items(journal, ReducerSettings(), after, 1))
+    ends = (item.status for item in some if isinstance(item, RunEnd))
     return next(ends, "unfinished")
 
 
