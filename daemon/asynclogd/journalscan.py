@@ -13,7 +13,7 @@ from asynclogd.entries import Input, Stream
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
-MOST_GONE = 1_000_000
+MOST_GONE = 10_000
 """A hole of more rows is an id that is spoiled."""
 
 
@@ -32,10 +32,7 @@ class Scan:
         for row in self._each("SELECT id, body, crc FROM items WHERE id > ? ORDER BY id LIMIT 100", 0):
             for missing in self._gap(offset, row[0]):
                 yield missing, None
-            try:
-                yield row[0], itemcodec.decode(journalrows.check(*row), self._layouts.names)
-            except ProtocolError:
-                yield row[0], None
+            yield row[0], self._item(*row)
             offset = row[0] + 1
 
     def inputs(self, after: int) -> Iterator[tuple[int, Input | None, bool]]:
@@ -49,6 +46,13 @@ class Scan:
             yield row[0], *journalrows.try_input(row)
             number = row[0] + 1
 
+    def _item(self, offset: Any, body: Any, crc: Any) -> Item | None:
+        with journalfile.named(self._path):
+            try:
+                return itemcodec.decode(journalrows.check(offset, body, crc), self._layouts.names)
+            except (ProtocolError, TypeError, UnicodeDecodeError):
+                return None
+
     def _each(self, query: str, after: int) -> Iterator[tuple[Any, ...]]:
         while True:
             with journalfile.named(self._path):
@@ -56,6 +60,9 @@ class Scan:
             if not rows:
                 return
             yield from rows
+            with journalfile.named(self._path):
+                if not rows[-1][0] > after:  # or it would go round for ever
+                    raise ProtocolError(f"rows are out of order after {after}")
             after = rows[-1][0]
 
     def _gap(self, expected: int, found: int) -> range:
@@ -71,19 +78,24 @@ class Scan:
         items: Mapping[int, Item] | None = None,
         streams: Iterable[Stream] = (),
     ) -> None:
-        """Other rows in the places of spoiled ones, by their numbers. Raises sqlite3.Error or OSError."""
+        """Other rows in the places of spoiled ones, by their numbers. Raises JournalError, OSError."""
+        with journalfile.named(self._path):
+            self._put(inputs or {}, items or {}, streams)
+
+    def _put(self, inputs: Mapping[int, Input], items: Mapping[int, Item], streams: Iterable[Stream]) -> None:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
-            for number, entry in (inputs or {}).items():
+            for number, entry in inputs.items():
                 execute(journalrows.PUT_INPUT, journalrows.input_row(number, entry))
-            for offset, item in (items or {}).items():
+            for offset, item in items.items():
                 body = itemcodec.encode(item, self._layouts.number)
                 execute(journalrows.PUT["items"], journalrows.row(offset, body))
             for stream in streams:
                 execute(journalrows.PUT["streams"], journalrows.row(stream.id, journalrows.pack_stream(stream)))
             execute("COMMIT")
         except BaseException:
-            execute("ROLLBACK")
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
             self._layouts.reload()
             raise

@@ -19,7 +19,7 @@ from asynclogd.incidents import about
 from asynclogd.journal import Journal, JournalCorruptError
 from asynclogd.points import Item, Lost, logged
 from asynclogd.reducer import ReducerSettings
-from asynclogd.state import RunState
+from asynclogd.state import RunState, join_payload
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,8 @@ def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int]
     try:
         return _restored(journal, settings, inputs)
     except JournalCorruptError as error:
-        if not _pass_over(journal, error):
+        _mend_items(journal, settings, error, lambda _: 0)  # while the inputs before the spoiled one still tell them
+        if not _pass_over(journal, settings, error):
             raise
     state = _restored(journal, settings, inputs)
     state.reducer.tally.journaled += max(0, _logged(journal) - _closed(state))  # of steps that had closed before
@@ -53,16 +54,27 @@ def _restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int
     return RunState.restore(settings, None, inputs(0))
 
 
-def _pass_over(journal: Journal, error: JournalCorruptError) -> int:
-    """Put a tick in the place of each spoiled input; how many there were. What they held is counted as lost, as far as
-    they still tell whose it was.
+def _pass_over(journal: Journal, settings: ReducerSettings, error: JournalCorruptError) -> int:
+    """Put a tick in the place of each spoiled input, and the join of a stream where that has gone; how many there were.
+    What they held is counted as lost, as far as they still tell whose it was.
     """
     snapshot = journal.snapshot()
-    now, passed, streams = 0.0, {}, {stream.id: stream for stream in journal.streams()}
-    records = 0
+    streams = {stream.id: stream for stream in journal.streams()}
+    joined = RunState.restore(settings, snapshot[1], ()).joined if snapshot is not None else set()
+    now, spoiled = 0.0, {}
     for number, entry, is_sound in journal.scan.inputs(snapshot[0] if snapshot is not None else 0):
-        if is_sound and entry is not None:
-            now = entry.now
+        if not is_sound or entry is None:
+            spoiled[number] = entry, now
+            continue
+        now = entry.now
+        if entry.cause is Cause.JOIN:
+            joined.add(entry.stream)
+    missing = [stream for stream in streams.values() if stream.id not in joined]
+    passed, records = {}, 0
+    for number, (entry, now) in spoiled.items():
+        if missing:
+            joins = missing.pop(0)
+            passed[number] = Input(Cause.JOIN, joins.id, payload=join_payload(joins), now=now)
             continue
         passed[number] = Input(Cause.TICK, now=now)
         if entry is not None and entry.cause is Cause.BATCH and entry.stream in streams and entry.count > 0:
@@ -72,8 +84,7 @@ def _pass_over(journal: Journal, error: JournalCorruptError) -> int:
     if passed:
         journal.scan.put(inputs=passed, streams=list(streams.values()))
         text = "%s: %d inputs are spoiled (%s): %d records are lost as far as their steps were still open"
-        told = about("journal-spoiled", cause=error, count=len(passed))
-        log.error(text, journal.path, len(passed), error, records, extra=told)
+        log.error(text, journal.path, len(passed), error, records, extra=_told(error, len(passed)))
     return len(passed)
 
 
@@ -82,22 +93,37 @@ def items(journal: Journal, settings: ReducerSettings, after: int, max_bytes: in
     try:
         return journal.items(after, max_bytes)
     except JournalCorruptError as error:
-        spoiled = {offset for offset, item in journal.scan.items() if item is None}
-        if not spoiled:
+        if not _mend_items(journal, settings, error, lambda known: _unknown(journal, settings, known)):
             raise
-        made = {offset: item for offset, item in _made_anew(journal, settings) if offset in spoiled}
-        lost = sorted(spoiled - made.keys())
-        if lost:
-            state = restored(journal, settings, lambda after: (entry for _, entry in journal.inputs(after)))
-            values = max(0, _closed(state) - _logged(journal) - sum(map(logged, made.values())))
-            made.update({offset: Lost(values if offset == lost[0] else 0, REASON) for offset in lost})
-            text = "%s: %d items are spoiled (%s): %d of them, %d values, are lost"
-            log.error(text, journal.path, len(spoiled), error, len(lost), values, extra=_told(error, len(spoiled)))
-        else:
-            text = "%s: %d items were spoiled (%s): they are made anew from the inputs, nothing is lost"
-            log.warning(text, journal.path, len(spoiled), error, extra=_told(error, len(spoiled)))
-        journal.scan.put(items=made)
         return journal.items(after, max_bytes)
+
+
+def _mend_items(
+    journal: Journal, settings: ReducerSettings, error: JournalCorruptError, missing: Callable[[int], int]
+) -> int:
+    """Put others in the places of all items that are spoiled; how many there were. `missing`: how many logged values
+    there are beyond those of the items that are known.
+    """
+    spoiled = {offset for offset, item in journal.scan.items() if item is None}
+    if not spoiled:
+        return 0
+    made = {offset: item for offset, item in _made_anew(journal, settings) if offset in spoiled}
+    lost = sorted(spoiled - made.keys())
+    if lost:
+        values = missing(_logged(journal) + sum(map(logged, made.values())))
+        made.update({offset: Lost(values if offset == lost[0] else 0, REASON) for offset in lost})
+        text = "%s: %d items are spoiled (%s): %d of them, %d values, are lost"
+        log.error(text, journal.path, len(spoiled), error, len(lost), values, extra=_told(error, len(spoiled)))
+    else:
+        text = "%s: %d items were spoiled (%s): they are made anew from the inputs, nothing is lost"
+        log.warning(text, journal.path, len(spoiled), error, extra=_told(error, len(spoiled)))
+    journal.scan.put(items=made)
+    return len(spoiled)
+
+
+def _unknown(journal: Journal, settings: ReducerSettings, known: int) -> int:
+    state = restored(journal, settings, lambda after: (entry for _, entry in journal.inputs(after)))
+    return max(0, _closed(state) - known)
 
 
 def _told(error: JournalCorruptError, count: int) -> dict[str, object]:
