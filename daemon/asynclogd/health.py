@@ -104,5 +104,10 @@ class Health:
 
 def describe(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(str(error).split())[:300]
+    text = encodable(" ".join(str(error).split()))[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def encodable(text: str) -> str:
+    """`text` with lone surrogates, which neither the journal nor a message can hold, spelt as \\udc80."""
+    return text.encode("utf-8", "backslashreplace").decode()

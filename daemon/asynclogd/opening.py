@@ -28,8 +28,10 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.health import encodable
 from asynclogd.incidents import about
 from asynclogd.points import Item, of_showable_times
+from asynclogd.positions import as_journaled
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
@@ -59,7 +61,7 @@ class RefusedError(Exception):
     def __init__(self, offset: int, part: int, reason: str) -> None:
         super().__init__(reason)
         self.key = (offset, part)
-        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
+        self.reason = encodable(Redactor().text(reason))[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):
@@ -136,7 +138,8 @@ class Opening:
             raise RefusedError(offset, number, str(error)) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
-        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
+        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there. Raises
+        BrokenError for a position that can't be journaled.
 
         When both are journaled, `settled` is to be called.
         """
@@ -210,7 +213,8 @@ class Opening:
 
     def _flush(self) -> None:
         with self._watch.during("flush"):
-            self._position = self._backend.flush()
+            position = self._backend.flush()
+        self._position = as_journaled(position)
         self._unflushed = False
 
     def _bury(self, offset: int, part: Item, reason: str) -> None:
