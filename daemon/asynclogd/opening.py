@@ -28,7 +28,7 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
-from asynclogd.health import encodable
+from asynclogd.health import words
 from asynclogd.incidents import about
 from asynclogd.points import Item, of_showable_times
 from asynclogd.positions import as_journaled
@@ -61,7 +61,7 @@ class RefusedError(Exception):
     def __init__(self, offset: int, part: int, reason: str) -> None:
         super().__init__(reason)
         self.key = (offset, part)
-        self.reason = encodable(Redactor().text(reason))[:LONGEST_REASON]  # it is journaled
+        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):
@@ -135,7 +135,7 @@ class Opening:
             self._write([part])
             self._flush()
         except PermanentError as error:
-            raise RefusedError(offset, number, str(error)) from error
+            raise RefusedError(offset, number, words(error) or type(error).__name__) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
         """Flush. Returns the cursor after all that was offered, and the dead letters on the way there. Raises
@@ -228,11 +228,11 @@ def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
     try:
         backend.open(run, cursor.position)
     except PermanentError as error:
-        raise BrokenError(str(error)) from error
+        raise BrokenError(words(error)) from error
     except StartOverError as error:
         if cursor.position is None:
-            raise BrokenError(f"it can't go on from the beginning either: {error}") from error
-        raise AnewError(str(error)) from error
+            raise BrokenError(f"it can't go on from the beginning either: {words(error)}") from error
+        raise AnewError(words(error)) from error
 
 
 def _look_for(module: str, extra: str) -> None:
