@@ -16,6 +16,9 @@ from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
 from asynclogd.backends.base import StartOverError
 
+DEEPEST = 50
+"""Maps in maps."""
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -61,12 +64,14 @@ def _read(path: Path) -> dict[str, Scalar]:
 
 
 def unflatten(flat: Mapping[str, Scalar]) -> dict[str, Any]:
-    """{"a/b": 1} becomes {"a": {"b": 1}}; names that can't all be nested ("a" beside "a/b") stay flat."""
+    """{"a/b": 1} becomes {"a": {"b": 1}}; names that can't all be nested ("a" beside "a/b") stay flat, and so do those
+    that would nest too deep for Python's recursion, here and in whoever reads the file.
+    """
     tree: dict[str, Any] = {}
     groups: dict[str, dict[str, Scalar]] = {}
     for name, value in flat.items():
         head, slash, rest = name.partition("/")
-        if slash and head and rest and head not in flat:
+        if slash and head and rest and head not in flat and rest.count("/") < DEEPEST:
             groups.setdefault(head, {})[rest] = value
         else:
             tree[name] = value
