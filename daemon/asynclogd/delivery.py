@@ -16,7 +16,7 @@ backend starts over: that is journaled when the call returns."""
 
 
 class BrokenError(Exception):
-    """The backend says for good that it can't be opened."""
+    """The backend says for good that it can't be opened, or its code gives a position that can't be journaled."""
 
 
 class ItemLog(Protocol):
@@ -80,7 +80,8 @@ class SinkSettings:
 
 
 SinkState = Literal["ok", "retrying", "broken", "hanging", "closed"]
-"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval).
+"""`broken`: the backend says for good that it can't be opened, or gives a position that can't be journaled (it is still
+tried, at the longest interval).
 `hanging`: a call of it takes longer than `SinkSettings.timeout`."""
 
 

@@ -28,8 +28,10 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.health import words
 from asynclogd.incidents import about
 from asynclogd.points import Item, Lost, logged, of_showable_times
+from asynclogd.positions import as_journaled
 from asynclogd.redact import Redactor
 from asynclogd.watch import Watch
 
@@ -133,10 +135,11 @@ class Opening:
             self._write([part])
             self._flush()
         except PermanentError as error:
-            raise RefusedError(offset, number, str(error)) from error
+            raise RefusedError(offset, number, words(error) or type(error).__name__) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
-        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
+        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there. Raises
+        BrokenError for a position that can't be journaled.
 
         When both are journaled, `settled` is to be called.
         """
@@ -213,7 +216,8 @@ class Opening:
 
     def _flush(self) -> None:
         with self._watch.during("flush"):
-            self._position = self._backend.flush()
+            position = self._backend.flush()
+        self._position = as_journaled(position)
         self._unflushed = False
 
     def _bury(self, offset: int, part: Item, reason: str) -> None:
@@ -227,11 +231,11 @@ def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
     try:
         backend.open(run, cursor.position)
     except PermanentError as error:
-        raise BrokenError(str(error)) from error
+        raise BrokenError(words(error)) from error
     except StartOverError as error:
         if cursor.position is None:
-            raise BrokenError(f"it can't go on from the beginning either: {error}") from error
-        raise AnewError(str(error)) from error
+            raise BrokenError(f"it can't go on from the beginning either: {words(error)}") from error
+        raise AnewError(words(error)) from error
 
 
 def _look_for(module: str, extra: str) -> None:

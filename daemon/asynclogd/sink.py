@@ -158,8 +158,12 @@ class Sink:
 
     def _serve(self) -> None:
         self._ask_look()
-        while not self._serve_once():
-            pass
+        ended = False
+        while not ended:
+            try:
+                ended = self._serve_once()
+            except BaseException as error:  # of what was to deal with another, whose attributes are an SDK's
+                ended = not self._wait_to_retry(error)
         self._inquiry.end()
         self._health.closed()
 

@@ -7,12 +7,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclogd.backends.base import PermanentError, Points
+from asynclogd.backends.base import PermanentError, Points, ThrottledError
 from asynclogd.delivery import SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Params, Rewind, Summary
@@ -100,6 +101,44 @@ def test_a_backend_that_ends_its_thread_is_retried(place: Place) -> None:
     place.add(table(0))
     assert place.sink(Exits()).stop(drain=True, timeout=30)
     assert place.text() == lines(table(0))
+
+
+class MuteError(Exception):
+    """As an SDK's whose text needs an answer that never came."""
+
+    def __str__(self) -> str:
+        raise AttributeError("'NoneType' object has no attribute 'text'")
+
+
+class MuteRefusalError(MuteError, PermanentError):
+    """One that says so for good."""
+
+
+class Raises(FileBackend):
+    """Fails with these errors, one a write, before it works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def write(self, batch: Sequence[Item]) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        super().write(batch)
+
+
+@pytest.mark.parametrize("error", [ThrottledError("429", cast("float", "30")), MuteError()])
+def test_an_error_that_is_not_what_it_should_be_does_not_end_the_sink(error: Exception, place: Place) -> None:
+    place.add(table(0))
+    assert place.sink(Raises(error)).stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0))
+
+
+def test_an_item_that_is_refused_without_a_word_is_a_dead_letter_all_the_same(place: Place) -> None:
+    for step in range(2):
+        place.add(table(step))
+    assert place.sink(Raises(MuteRefusalError(), MuteRefusalError())).stop(drain=True, timeout=30)
+    assert [letter.reason for letter in place.letters] == ["MuteRefusalError"]
 
 
 def test_stop_ends_a_long_backoff_at_once(place: Place, eventually: Eventually) -> None:
