@@ -106,10 +106,10 @@ def read_stream(number: int, body: bytes) -> Stream:
 
 _STREAM_FIELDS = (
     "rank", "world_size", "incarnation", "launch", "host", "pid", "ring", "spool",
-    "next_seq", "state", "issued", "dropped", "lost", "outbox", "began",
+    "next_seq", "state", "issued", "dropped", "lost", "outbox", "began", "afar",
 )  # fmt: skip
 _FIRST_STREAM_FIELDS = 13
-"""Journals from before there were media have no outbox in their rows, and some after that do not tell when it began."""
+"""Journals from before there were media have no outbox in their rows; later fields are missing in those before them."""
 
 
 def pack_cursor(cursor: Cursor) -> bytes:
