@@ -30,18 +30,14 @@ from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.incidents import about
 from asynclogd.points import Item, of_showable_times
-from asynclogd.redact import Redactor
+from asynclogd.refusals import Refusal, Refusals, RefusedError, apart
 from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
 
-LONGEST_REASON = 500
-
 _RELEASED = 1 << 32
 """The number of the first part that comes of no item: more than any item has parts."""
 
-Refusals = dict[tuple[int, int], str]
-"""Why a backend will never take the n-th table that comes of the item at an offset: {(offset, n): reason}."""
 
 _KINDS: dict[type[Item], Kind] = {
     Points: "points",
@@ -51,15 +47,6 @@ _KINDS: dict[type[Item], Kind] = {
     Rewind: "rewind",
     RunEnd: "end",
 }
-
-
-class RefusedError(Exception):
-    """The backend refuses one known item for good."""
-
-    def __init__(self, offset: int, part: int, reason: str) -> None:
-        super().__init__(reason)
-        self.key = (offset, part)
-        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):
@@ -125,15 +112,17 @@ class Opening:
             self._offer_part(self.read, number, part, refusals)
 
     def _offer_part(self, offset: int, number: int, part: Item, refusals: Refusals) -> None:
-        reason = refusals.get((offset, number))
-        if reason is not None:
-            self._bury(offset, part, reason)
+        left: Item | None = part
+        for refusal in refusals.get((offset, number), ()):
+            if left is not None:
+                left = self._bury(offset, left, refusal)
+        if left is None:
             return
         try:
-            self._write([part])
+            self._write([left])
             self._flush()
         except PermanentError as error:
-            raise RefusedError(offset, number, str(error)) from error
+            raise RefusedError(offset, number, str(error), error.rows) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
         """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
@@ -213,9 +202,12 @@ class Opening:
             self._position = self._backend.flush()
         self._unflushed = False
 
-    def _bury(self, offset: int, part: Item, reason: str) -> None:
-        self._letters.append(DeadLetter(self._name, offset, reason))
-        self._dead += logged(part)
+    def _bury(self, offset: int, part: Item, refusal: Refusal) -> Item | None:
+        """Give up what is refused. Returns what is left to be written."""
+        refused, left = apart(part, refusal.rows)
+        self._letters.append(DeadLetter(self._name, offset, refusal.reason))
+        self._dead += logged(refused)
+        return left
 
 
 def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:

@@ -4,8 +4,9 @@ A cycle reads what is new, offers it, flushes, and has the cursor journaled; the
 later, or at once when someone waits. What the rate limit holds goes out for who waits, and, when nothing more comes,
 once its bucket is over. Whatever goes wrong ends the opening of the backend: it is closed, opened again at the last
 journaled cursor, and everything after that is offered again. A backend that refuses an item for good (PermanentError)
-is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that is throttled
-(ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
+is given the same items one by one: the one, or the rows of it that it names, becomes a dead letter, the rest goes on.
+A service that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it
+takes that.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
 from asynclogd.incidents import about
 from asynclogd.inquiry import Inquiry, look
-from asynclogd.opening import AnewError, Opening, RefusedError, status_at
+from asynclogd.opening import AnewError, Opening, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
+from asynclogd.refusals import RefusedError
 from asynclogd.spellings import Spellings
 from asynclogd.stages import Stage
 from asynclogd.suspects import Suspects
@@ -170,7 +172,9 @@ class Sink:
         except RefusedError as refused:
             self._suspects.add(refused)
             told = about("dead-letter", run=self._title, backend=self.name, cause=refused.__cause__ or refused)
-            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason, extra=told)
+            log.warning(
+                "%s: item %d is refused for good: %s", self.name, refused.key[0], refused.refusal.reason, extra=told
+            )
         except _AgainError:
             pass
         except AnewError as error:
