@@ -67,6 +67,9 @@ class Opening:
         """the offset of the last item that was offered"""
         self.oldest: float | None = None
         """when the first value was logged that was offered and is not settled, s since the epoch"""
+        self.took_back = True
+        """whether something was taken back that counts at an earlier position: by what was written, or before a crash,
+        by what is offered again; then the next cursor is to be journaled before more is written"""
         self._name, self._backend, self._limiter, self._watch = name, backend, limiter, watch
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
@@ -146,6 +149,7 @@ class Opening:
     def settled(self, cursor: Cursor) -> None:
         """`cursor` is journaled: count from it on."""
         self.cursor, self._released, self.oldest = cursor, False, None
+        self.took_back = False
         self._letters.clear()
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._limiter.limited
@@ -186,6 +190,7 @@ class Opening:
         if not parts:
             return
         self._unflushed = True
+        self.took_back = self.took_back or any(map(_takes_back, parts))
         try:
             with self._watch.during("write"):
                 self._backend.write(parts)
@@ -227,6 +232,10 @@ def _look_for(module: str, extra: str) -> None:
     importlib.invalidate_caches()  # it may have been installed since this process looked last
     if importlib.util.find_spec(module) is None:
         raise BrokenError(f'{module} is not installed where the daemon runs: pip install "asynclogd[{extra}]"')
+
+
+def _takes_back(part: Item) -> bool:
+    return isinstance(part, Rewind) or (isinstance(part, Points) and part.revision)
 
 
 def status_at(items: ItemLog, offset: int) -> str:

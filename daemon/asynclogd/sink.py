@@ -189,7 +189,7 @@ class Sink:
         """Have it journaled that nothing counts, before the backend begins to make that true."""
         delay = self._health.starts_over(error)
         with contextlib.suppress(_AgainError):  # it ends now: the next process asks the backend again
-            while self._bell.asked != "abandon" and not self._journal(Cursor(), []):
+            while self._bell.asked != "abandon" and not self._journal(Cursor(), [], surely=True):
                 pass
         self._wait(delay)
 
@@ -281,16 +281,16 @@ class Sink:
             if opening.oldest is not None:  # clocks differ between machines
                 self._visible.add(max(0.0, time.time() - opening.oldest))
             self._holding.settling(opening.cursor.offset)
-            while not self._journal(cursor, letters):
+            while not self._journal(cursor, letters, surely=opening.took_back):
                 pass
             opening.settled(cursor)
             self._suspects.passed(cursor.offset, may_come_again=self._health.status.started_over > 0)
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
 
-    def _journal(self, cursor: Cursor, letters: list[Any]) -> bool:
+    def _journal(self, cursor: Cursor, letters: list[Any], *, surely: bool) -> bool:
         """Whether it could be journaled. The backend is not at fault when not, and stays open."""
         try:
-            self._commit(self.name, cursor, letters)
+            self._commit(self.name, cursor, letters, surely)
         except Exception as error:  # the journal's disk is full, say
             if not self._wait_to_retry(error):
                 raise _AgainError from error

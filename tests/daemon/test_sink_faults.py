@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asynclogd.backends.base import PermanentError, Points
 from asynclogd.cells import rows_of
-from asynclogd.delivery import SinkSettings
+from asynclogd.delivery import CursorMoved, SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Params, Rewind, Summary
 from asynclogd.ratelimit import RateLimiter
@@ -181,10 +181,10 @@ def test_a_journal_that_refuses_the_cursor_is_asked_again_and_nothing_is_written
     refusals = iter([True] * 5)
     writes: list[str] = []
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         if cursor.offset and next(refusals, False):
             raise OSError("disk full")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     def watch(call: str) -> str:
         writes.append(call)
@@ -266,13 +266,13 @@ def test_after_any_failures_and_restarts_the_file_has_each_point_once(
         assert (cursor.dead > 0) <= bool(place.letters)
 
 
-def dying(place: Place, offset: int) -> Callable[[str, Cursor, list[DeadLetter]], None]:
+def dying(place: Place, offset: int) -> CursorMoved:
     """A journal that is gone once the cursor is past an offset."""
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         if cursor.offset > offset:
             raise OSError("gone")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     return commit
 
