@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Media, Points
 
-CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
-"""Told (backend, cursor, dead letters that the cursor has passed) after each flush, from the sink's thread. All of
-one call belong in one transaction. When it raises, it is called again. A cursor without a position means that the
-backend starts over: that is journaled when the call returns."""
+CursorMoved = Callable[[str, Cursor, list[DeadLetter], bool], None]
+"""Told (backend, cursor, dead letters that the cursor has passed, surely) after each flush, from the sink's thread.
+All of one call belong in one transaction. When it raises, it is called again. `surely`: it is journaled when the call
+returns, else soon after. A cursor without a position means that the backend starts over."""
 
 
 class BrokenError(Exception):

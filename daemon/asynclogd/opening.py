@@ -32,18 +32,14 @@ from asynclogd.health import words
 from asynclogd.incidents import about
 from asynclogd.points import Item, Lost, logged, of_showable_times
 from asynclogd.positions import as_journaled
-from asynclogd.redact import Redactor
+from asynclogd.refusals import Refusal, Refusals, RefusedError, apart
 from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
 
-LONGEST_REASON = 500
-
 _RELEASED = 1 << 32
 """The number of the first part that comes of no item: more than any item has parts."""
 
-Refusals = dict[tuple[int, int], str]
-"""Why a backend will never take the n-th table that comes of the item at an offset: {(offset, n): reason}."""
 
 _KINDS: dict[type[Item], Kind] = {
     Points: "points",
@@ -53,15 +49,6 @@ _KINDS: dict[type[Item], Kind] = {
     Rewind: "rewind",
     RunEnd: "end",
 }
-
-
-class RefusedError(Exception):
-    """The backend refuses one known item for good."""
-
-    def __init__(self, offset: int, part: int, reason: str) -> None:
-        super().__init__(reason)
-        self.key = (offset, part)
-        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):
@@ -82,6 +69,9 @@ class Opening:
         """the offset of the last item that was offered"""
         self.oldest: float | None = None
         """when the first value was logged that was offered and is not settled, s since the epoch"""
+        self.took_back = True
+        """whether something was taken back that counts at an earlier position: by what was written, or before a crash,
+        by what is offered again; then the next cursor is to be journaled before more is written"""
         self._name, self._backend, self._limiter, self._watch = name, backend, limiter, watch
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
@@ -127,15 +117,17 @@ class Opening:
             self._offer_part(self.read, number, part, refusals)
 
     def _offer_part(self, offset: int, number: int, part: Item, refusals: Refusals) -> None:
-        reason = refusals.get((offset, number))
-        if reason is not None:
-            self._bury(offset, part, reason)
+        left: Item | None = part
+        for refusal in refusals.get((offset, number), ()):
+            if left is not None:
+                left = self._bury(offset, left, refusal)
+        if left is None:
             return
         try:
-            self._write([part])
+            self._write([left])
             self._flush()
         except PermanentError as error:
-            raise RefusedError(offset, number, words(error) or type(error).__name__) from error
+            raise RefusedError(offset, number, words(error) or type(error).__name__, error.rows) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
         """Flush. Returns the cursor after all that was offered, and the dead letters on the way there. Raises
@@ -160,6 +152,7 @@ class Opening:
     def settled(self, cursor: Cursor) -> None:
         """`cursor` is journaled: count from it on."""
         self.cursor, self._released, self.oldest = cursor, False, None
+        self.took_back = False
         self._letters.clear()
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._limiter.limited
@@ -177,7 +170,7 @@ class Opening:
     def _shape(self, offset: int, item: Item) -> list[Item]:
         """What the backend is to be given for an item."""
         if isinstance(item, Lost):
-            self._bury(offset, item, item.reason)
+            self._bury(offset, item, Refusal(item.reason))
             return []
         item = of_showable_times(item)
         shaped: list[Item]
@@ -203,6 +196,7 @@ class Opening:
         if not parts:
             return
         self._unflushed = True
+        self.took_back = self.took_back or any(map(_takes_back, parts))
         try:
             with self._watch.during("write"):
                 self._backend.write(parts)
@@ -220,9 +214,12 @@ class Opening:
         self._position = as_journaled(position)
         self._unflushed = False
 
-    def _bury(self, offset: int, part: Item, reason: str) -> None:
-        self._letters.append(DeadLetter(self._name, offset, reason))
-        self._dead += logged(part)
+    def _bury(self, offset: int, part: Item, refusal: Refusal) -> Item | None:
+        """Give up what is refused. Returns what is left to be written."""
+        refused, left = apart(part, refusal.rows)
+        self._letters.append(DeadLetter(self._name, offset, refusal.reason))
+        self._dead += logged(refused)
+        return left
 
 
 def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
@@ -242,6 +239,10 @@ def _look_for(module: str, extra: str) -> None:
     importlib.invalidate_caches()  # it may have been installed since this process looked last
     if importlib.util.find_spec(module) is None:
         raise BrokenError(f'{module} is not installed where the daemon runs: pip install "asynclogd[{extra}]"')
+
+
+def _takes_back(part: Item) -> bool:
+    return isinstance(part, Rewind) or (isinstance(part, Points) and part.revision)
 
 
 def status_at(items: ItemLog, offset: int) -> str:

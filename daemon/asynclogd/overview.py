@@ -31,6 +31,7 @@ class Overview:
     live        whether a process has it open: after its end, one that delivers
     step        the highest of all generations
     points      written to the backend that has most of them
+    alive       what tells that a rank of it lives which no daemon need have heard of, where that was looked for
     kept        of journal, media and spool: what `asynclog gc` removes
     behind      items that a backend has yet to be given, by its name
     """
@@ -38,6 +39,7 @@ class Overview:
     dir: Path
     status: str
     live: bool = False
+    alive: str = ""
     error: str = ""
     world: int = 0
     generations: int = 0

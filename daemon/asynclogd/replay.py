@@ -54,7 +54,7 @@ class Replay:
         """Begin. Raises ConfigError for wrong options."""
         if self._again:  # as a backend that starts over: that nothing counts is journaled before that is made true
             choose(self._name, self.options)
-            self._moved(self._name, self._cursor, [])
+            self._moved(self._name, self._cursor, [], surely=True)
         self._fanout.add(self._name, self.options, self._world, self._cursor)
 
     @property
@@ -77,8 +77,9 @@ class Replay:
         """Flush, journal and close, in at most `timeout` seconds. Whether the backend has let go in that time."""
         return not self._fanout.stop(timeout, drain=drain)
 
-    def _moved(self, name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def _moved(self, name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         """In the sink's thread. The backend is one of the run's once it has something, and not before."""
+        del surely
         self._journal.commit(Commit(cursors={name: cursor}, dead_letters=letters, facts=self._facts))
         self._facts = {}
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from asynclogd.backends.base import Blob, Item, Media, Points, RunInfo
+from asynclogd.backends.base import Blob, Item, Media, Points, Rewind, RunInfo
 from asynclogd.delivery import BrokenError
 from asynclogd.entries import Cursor
 from asynclogd.opening import Opening
@@ -110,3 +110,15 @@ def test_a_position_is_kept_as_it_was_when_it_was_flushed(tmp_path: Path) -> Non
     cursor = placed(position, tmp_path)
     position["parts"] = (9,)
     assert cursor.position == {"parts": [1, 2], "length": {"a": 1.5}, "name": b"x"}
+
+
+def test_a_cursor_is_to_be_sure_where_an_earlier_one_counts_what_was_taken_back(tmp_path: Path) -> None:
+    """The first of an opening too: what a crash has taken back is not seen."""
+    opening = opened(FileBackend(), tmp_path)
+    items: list[Item] = [table(0), Rewind(0, 1), table(0), replace(table(0), revision=True), table(1)]
+    sure = []
+    for offset, item in enumerate(items, 1):
+        opening.offer([(offset, item)])
+        sure.append(opening.took_back)
+        opening.settled(opening.settle()[0])
+    assert sure == [True, True, False, True, False]

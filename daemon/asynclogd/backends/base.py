@@ -57,7 +57,15 @@ and dicts of these. It is journaled; NumPy's numbers and paths are to be convert
 
 
 class PermanentError(AsynclogError):
-    """This item will never be accepted: dead-letter it and go on."""
+    """This item will never be accepted: dead-letter it and go on. `rows`: of a table that is so because of some of its
+    rows, which ones, from 0; the rest is offered again without them.
+    """
+
+    rows: Sequence[int] = ()
+
+    def __init__(self, text: str = "", rows: Sequence[int] = ()) -> None:
+        super().__init__(*filter(None, [text]))
+        self.rows = rows
 
 
 class ThrottledError(AsynclogError):
