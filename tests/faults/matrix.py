@@ -59,6 +59,7 @@ MATRIX = {
     ),
     "media-hostile": Row("2 GiB of media, an image bomb", "refused before it is allocated, with a clear error"),
     "stranger": Row("a TCP peer without a key, or with a wrong one", "no byte of it reaches a decoder"),
+    "other-user": Row("a process of another user knocks at the socket", "no byte of it reaches a decoder"),
     "socket-foreign": Row(
         "the socket's path is a link, is there, is another user's", "it refuses to start and says why"
     ),
