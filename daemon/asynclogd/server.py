@@ -19,7 +19,7 @@ from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd import keys, listening, remote
 from asynclogd.config import Config
-from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
+from asynclogd.doors import DaemonLock, connections_within, keep_writers_out, prepare_runtime, raise_file_limit
 from asynclogd.health import describe
 from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.hub import Hub
@@ -61,6 +61,7 @@ class Server:
         """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError, ConfigError before anything
         runs.
         """
+        keep_writers_out()
         prepare_runtime(self._runtime)
         lock = DaemonLock(self._runtime)
         try:
