@@ -107,7 +107,9 @@ def test_what_could_not_be_opened_is_opened_once_there_are_descriptors_again(
     points = parquet.read_table(run_dir / "parquet" / "points").to_pylist()
     assert sorted(row["step"] for row in points if row["name"] == "second") == sorted(second)
     assert media_texts(run_dir) == [(step, f"text {step}") for step in range(1, STEPS)]
-    ledger = only_run(told(known))["ledger"]
+    eventually(lambda: told(known)["closed_runs"], what="the run is closed")
+    ((_, closed),) = told(known)["closed_runs"].items()
+    ledger = closed["ledger"]
     assert (ledger["issued"], ledger["journaled"], ledger["dropped"], ledger["in_transit"]) == (LOGGED, LOGGED, {}, 0)
     for name in BACKENDS:
         share = ledger["backends"][name]
