@@ -26,7 +26,7 @@ from asynclogd.hub import Hub
 from asynclogd.incidents import about
 from asynclogd.ingest import Ingest, Remote
 from asynclogd.lookout import SILENT_SECONDS, Lookout
-from asynclogd.ownprocess import OwnProcess
+from asynclogd.ownprocess import OwnProcess, give_memory_back
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
 
@@ -36,6 +36,8 @@ FIRST_SAMPLE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 MOVED_BYTES = 1 << 20
 """Memory that has moved by so much since the last look is looked at soon again."""
+FREEING_LOOKS = 4
+"""For so many looks after connections were ended for their memory it is given back."""
 CROWDED = 0.75
 """Nobody else is let in while so much of all file descriptors is in use."""
 
@@ -177,12 +179,17 @@ class Server:
                 self._stopping.set()
 
     async def _watch_doors(self) -> None:
-        lookout, before, stirred = Lookout(WATCH_SECONDS), (0, 0), True
+        lookout, before, stirred, freeing = Lookout(WATCH_SECONDS), (0, 0), True, 0
         while True:
             await asyncio.sleep(lookout.next_wait(time.monotonic(), stirred=stirred))
             (descriptors, most), rss = self._own.descriptors(), self._own.rss()
-            self.ingest.watch(rss, crowded=descriptors > CROWDED * most)
-            stirred = descriptors != before[0] or abs(rss - before[1]) > MOVED_BYTES
+            if freeing:  # what connections took that were cut off is freed by and by
+                freeing -= 1
+                with contextlib.suppress(RuntimeError):  # no thread is to be had now
+                    await asyncio.to_thread(give_memory_back)
+            if self.ingest.watch(rss, crowded=descriptors > CROWDED * most):
+                freeing = FREEING_LOOKS
+            stirred = freeing > 0 or descriptors != before[0] or abs(rss - before[1]) > MOVED_BYTES
             before = descriptors, rss
 
     async def _sample_host(self) -> None:
