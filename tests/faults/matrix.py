@@ -88,6 +88,8 @@ CAPS = {
     "pending-media": "media that wait to be encoded, a run",
     "encoding": "encoding one item",
     "credit": "unacked bytes of all ranks",
+    "tail": "what backends have yet to get, a run",
+    "endless": "memory that messages without end take",
     "names": "names of a row, layouts of a stream",
     "run-names": "different names of a run",
     "facts": "params and summary of a run",

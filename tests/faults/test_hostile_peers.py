@@ -130,6 +130,7 @@ def test_a_frame_that_is_too_large_ends_its_connection(begin: Callable[..., psut
     assert daemon.memory_info().rss < 200 * MIB
 
 
+@pytest.mark.cap("endless")
 @pytest.mark.fault("frames-hostile")
 @pytest.mark.parametrize("size", [MIB, 40_000, 100])
 def test_a_message_without_end_is_cut_off_however_often_it_is_begun(
