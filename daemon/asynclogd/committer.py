@@ -56,9 +56,7 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._gathering: asyncio.Handle | None = None
-        self._gathers_until = 0.0
-        """by the event loop's clock; a handle may not tell: uvloop has no timer for what is due within a millisecond"""
+        self._gathering: asyncio.TimerHandle | None = None
         self._began = 0.0
         """when the last commit did, by the event loop's clock"""
         self._committing = self._failed = False
@@ -123,10 +121,10 @@ class Committer:
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
         if self._gathering is not None:
-            if self._gathers_until <= at:
+            if self._gathering.when() <= at:
                 return
             self._gathering.cancel()
-        self._gathering, self._gathers_until = loop.call_at(at, self.wake), at
+        self._gathering = loop.call_at(at, self.wake)
 
     @property
     def settled(self) -> bool:

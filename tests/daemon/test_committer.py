@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from asynclog_proto import records
 from asynclogd import committer as module
@@ -94,33 +93,12 @@ def test_where_nobody_else_is_waited_for_it_commits_at_once_but_no_more_than_onc
         commits.put_batch(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
         await until(lambda: len(scene.outcomes) == 2)  # the first was the start's
         commits.put_batch(batch(0, 10, first=True), scene.session)
-        assert commits._gathers_until > asyncio.get_running_loop().time() + hour - 60
+        assert commits._gathering is not None
+        assert commits._gathering.when() > asyncio.get_running_loop().time() + hour - 60
         await commits.settle()
         assert len(scene.values) == 10
 
     run(scene, play)
-
-
-def test_a_batch_that_comes_while_a_commit_is_due_at_once_shares_it(tmp_path: Path) -> None:
-    """On the daemon's own event loop, which has no timer for what is due within a millisecond."""
-    scene = Scene(tmp_path / "j.sqlite")
-
-    async def main() -> None:
-        await scene.open()
-        scene.commits._interval = 0.02
-        scene.commits._began = asyncio.get_running_loop().time() - 1.0
-        scene.commits.put_batch(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
-        scene.commits.put_batch(batch(0, 10, first=True), scene.session)
-        await scene.commits.settle()
-        await scene.commits.close()
-
-    loop = uvloop.new_event_loop()
-    try:
-        loop.run_until_complete(asyncio.wait_for(main(), 60))
-    finally:
-        loop.close()
-    assert scene.values == [float(step) for step in range(10)]
-    assert len(scene.outcomes) == 2, "the first was the start's"
 
 
 def test_a_round_has_what_was_there_and_is_not_kept_by_what_comes_meanwhile(tmp_path: Path) -> None:
