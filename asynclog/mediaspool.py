@@ -107,6 +107,7 @@ class MediaSpool:
     def _say_dropped(self, number: int) -> None:
         path = places.media_dropped_path(self.directory)
         part = path.with_name(path.name + ".part")
+        part.touch(0o600)
         part.write_text(str(number))
         part.replace(path)
 

@@ -97,6 +97,7 @@ class Spool:
         path = self.directory / spoolfile.COUNTS
         part = path.with_suffix(".part")
         try:
+            part.touch(0o600)
             part.write_bytes(spoolfile.counts(finish))
             part.replace(path)
         except OSError as error:

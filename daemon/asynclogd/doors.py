@@ -29,6 +29,15 @@ def prepare_runtime(runtime: Path) -> None:
         places.check_private(directory, os.lstat(directory), os.getuid())
 
 
+def keep_writers_out() -> None:
+    """From here on this process makes nothing that another user may write, whatever umask it was started with.
+
+    What is ours alone says so where it is made. The rest is what backends deliver, and the umask that it was started
+    with says who may read that: with 077 a colleague's TensorBoard could not.
+    """
+    os.umask(os.umask(0o077) | 0o022)
+
+
 class DaemonLock:
     """Held by the one daemon of a runtime directory, for life; taken before the socket is bound, because a
     second bind on an ipc path silently steals it. The kernel lets go of it when the process dies.

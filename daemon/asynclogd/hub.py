@@ -89,7 +89,10 @@ class Hub:
     @property
     def busy(self) -> bool:
         """Whether a rank is live, a dead one has left something, or a backend has something to get."""
-        return self._runs.busy or bool(self.rounds.orphans())
+        try:
+            return self._runs.busy or bool(self.rounds.orphans())
+        except OSError:  # no descriptor is left to look with: something may be there
+            return True
 
     async def open_run(self, run_dir: Path) -> Pipeline:
         """The run's pipeline, opened when it is not yet."""

@@ -115,9 +115,10 @@ class Ingest:
         # The file descriptor is edge-triggered: sending may have swallowed the edge of what came in meanwhile.
         self._look_again()
 
-    def watch(self, rss: int, *, crowded: bool) -> None:
+    def watch(self, rss: int, *, crowded: bool) -> bool:
         """To be called several times a second: with the bytes of memory that the process has, and whether its file
-        descriptors are getting short. Ends connections that take memory, or a place, and say nothing.
+        descriptors are getting short. Ends connections that take memory, or a place, and say nothing. Whether memory
+        had grown.
         """
         now = time.monotonic()
         grown = self._growth.since(now, rss)
@@ -131,6 +132,7 @@ class Ingest:
                     text = "memory has grown to %d MiB: %d silent connections are ended"
                     log.warning(text, rss >> 20, len(fds), extra=told)
                 door.cut(fds)
+        return grown is not None
 
     def connections(self) -> dict[str, int]:
         """For the status: who is connected, and who was not let in."""

@@ -6,20 +6,18 @@ import os
 import time
 from typing import Any
 
-import psutil
-
 from asynclog_proto import __version__
 from asynclogd.hub import Hub
 from asynclogd.ingest import Ingest
+from asynclogd.ownprocess import OwnProcess
 from asynclogd.pipeline import Pipeline
 from asynclogd.redact import Redactor
 from asynclogd.sink import Sink
 from asynclogd.stages import summaries
 
 
-def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
+def report(hub: Hub, ingest: Ingest, own: OwnProcess, started: float) -> dict[str, Any]:
     """Daemon, runs and, for runs that have closed since it started, their last ledger."""
-    process = psutil.Process()
     return {
         "daemon": {
             "version": __version__,
@@ -27,8 +25,8 @@ def report(hub: Hub, ingest: Ingest, started: float) -> dict[str, Any]:
             "endpoint": ingest.addresses[0],
             "endpoints": ingest.addresses,
             "uptime_s": round(time.monotonic() - started, 1),
-            "rss_bytes": process.memory_info().rss,
-            "cpu_s": round(sum(process.cpu_times()[:2]), 2),
+            "rss_bytes": own.rss(),
+            "cpu_s": round(own.cpu_seconds(), 2),
             "runs": len(hub.runs),
             "untaken_runs": len(hub.untaken),
             "messages": ingest.counts.messages,

@@ -86,7 +86,9 @@ class Runs:
         claim.lift(run_dir)
         wanted.resume(pipeline)
         self.open[run_dir] = pipeline
-        self._marker(run_dir).write_text(f"{run_dir}\n")
+        marker = self._marker(run_dir)
+        marker.touch(0o600)
+        marker.write_text(f"{run_dir}\n")
         log.info("run %s is open", pipeline.title, extra=about("run-open", run=pipeline.title))
         return pipeline
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import ipaddress
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from threading import Thread
@@ -71,6 +72,12 @@ class Scrape:
         self._thread.start()
         self.url = f"http://{host}:{self._server.server_port}/metrics"
         log.info("Prometheus finds metrics at %s", self.url)
+        if not ipaddress.ip_address(self._server.server_name).is_loopback:
+            text = (
+                "whoever reaches %s over the network reads the values of all runs, without a password: "
+                "with prometheus.host = 127.0.0.1 only this machine does"
+            )
+            log.warning(text, self.url, extra=about("metrics-open"))
 
     async def close(self) -> None:
         """Serve no more."""

@@ -19,13 +19,14 @@ from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclog_proto.frames import AddBackend, Message, Query, Refused, Report
 from asynclogd import keys, listening, remote
 from asynclogd.config import Config
-from asynclogd.doors import DaemonLock, connections_within, prepare_runtime, raise_file_limit
+from asynclogd.doors import DaemonLock, connections_within, keep_writers_out, prepare_runtime, raise_file_limit
 from asynclogd.health import describe
 from asynclogd.hostmetrics import HostSampler, log_metrics
 from asynclogd.hub import Hub
 from asynclogd.incidents import about
 from asynclogd.ingest import Ingest, Remote
 from asynclogd.lookout import SILENT_SECONDS, Lookout
+from asynclogd.ownprocess import OwnProcess, give_memory_back
 from asynclogd.report import report
 from asynclogd.scrape import Picture, Scrape
 
@@ -35,6 +36,8 @@ FIRST_SAMPLE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 MOVED_BYTES = 1 << 20
 """Memory that has moved by so much since the last look is looked at soon again."""
+FREEING_LOOKS = 4
+"""For so many looks after connections were ended for their memory it is given back."""
 CROWDED = 0.75
 """Nobody else is let in while so much of all file descriptors is in use."""
 
@@ -55,12 +58,14 @@ class Server:
         self._remote_dir = Path(config.daemon.remote_dir).absolute()
         self.ingest = Ingest(self._deliver)
         self.hub = Hub(runtime, config, self.ingest.send)
+        self._own = OwnProcess()
         self.scrape = Scrape(config.prometheus, self._picture)
 
     async def serve(self) -> None:
         """Start, work until told to stop, stop. Raises DaemonRunningError, UnsafePathError, ConfigError before anything
         runs.
         """
+        keep_writers_out()
         prepare_runtime(self._runtime)
         lock = DaemonLock(self._runtime)
         try:
@@ -76,6 +81,7 @@ class Server:
             await self._stop()
         finally:
             lock.release()
+            self._own.close()
 
     def _open_doors(self) -> None:
         bind, who = self.config.daemon.bind, None
@@ -143,14 +149,14 @@ class Server:
             self.hub.deliver(peer, message, payload, afar=afar)
 
     def _report(self, peer: bytes) -> None:
-        told = report(self.hub, self.ingest, self._started)
+        told = report(self.hub, self.ingest, self._own, self._started)
         told["prometheus"] = {"url": self.scrape.url, "error": self.scrape.error}
         self.ingest.send(peer, Report(told))
 
     def _picture(self) -> Picture:
         runs = self.hub.runs.values()
         values = {str(run.run_dir): dict(run.last_values.values) for run in runs if run.last_values is not None}
-        return Picture(report(self.hub, self.ingest, self._started), values)
+        return Picture(report(self.hub, self.ingest, self._own, self._started), values)
 
     async def _add_backend(self, peer: bytes, asked: AddBackend) -> None:
         try:
@@ -165,7 +171,7 @@ class Server:
         often = min(SILENT_SECONDS, max(WATCH_SECONDS, settings.idle_timeout / 4))  # 0 is: at once
         while True:
             await asyncio.sleep(next_beat(now := time.monotonic(), often) - now)
-            if self._owner is not None and psutil.pid_exists(self._owner):
+            if self._owner is not None and _exists(self._owner):
                 self.hub.rounds.last_active = time.monotonic()
             idle = time.monotonic() - max(self.hub.rounds.last_active, self._started)
             busy = self.hub.busy or self.hub.rounds.waits
@@ -174,12 +180,17 @@ class Server:
                 self._stopping.set()
 
     async def _watch_doors(self) -> None:
-        process, lookout, before, stirred = psutil.Process(), Lookout(WATCH_SECONDS), (0, 0), True
+        lookout, before, stirred, freeing = Lookout(WATCH_SECONDS), (0, 0), True, 0
         while True:
             await asyncio.sleep(lookout.next_wait(time.monotonic(), stirred=stirred))
-            descriptors, rss = process.num_fds(), process.memory_info().rss
-            self.ingest.watch(rss, crowded=descriptors > CROWDED * self._descriptors)
-            stirred = descriptors != before[0] or abs(rss - before[1]) > MOVED_BYTES
+            (descriptors, most), rss = self._own.descriptors(), self._own.rss()
+            if freeing:  # what connections took that were cut off is freed by and by
+                freeing -= 1
+                with contextlib.suppress(RuntimeError):  # no thread is to be had now
+                    await asyncio.to_thread(give_memory_back)
+            if self.ingest.watch(rss, crowded=descriptors > CROWDED * most):
+                freeing = FREEING_LOOKS
+            stirred = freeing > 0 or descriptors != before[0] or abs(rss - before[1]) > MOVED_BYTES
             before = descriptors, rss
 
     async def _sample_host(self) -> None:
@@ -201,6 +212,14 @@ class Server:
                 step = max(session.step for session in sessions)
                 own = values | log_metrics(session.log_times for session in sessions if session.live)
                 run.host_rows(host_records(own, max(0, step), time.time()), count=2)
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, or may be."""
+    try:
+        return psutil.pid_exists(pid)
+    except OSError:  # no descriptor is left to look with
+        return True
 
 
 def host_records(values: dict[str, float], step: int, now: float) -> bytes:

@@ -9,6 +9,7 @@ from asynclogd.tail import TailLog, item_bytes
 from tests.daemon.tables import table
 
 
+@pytest.mark.cap("tail")
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), cap=st.integers(0, 20_000), data=st.data())
 def test_a_tail_gives_every_item_from_memory_or_from_elsewhere(sizes: list[int], cap: int, data: st.DataObject) -> None:
     items: list[Item] = [table(0, k=size) for size in sizes]

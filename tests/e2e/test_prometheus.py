@@ -91,7 +91,7 @@ def test_status_and_metrics_have_the_same_numbers_by_the_same_names(tmp_path: Pa
     with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=["csv"]) as run:
         with pytest.warns(asynclog.AsynclogWarning):
             run.log({"loss": 1.0, "odd": object()}, step=0)
-        run.log({"image": asynclog.media.Image(np.zeros((2, 2, 3), np.uint8))}, step=1)
+        run.log({"image": asynclog.Image(np.zeros((2, 2, 3), np.uint8))}, step=1)
         run.flush()
         status = report()
         with urllib.request.urlopen(status["prometheus"]["url"], timeout=30) as answer:  # noqa: S310 - our own server
@@ -155,3 +155,20 @@ def test_a_port_that_is_taken_is_told_and_the_daemon_works(
     assert [(line["level"], line["cause"]) for line in lines if line["incident"] == "no-metrics"] == [
         ("error", "OSError")
     ]
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])  # noqa: S104
+def test_a_host_that_others_reach_is_warned_of(
+    host: str, warned: bool, tmp_path: Path, runtime_dir: Path, enabled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCLOG_DAEMON_LOG_FORMAT", "json")
+    monkeypatch.setenv("ASYNCLOG_PROMETHEUS_HOST", host)
+    with asynclog.init(project="p", name="r", dir=str(tmp_path), backends=["csv"]) as run:
+        run.log({"loss": 1.0}, step=0)
+        assert run.flush()
+        url = report()["prometheus"]["url"]
+    assert url.startswith(f"http://{host}:")
+    lines = [json.loads(line) for line in (runtime_dir / "daemon.log").read_text().splitlines()]
+    told = [line["message"] for line in lines if (line["level"], line["incident"]) == ("warning", "metrics-open")]
+    assert len(told) == warned
+    assert all(url in text and "prometheus.host" in text for text in told)

@@ -209,6 +209,48 @@ def test_a_key_is_let_in_when_it_is_allowed_and_out_when_it_is_revoked_without_a
     assert public.hex() not in command(["list"])
 
 
+def test_new_makes_keys_once_and_prints_the_public_ones(home: Path) -> None:
+    made = command(["new"])
+    assert made.splitlines() == [
+        f"keys in {home}",
+        f"client  {keys.client_pair(home).public.hex()}",
+        f"daemon  {keys.daemon_pair(home).public.hex()}",
+    ]
+    assert command(["new"]) == made
+    assert command(["list"]) == f"{keys.client_pair(home).public.hex()}  self\n"
+    assert not any(secret.hex() in made for secret in (keys.client_pair(home).secret, keys.daemon_pair(home).secret))
+
+
+def test_machines_without_a_home_in_common_are_made_known_to_each_other_by_commands(
+    start: Start, endpoint: str, tmp_path: Path, output: Callable[[], str]
+) -> None:
+    """As docs/security.md says it: new on both, allow where the daemon is, trust on the other."""
+    (tmp_path / "there").mkdir(mode=0o700)
+    there = {"ASYNCLOG_KEYS": str(tmp_path / "there-keys"), "ASYNCLOG_RUNTIME_DIR": str(tmp_path / "there")}
+    theirs, here = printed(command(["new"], **there)), printed(command(["new"]))
+    command(["allow", "node1", theirs["client"]])
+    with dealer(endpoint, ours(tmp_path / "there-keys")) as peer:
+        assert asked(peer, frames.Query(), 0.5) is None, "it is allowed, and takes its own daemon's key for this one's"
+    command(["trust", here["daemon"]], **there)
+    script = RANK.replace("world_size=2", "world_size=1")
+    rank = start(sys.executable, "-c", script, tmp_path, "0", ASYNCLOG_ENDPOINT=endpoint, **there)
+    assert rank.wait(60) == 0, output()
+    rows = (tmp_path / "p" / "r" / "csv" / "metrics.csv").read_text().splitlines()
+    assert (len(rows), rows[-1]) == (201, "199.0,199")
+
+
+def test_what_is_no_key_is_trusted_by_nobody(home: Path) -> None:
+    keys.make(home)
+    known = keys.server_key(home)
+    done = subprocess.run(
+        [sys.executable, "-m", "asynclogd", "keys", "trust", "00" * 31], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "KEY" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert keys.server_key(home) == known
+
+
 def test_who_has_a_key_may_log_and_not_command(endpoint: str, home: Path, tmp_path: Path) -> None:
     with dealer(endpoint, ours(home)) as peer:
         refused = [
@@ -294,9 +336,15 @@ def until(peer: zmq.Socket[bytes], kind: type[frames.Ledger], seconds: float = 6
     raise AssertionError(f"no {kind.__name__} in {seconds:.0f} s")
 
 
-def command(arguments: list[str]) -> str:
+def command(arguments: list[str], **environ: str) -> str:
     """`asynclog keys`, and what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "asynclogd", "keys", *arguments], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-m", "asynclogd", "keys", *arguments],
+        capture_output=True, text=True, check=True, env={**os.environ, **environ},
+    )  # fmt: skip
     return done.stdout
+
+
+def printed(made: str) -> dict[str, str]:
+    """The public keys that `asynclog keys new` has printed, by whose they are."""
+    return {line.split()[0]: line.split()[1] for line in made.splitlines()[1:]}

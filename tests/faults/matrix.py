@@ -59,6 +59,7 @@ MATRIX = {
     ),
     "media-hostile": Row("2 GiB of media, an image bomb", "refused before it is allocated, with a clear error"),
     "stranger": Row("a TCP peer without a key, or with a wrong one", "no byte of it reaches a decoder"),
+    "other-user": Row("a process of another user knocks at the socket", "no byte of it reaches a decoder"),
     "socket-foreign": Row(
         "the socket's path is a link, is there, is another user's", "it refuses to start and says why"
     ),
@@ -87,6 +88,8 @@ CAPS = {
     "pending-media": "media that wait to be encoded, a run",
     "encoding": "encoding one item",
     "credit": "unacked bytes of all ranks",
+    "tail": "what backends have yet to get, a run",
+    "endless": "memory that messages without end take",
     "names": "names of a row, layouts of a stream",
     "run-names": "different names of a run",
     "facts": "params and summary of a run",

@@ -18,7 +18,7 @@ from asynclogd.cli import render
 from asynclogd.cli.drain import POLL_SECONDS, DrainProgress
 from asynclogd.cli.options import daemon_options, runtime_of, runtime_option, settings
 from asynclogd.config import Config
-from asynclogd.doors import prepare_runtime
+from asynclogd.doors import keep_writers_out, prepare_runtime
 from asynclogd.hub import Hub
 from asynclogd.report import run_report
 
@@ -44,6 +44,7 @@ def sync(
     """
     merged = settings(config, backends, durability, no_host_metrics, bind="")  # whoever says so takes up everything
     runtime = runtime_of(runtime_dir)
+    keep_writers_out()
     prepare_runtime(runtime)
     directory = directory.absolute()
     rings = [ring for ring in sorted(runtime.glob("**/*.ring")) if _belongs(ring, directory)]
