@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.balance import expect_balanced
 from tests.e2e.daemons import alive, daemon_pid, peak_mb, sync
 from tests.e2e.oracle import csv_series, expect_each_once, returned, value
 
@@ -143,3 +144,4 @@ def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path,
     expect_each_once(run_dir, "loss", expected)
     expect_each_once(run_dir, "only/rank2", {step: float(step) for step in range(steps)})
     assert set(csv_series(run_dir, "loss")) == set(range(steps))
+    expect_balanced(run_dir, 3 * steps + death + steps)
