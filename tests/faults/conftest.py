@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.balance import expect_balanced
-from tests.e2e.conftest import output, puppets, start, status, tell_output_of_failures, worker
-from tests.e2e.oracle import expect_each_once, expect_unblocked
+from tests.e2e.conftest import Start, output, puppets, start, status, tell_output_of_failures, worker
+from tests.e2e.oracle import expect_each_once, expect_unblocked, value
 from tests.faults.plugin import Tell
 from tests.faults.preloaded import BreakingDisk, built
 
@@ -28,6 +28,18 @@ def breaking_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def disk(breaking_library: Path, tmp_path: Path) -> BreakingDisk:
     """One that works, until it is told to break."""
     return BreakingDisk(breaking_library, tmp_path / "broken")
+
+
+@pytest.fixture
+def probe(worker: Start, tmp_path: Path) -> Callable[[], None]:
+    """`probe()`: what a rank logs from now on gets through, by the daemon that is there or one that it starts."""
+
+    def check() -> None:
+        assert worker("--name", "probe", "--steps", 100).wait(90) == 0
+        expect_each_once(tmp_path / "p" / "probe", "loss", {step: value(0, step) for step in range(100)})
+        expect_balanced(tmp_path / "p" / "probe", 100)
+
+    return check
 
 
 @pytest.fixture

@@ -108,9 +108,9 @@ def table(rows: dict[str, Gathered]) -> Table:
 
 def _results(row: Gathered) -> str:
     """A row whose tests were skipped has shown nothing, and looks so."""
-    counts = ((row.failed, "[red]{} FAIL[/]"), (row.passed, "{} pass"), (row.skipped, "[yellow]{} skip[/]"))
     if row.failed:
-        counts = counts[:1]
+        return f"[red]{row.failed} FAIL[/]"
+    counts = ((row.passed, "{} pass"), (row.skipped, "[yellow]{} skip[/]"))
     return ", ".join(text.format(count) for count, text in counts if count) or "[red]none[/]"
 
 

@@ -9,7 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from asynclog_proto import frames, places
 from tests.daemon.peers import GREETING, READY, asked, dealer, frame, raw, shaken, until_cut
 from tests.e2e.conftest import Start
+from tests.faults.probe import expect_to_get_through
 
 Eventually = Callable[..., None]
 Status = Callable[[], list[dict[str, Any]]]
@@ -27,8 +28,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def begin(start: Start, runtime_dir: Path, eventually: Eventually) -> Callable[..., psutil.Process]:
-    """`begin(descriptors=None)`: a daemon, with at most so many file descriptors."""
+def begin(
+    start: Start, runtime_dir: Path, tmp_path: Path, eventually: Eventually
+) -> Iterator[Callable[..., psutil.Process]]:
+    """`begin(descriptors=None)`: a daemon, with at most so many file descriptors; after the test a rank can log there."""
 
     def daemon(descriptors: int | None = None) -> psutil.Process:
         command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics"]
@@ -38,7 +41,8 @@ def begin(start: Start, runtime_dir: Path, eventually: Eventually) -> Callable[.
         eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
         return process
 
-    return daemon
+    yield daemon
+    expect_to_get_through(runtime_dir, tmp_path)
 
 
 def serves(runtime: Path) -> dict[str, Any]:
