@@ -8,6 +8,7 @@ TORCH  := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 BENCH  ?=
 ARGS   ?=
 MINUTES ?= 10
+KILLS  ?=
 FRAMES ?= 10000000
 TARGET ?=
 SEED   ?=
@@ -60,8 +61,8 @@ pytest: install ## the tests alone; ARGS='-k ring -x' goes to pytest
 faults: install ## inject each fault that asynclog survives, and print the matrix
 	pytest -n 2 --dist loadfile -m fault --matrix $(ARGS)
 
-soak: install ## random faults for MINUTES=10, with SEED=... those of before
-	python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+soak: install ## random faults for MINUTES=10, or KILLS=200 of the daemon; with SEED=... those of before
+	python -m tests.faults.soak --minutes $(MINUTES) $(addprefix --kills ,$(KILLS)) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed
 	@echo "== the fuzzer"

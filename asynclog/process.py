@@ -40,6 +40,7 @@ class Process:
         self.current: Run | None = None
         self._open: list[Run] = []
         self._expected: dict[Run, str] = {}
+        self._unawaited: set[Run] = set()
         self._names: Counter[tuple[str, str]] = Counter()
         self._status = "success"
         self._installed = False
@@ -64,6 +65,7 @@ class Process:
         if run in self._open:
             self._open.remove(run)
         self._expected.pop(run, None)
+        self._unawaited.discard(run)
 
     def end_earlier(self, run_dir: Path, rank: int) -> bool:
         """End the run of this rank there, if it is open: a notebook's cell is executed again. Whether it was."""
@@ -79,6 +81,10 @@ class Process:
         """
         self._expected[run] = status
 
+    def wait_no_more(self, run: Run) -> None:
+        """Whoever ends the process has had enough of waiting for it: its end does not wait again."""
+        self._unawaited.add(run)
+
     def unique(self, project: str, name: str) -> str:
         """A default name, with -2, -3 and so on when this process has used it already."""
         self._names[project, name] += 1
@@ -92,6 +98,8 @@ class Process:
         for run in runs:
             run.begin_finish(self._status_of(run, status), timeout, quietly=True)
         for run in runs:
+            if run in self._unawaited:
+                continue
             run.finish(self._status_of(run, status), max(0.0, deadline - time.monotonic()))
 
     def _status_of(self, run: Run, status: str) -> str:
@@ -103,7 +111,8 @@ class Process:
         if sys.version_info >= (3, 13) and self._status == "success" and _exit_code_of_child(self._bootstrap):
             self._status = "failed"
         timeout = INTERRUPTED_TIMEOUT_S if self._status == "interrupted" else EXIT_TIMEOUT_S
-        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: the rings stay, and the daemon reads them
+        # A second Ctrl-C, or SIGTERM that the script makes an exit: the rings stay, and the daemon reads them.
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
             self.finish_all(self._status, timeout)
 
     def _end_with_child(self) -> None:
@@ -139,6 +148,7 @@ class Process:
             run.after_fork()
         self._open.clear()
         self._expected.clear()
+        self._unawaited.clear()
         self._status = "success"
 
 

@@ -196,12 +196,17 @@ class Run(MediaLog):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
-            self.finish("success")
-        elif issubclass(kind, KeyboardInterrupt):
-            self.finish(status_of(kind), INTERRUPTED_TIMEOUT_S)
-        else:
-            self.finish("failed")
+        try:
+            if kind is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+                self.finish("success")
+            elif issubclass(kind, KeyboardInterrupt):
+                self.finish(status_of(kind), INTERRUPTED_TIMEOUT_S)
+            else:
+                self.finish("failed")
+        except (KeyboardInterrupt, SystemExit):
+            if kind is not None:  # the second one: the process ends at once, as it does without `with`
+                RUNS.wait_no_more(self)
+            raise
 
     def __repr__(self) -> str:
         return f"<asynclog run {self.project}/{self.name}, rank {self.rank} of {self.world_size}, {self.mode}>"

@@ -42,7 +42,11 @@ def shaken(runtime: Path) -> Iterator[socket.socket]:
     """A connection whose handshake is done: what it sends from here on are messages."""
     with raw(runtime) as connection:
         connection.sendall(GREETING)
-        assert len(connection.recv(64, socket.MSG_WAITALL)) == 64
+        greeting = b""
+        while len(greeting) < 64:  # it comes in parts
+            part = connection.recv(64 - len(greeting))
+            assert part, "it has ended the connection"
+            greeting += part
         connection.sendall(bytes([4, len(READY)]) + READY)
         assert b"READY" in connection.recv(256)
         yield connection

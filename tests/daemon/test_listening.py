@@ -33,6 +33,7 @@ def test_what_a_dead_daemon_left_is_replaced(path: Path) -> None:
         peer.connect(str(path))
 
 
+@pytest.mark.fault("socket-foreign")
 def test_a_link_is_refused_and_what_it_leads_to_is_left(path: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
     path.symlink_to(tmp_path / "precious")
@@ -41,6 +42,7 @@ def test_a_link_is_refused_and_what_it_leads_to_is_left(path: Path, tmp_path: Pa
     assert (tmp_path / "precious").read_text() == "data"
 
 
+@pytest.mark.fault("socket-foreign")
 def test_a_link_to_a_socket_is_refused_too(path: Path, runtime_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(runtime_dir / "other.sock"))
@@ -49,6 +51,7 @@ def test_a_link_to_a_socket_is_refused_too(path: Path, runtime_dir: Path) -> Non
             listening.on_path(path)
 
 
+@pytest.mark.fault("socket-foreign")
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, os.mkfifo])
 def test_whatever_is_no_socket_is_refused(path: Path, make: object) -> None:
     assert callable(make)

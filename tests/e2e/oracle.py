@@ -15,6 +15,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+BLOCKED_US = 1e6
+"""A call that takes longer waits for somebody else, on however busy a machine."""
+
 
 def value(rank: int, step: int) -> float:
     """What a rank logs at a step: a binary fraction, so that means are exact in float32 too."""
@@ -31,6 +34,13 @@ def log_p999_us(directory: Path, name: str = "run", rank: int = 0) -> float:
     """How long the slowest thousandth of a worker's calls of log() took at least (us)."""
     times = sorted(array("q", (directory / f"times-{name}-{rank}").read_bytes()))
     return times[len(times) * 999 // 1000] / 1000
+
+
+def expect_unblocked(directory: Path, name: str = "run", rank: int = 0) -> float:
+    """The same, of a worker whose log() waited for nobody: a deadline, not a promise of speed."""
+    took = log_p999_us(directory, name, rank)
+    assert took < BLOCKED_US, f"log() of {name} was blocked: one of 1,000 calls took {took / 1e6:.1f} s"
+    return took
 
 
 def csv_series(run_dir: Path, name: str) -> dict[int, list[float]]:

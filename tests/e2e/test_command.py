@@ -101,6 +101,7 @@ def test_a_killed_daemon_is_started_again(start, tmp_path: Path, runtime_dir: Pa
     assert "started again once" in output()
 
 
+@pytest.mark.fault("two-at-once")
 def test_a_second_daemon_on_the_same_place_is_refused(start, runtime_dir: Path, eventually, output) -> None:
     first = start(sys.executable, "-m", "asynclogd", "daemon")
     eventually((runtime_dir / "daemon.sock").exists, 30, "the first daemon serves")

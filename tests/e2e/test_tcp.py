@@ -24,6 +24,7 @@ from asynclogd import keys
 from tests.daemon.peers import asked, dealer
 from tests.e2e.conftest import Start
 from tests.e2e.daemons import sync
+from tests.e2e.oracle import csv_series
 
 Eventually = Callable[..., None]
 
@@ -176,7 +177,12 @@ def test_a_run_is_resumed_that_only_the_daemons_machine_knows_and_one_that_it_do
 @pytest.mark.fault("stranger")
 @pytest.mark.parametrize("key", ["none", "random"])
 def test_no_byte_of_a_stranger_reaches_a_decoder(
-    key: str, endpoint: str, home: Path, status: Callable[[], list[dict[str, Any]]], eventually: Eventually
+    key: str,
+    endpoint: str,
+    home: Path,
+    tmp_path: Path,
+    status: Callable[[], list[dict[str, Any]]],
+    eventually: Eventually,
 ) -> None:
     stranger = (keys.server_key(home), *pair()) if key == "random" else None
     refused = "connections_refused" if key == "random" else "connections_failed"
@@ -191,6 +197,9 @@ def test_no_byte_of_a_stranger_reaches_a_decoder(
         assert isinstance(asked(peer, frames.Query()), frames.Report)
     # Since then: the status that we had, and the two of now.
     assert of_daemon(status)["messages"] == daemon["messages"] + 2
+    with asynclog.init("p", "probe", dir=str(tmp_path), endpoint=endpoint, backends=["csv"]) as run:
+        run.log({"loss": 0.5}, step=7)
+    assert csv_series(tmp_path / "p" / "probe", "loss") == {7: [0.5]}
 
 
 def test_a_key_is_let_in_when_it_is_allowed_and_out_when_it_is_revoked_without_a_restart(

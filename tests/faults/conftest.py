@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import output, puppets, start, status, tell_output_of_failures, worker
-from tests.e2e.oracle import expect_each_once, log_p999_us
+from tests.e2e.balance import expect_balanced
+from tests.e2e.conftest import Start, output, puppets, start, status, tell_output_of_failures, worker
+from tests.e2e.oracle import expect_each_once, expect_unblocked, value
 from tests.faults.plugin import Tell
 from tests.faults.preloaded import BreakingDisk, built
 
@@ -30,13 +31,28 @@ def disk(breaking_library: Path, tmp_path: Path) -> BreakingDisk:
 
 
 @pytest.fixture
+def probe(worker: Start, tmp_path: Path) -> Callable[[], None]:
+    """`probe()`: what a rank logs from now on gets through, by the daemon that is there or one that it starts."""
+
+    def check() -> None:
+        assert worker("--name", "probe", "--steps", 100).wait(90) == 0
+        expect_each_once(tmp_path / "p" / "probe", "loss", {step: value(0, step) for step in range(100)})
+        expect_balanced(tmp_path / "p" / "probe", 100)
+
+    return check
+
+
+@pytest.fixture
 def whole(figures: Tell, tmp_path: Path) -> Whole:
-    """`whole(expected, extra=0, **figures)`: the worker's run holds its steps once each, as expect_each_once says."""
+    """`whole(expected, extra=0, **figures)`: the worker's run holds its steps once each, as expect_each_once says; its
+    ledger accounts for them, and log() was not blocked.
+    """
 
     def check(expected: Mapping[int, float], extra: int = 0, **more: float) -> None:
         expect_each_once(tmp_path / "p" / "run", "loss", dict(expected), extra)
+        expect_balanced(tmp_path / "p" / "run", len(expected), extra)
         if (tmp_path / "times-run-0").exists():
-            more["log_p999_us"] = log_p999_us(tmp_path)
+            more["log_p999_us"] = expect_unblocked(tmp_path)
         figures(issued=len(expected), lost=0, doubled=0, **more)
 
     return check

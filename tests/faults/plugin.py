@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not config.getoption("--matrix"):
         return
     rows = gathered(
-        [report for kind in ("passed", "failed", "error") for report in terminalreporter.stats.get(kind, [])]
+        [report for kind in ("passed", "failed", "error", "skipped") for report in terminalreporter.stats.get(kind, [])]
     )
     terminalreporter.section("the fault matrix")
     Console(file=terminalreporter._tw._file, width=160).print(table(rows))
@@ -70,7 +70,7 @@ class Gathered:
     """A row's tests."""
 
     def __init__(self) -> None:
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
         self.figures: dict[str, list[float]] = defaultdict(list)
 
 
@@ -84,7 +84,8 @@ def gathered(reports: list[Any]) -> dict[str, Gathered]:
         for name in {value for key, value in properties if key == "fault"}:
             row = rows[name]
             row.passed += report.passed
-            row.failed += not report.passed
+            row.skipped += report.skipped
+            row.failed += report.failed
             for values in (value for key, value in properties if key == "figures"):
                 for figure, value in values.items():
                     row.figures[figure].append(value)
@@ -96,14 +97,21 @@ def table(rows: dict[str, Gathered]) -> Table:
     made = Table("fault", "must hold", "tests", "issued", "lost", "doubled", "log() p99.9", "memory", "seeds")
     for name, (fault, holds) in MATRIX.items():
         row = rows.get(name, Gathered())
-        passed = "[red]none[/]" if not row.passed + row.failed else f"{row.passed} pass"
         told = [
             _sum(row, "issued"), _sum(row, "lost"), _sum(row, "doubled"),
             _most(row, "log_p999_us", " us"), _most(row, "memory_mb", " MB"),
             " ".join(f"{seed:.0f}" for seed in row.figures["seed"]),
         ]  # fmt: skip
-        made.add_row(fault, holds, f"[red]{row.failed} FAIL[/]" if row.failed else passed, *told)
+        made.add_row(fault, holds, _results(row), *told)
     return made
+
+
+def _results(row: Gathered) -> str:
+    """A row whose tests were skipped has shown nothing, and looks so."""
+    if row.failed:
+        return f"[red]{row.failed} FAIL[/]"
+    counts = ((row.passed, "{} pass"), (row.skipped, "[yellow]{} skip[/]"))
+    return ", ".join(text.format(count) for count, text in counts if count) or "[red]none[/]"
 
 
 def _sum(row: Gathered, figure: str) -> str:

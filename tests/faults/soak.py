@@ -3,8 +3,9 @@
     python -m tests.faults.soak [--minutes M | --kills N] [--seed S]
 
 Ranks log a function of the step in runs of their own while the daemon is killed, stopped, refused its disk and
-pestered, and ranks are killed. In the end every run must hold each step whose log() returned, once. The seed makes the
-order of faults again; when each strikes depends on the machine too.
+pestered, and ranks are killed. In the end every run must hold each step whose log() returned, once, its ledger account
+for them, and memory, descriptors and disk have stayed below the caps here. The seed makes the order of faults again;
+when each strikes depends on the machine too.
 """
 
 from __future__ import annotations
@@ -29,13 +30,21 @@ from rich.console import Console
 from asynclog_proto import frames, places
 from tests.conftest import has_ended
 from tests.daemon.peers import asked, dealer, raw
+from tests.e2e.balance import expect_balanced
 from tests.e2e.daemons import daemon_pid, peak_mb, sync
-from tests.e2e.oracle import expect_each_once, log_p999_us, returned, value
+from tests.e2e.oracle import expect_each_once, expect_unblocked, returned, value
 
 WORKER = Path(__file__).parent.parent / "e2e" / "worker.py"
 RANKS = 2
 START_S = 60.0
 END_S = 120.0
+
+MOST_MB = 250.0
+MOST_DESCRIPTORS = 200
+MOST_BYTES = 256
+"""Of disk for each value of a run, in its journal and both file backends,"""
+MOST_BYTES_A_RUN = 512 << 10
+"""and for a run that has none."""
 
 
 class Soak:
@@ -46,6 +55,7 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self.peak_mb = 0.0
         self.descriptors = 0
+        self.bytes_a_value = 0.0
         self._directory = directory
         self._runtime = runtime
         self._until = directory / "enough"
@@ -150,6 +160,7 @@ class Soak:
 
     def settle(self) -> dict[str, float]:
         """Let everything arrive and check it; the figures. Raises AssertionError, with the run's name, for a loss."""
+        self._await_more()
         self._until.touch()
         for number in self._living:
             assert self._runs[number][1].wait(300) == 0, f"a rank failed: see {self._log.name}"
@@ -158,17 +169,37 @@ class Soak:
         daemon.terminate()
         _await_end(daemon)
         sync(self._directory)
-        issued, slowest = 0, 0.0
+        issued, disk, slowest = 0, 0, 0.0
         for number, (name, _) in enumerate(self._runs):
             steps = returned(self._directory / f"returned-{name}-0") + 1
             if not steps:
                 continue  # killed before its first log() returned
             run = self._directory / "p" / name
-            expect_each_once(run, "loss", {step: value(0, step) for step in range(steps)}, number not in self._living)
+            killed = number not in self._living
+            expect_each_once(run, "loss", {step: value(0, step) for step in range(steps)}, killed)
+            expect_balanced(run, steps, killed)
             issued += steps
-            if number in self._living:
-                slowest = max(slowest, log_p999_us(self._directory, name))
+            disk += bytes_of(run)
+            if not killed:
+                slowest = max(slowest, expect_unblocked(self._directory, name))
+        self._expect_flat(issued, disk)
         return {"issued": issued, "lost": 0, "doubled": 0, "log_p999_us": slowest, "memory_mb": self.peak_mb}
+
+    def _await_more(self) -> None:
+        """After the last fault, records that the ranks log from then on get through too."""
+        files = [self._directory / f"returned-{self._runs[number][0]}-0" for number in self._living]
+        wanted = [returned(file) + 100 for file in files]
+        end = time.monotonic() + START_S
+        while not all(returned(file) >= step for file, step in zip(files, wanted, strict=True)):
+            assert time.monotonic() < end, f"a rank logs no more: see {self._log.name}"
+            time.sleep(0.01)
+
+    def _expect_flat(self, values: int, disk: int) -> None:
+        assert self.peak_mb < MOST_MB
+        assert self.descriptors < MOST_DESCRIPTORS
+        assert disk < MOST_BYTES * values + MOST_BYTES_A_RUN * len(self._runs), f"{disk} bytes for {values} values"
+        assert list((self._runtime / "rings").iterdir()) == []
+        self.bytes_a_value = disk / values
 
     def close(self) -> None:
         """End what is left."""
@@ -188,6 +219,11 @@ def _await_end(process: psutil.Process) -> None:
         if time.monotonic() > end:
             raise AssertionError(f"the daemon {process.pid} does not end")
         time.sleep(0.01)
+
+
+def bytes_of(directory: Path) -> int:
+    """Of all files in it."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 KINDS = ("kill_daemon", "kill_daemon", "kill_rank", "kill_both", "stop_daemon", "fill_disk", "pester")
@@ -225,7 +261,9 @@ def main() -> int:
     shutil.rmtree(out)
     console.print(f"faults: {dict(soak.faults)}")
     console.print(
-        ", ".join(f"{name} {amount:,.0f}" for name, amount in figures.items()), f"most fds {soak.descriptors}"
+        ", ".join(f"{name} {amount:,.0f}" for name, amount in figures.items()),
+        f"most fds {soak.descriptors},",
+        f"{soak.bytes_a_value:.0f} bytes of disk a value",
     )
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import HERE, Start
-from tests.e2e.oracle import csv_series, log_p999_us, returned, tensorboard_series, value
+from tests.e2e.oracle import csv_series, expect_unblocked, returned, tensorboard_series, value
 from tests.faults.plugin import Tell
 
 pytestmark = pytest.mark.timeout(180)
@@ -38,10 +39,18 @@ rm "$DISK/filler"
 said '"journal_error": ""'
 touch "$TOLD/enough"
 wait %1
+"$PYTHON" -c "$BALANCED" "$DISK/p/run" $(($(steps) + 1))
 cp -r "$DISK/." "$TOLD"
 """
 
 STEPS = "import os; print(int.from_bytes(open(os.environ['DISK'] + '/returned-run-0', 'rb').read() or b'\\0', 'big'))"
+
+BALANCED = """
+import sys
+from pathlib import Path
+from tests.e2e.balance import expect_balanced
+expect_balanced(Path(sys.argv[1]), int(sys.argv[2]))
+"""
 
 
 @pytest.mark.fault("disk-full")
@@ -54,14 +63,15 @@ def test_a_disk_that_was_full_has_everything_once_it_is_free(
         pytest.fail("this test mounts a small file system with unshare, of util-linux")
     told = tmp_path / "told"
     told.mkdir()
+    paths = os.pathsep.join([str(HERE.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = start(
         "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT,
-        WHEN=when, DISK=str(tmp_path / "disk"), TOLD=str(told), STEPS=STEPS,
-        PYTHON=sys.executable, WORKER=str(HERE / "worker.py"),
+        WHEN=when, DISK=str(tmp_path / "disk"), TOLD=str(told), STEPS=STEPS, BALANCED=BALANCED,
+        PYTHON=sys.executable, WORKER=str(HERE / "worker.py"), PYTHONPATH=paths,
     )  # fmt: skip
     assert process.wait(150) == 0, output()
     assert re.search("No space left|disk is full", (told / "status.txt").read_text())
     steps = returned(told / "returned-run-0") + 1
     for read in (csv_series, tensorboard_series):
         assert read(told / "p" / "run", "loss") == {step: [value(0, step)] for step in range(steps)}
-    figures(issued=steps, lost=0, doubled=0, log_p999_us=log_p999_us(told))
+    figures(issued=steps, lost=0, doubled=0, log_p999_us=expect_unblocked(told))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.balance import expect_balanced
 from tests.e2e.conftest import HERE, Start
 from tests.e2e.oracle import csv_series, tensorboard_series
 from tests.faults.plugin import Tell
@@ -38,6 +39,7 @@ def test_two_ranks_are_reduced_to_one_series_that_a_restart_goes_on_with_and_sup
     assert {step for step, values in board.items() if len(values) > 1} <= {*range(resumed, 56)}
     losses = csv_series(run_dir, "loss")
     assert losses[119][0] < losses[0][0]
+    expect_balanced(run_dir, 2 * (len(wanted) * 2), extra=2 * 2 * (56 - resumed))
     figures(issued=len(wanted) * 2, lost=0, doubled=0)
 
 
@@ -53,4 +55,5 @@ def test_a_world_of_four_that_crashed_goes_on_as_one_of_two(start: Start, tmp_pa
     assert two.wait(150) == 0
     series = csv_series(tmp_path / "p" / "ddp", "known")
     assert series == {step: [step + (1.5 if step < resumed else 0.5)] for step in range(90)}
+    expect_balanced(tmp_path / "p" / "ddp", 2 * (resumed * 4 + (90 - resumed) * 2), extra=2 * 4 * (46 - resumed))
     figures(issued=resumed * 4 + (90 - resumed) * 2, lost=0, doubled=0)

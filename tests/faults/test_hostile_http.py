@@ -15,6 +15,7 @@ import pytest
 from asynclog_proto import places
 from asynclogd import talk
 from tests.e2e.conftest import Start
+from tests.faults.probe import expect_to_get_through
 
 Eventually = Callable[..., None]
 Scraped = Callable[[], bytes]
@@ -23,13 +24,14 @@ DESCRIPTORS = 256
 
 
 @pytest.fixture
-def daemon(start: Start, runtime_dir: Path, eventually: Eventually) -> psutil.Process:
-    """A daemon with a port for Prometheus, and few file descriptors."""
+def daemon(start: Start, runtime_dir: Path, tmp_path: Path, eventually: Eventually) -> Iterator[psutil.Process]:
+    """A daemon with a port for Prometheus, and few file descriptors; after the test a rank can log there."""
     command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics"]
     limited = ["sh", "-c", f'ulimit -n {DESCRIPTORS} && exec "$@"', "sh", *command]
     process = start(*limited, ASYNCLOG_PROMETHEUS_ENABLED="true", ASYNCLOG_PROMETHEUS_PORT="0")
     eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
-    return psutil.Process(process.pid)
+    yield psutil.Process(process.pid)
+    expect_to_get_through(runtime_dir, tmp_path)
 
 
 @pytest.fixture

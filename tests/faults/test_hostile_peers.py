@@ -9,17 +9,19 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import zmq
 
 from asynclog_proto import frames, places
 from tests.daemon.peers import GREETING, READY, asked, dealer, frame, raw, shaken, until_cut
 from tests.e2e.conftest import Start
 from tests.e2e.daemons import peak_mb
+from tests.faults.probe import expect_to_get_through
 
 Eventually = Callable[..., None]
 Status = Callable[[], list[dict[str, Any]]]
@@ -27,11 +29,14 @@ Status = Callable[[], list[dict[str, Any]]]
 MIB = 1 << 20
 MOST_MB = 2000.0
 """What docs/security.md says that messages without end may take, whatever else the machine does."""
+RECONNECTS = 10_000
 
 
 @pytest.fixture
-def begin(start: Start, runtime_dir: Path, eventually: Eventually) -> Callable[..., psutil.Process]:
-    """`begin(descriptors=None)`: a daemon, with at most so many file descriptors."""
+def begin(
+    start: Start, runtime_dir: Path, tmp_path: Path, eventually: Eventually
+) -> Iterator[Callable[..., psutil.Process]]:
+    """`begin(descriptors=None)`: a daemon, with at most so many file descriptors; after the test a rank can log."""
 
     def daemon(descriptors: int | None = None) -> psutil.Process:
         command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics"]
@@ -41,7 +46,8 @@ def begin(start: Start, runtime_dir: Path, eventually: Eventually) -> Callable[.
         eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
         return process
 
-    return daemon
+    yield daemon
+    expect_to_get_through(runtime_dir, tmp_path)
 
 
 def serves(runtime: Path) -> dict[str, Any]:
@@ -160,15 +166,26 @@ def test_ranks_go_on_while_somebody_else_is_cut_off(
 
 
 @pytest.mark.fault("reconnects")
-def test_reconnects_leave_nothing_behind(begin: Callable[..., psutil.Process], runtime_dir: Path) -> None:
+def test_reconnects_leave_nothing_behind(
+    begin: Callable[..., psutil.Process], runtime_dir: Path, eventually: Eventually
+) -> None:
     daemon = begin()
     serves(runtime_dir)
     before = daemon.num_fds(), daemon.memory_info().rss
-    for _ in range(500):
-        with dealer(places.endpoint(runtime_dir)) as peer:
-            assert isinstance(asked(peer, frames.Query()), frames.Report)
-    assert serves(runtime_dir)["connections_accepted"] == 502
-    assert daemon.num_fds() <= before[0] + 5
+    with zmq.Context() as context:
+        for _ in range(RECONNECTS):
+            with context.socket(zmq.DEALER) as peer:
+                peer.setsockopt(zmq.LINGER, 0)
+                peer.connect(places.endpoint(runtime_dir))
+                assert isinstance(asked(peer, frames.Query()), frames.Report)
+    told: list[int] = []
+
+    def knows_us_all() -> bool:
+        told.append(serves(runtime_dir)["connections_accepted"])
+        return told[-1] == RECONNECTS + 1 + len(told)
+
+    eventually(knows_us_all, 30, "each connection")  # libzmq tells of them a little later than it answers
+    eventually(lambda: daemon.num_fds() <= before[0] + 5, 30, "an end of their descriptors")
     assert daemon.memory_info().rss < before[1] + 50 * MIB
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.balance import expect_balanced
 from tests.e2e.daemons import alive, daemon_pid, peak_mb, sync
 from tests.e2e.oracle import csv_series, expect_each_once, returned, value
 
@@ -24,7 +25,15 @@ def up_to(step: int) -> dict[int, float]:
 @pytest.mark.fault("rank-killed")
 @pytest.mark.parametrize("flush_ms", [100, 1000], ids=["with idle cores", "without"])
 def test_a_killed_rank_loses_nothing(
-    flush_ms: int, worker, tmp_path: Path, runtime_dir: Path, status, eventually, whole, monkeypatch: pytest.MonkeyPatch
+    flush_ms: int,
+    worker,
+    tmp_path: Path,
+    runtime_dir: Path,
+    status,
+    eventually,
+    whole,
+    probe,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ASYNCLOG_FLUSH_MS", str(flush_ms))
     rank = worker("--steps", 10**7)
@@ -35,6 +44,7 @@ def test_a_killed_rank_loses_nothing(
     last = returned(told)
     eventually(lambda: status() and not status()[0]["busy"], 60, "the daemon has delivered what the rank left")
     whole(up_to(last), extra=1)
+    probe()
     assert list((runtime_dir / "rings").iterdir()) == []
 
 
@@ -81,7 +91,7 @@ def test_a_daemon_that_is_killed_as_soon_as_it_starts_loses_nothing(
 
 
 @pytest.mark.fault("both-killed")
-def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually, whole) -> None:
+def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eventually, whole, probe) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005)
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000 and daemon_pid(runtime_dir), 60, "1,000 steps logged")
@@ -90,10 +100,13 @@ def test_both_killed_lose_nothing(worker, tmp_path: Path, runtime_dir: Path, eve
     rank.wait()
     sync(tmp_path)
     whole(up_to(returned(told)), extra=1)
+    probe()
 
 
 @pytest.mark.fault("both-killed")
-def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path: Path, eventually, whole) -> None:
+def test_both_killed_before_a_daemon_ever_answered_lose_nothing(
+    worker, tmp_path: Path, eventually, whole, probe
+) -> None:
     rank = worker("--steps", 10**7, "--period", 0.0005, "--mode", "offline")
     told = tmp_path / "returned-run-0"
     eventually(lambda: returned(told) > 1000, 60, "1,000 steps logged")
@@ -101,11 +114,12 @@ def test_both_killed_before_a_daemon_ever_answered_lose_nothing(worker, tmp_path
     rank.wait()
     sync(tmp_path)
     whole(up_to(returned(told)), extra=1)
+    probe()
 
 
 @pytest.mark.fault("daemon-stopped")
 def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(
-    worker, tmp_path: Path, runtime_dir: Path, eventually, whole
+    worker, tmp_path: Path, runtime_dir: Path, eventually, whole, probe
 ) -> None:
     told = tmp_path / "returned-run-0"
     rank = worker("--steps", 200_000)
@@ -120,6 +134,7 @@ def test_a_stopped_daemon_delays_no_rank_and_gets_it_all_later(
     peak = peak_mb(daemon)
     assert rank.wait() == 0
     whole(up_to(199_999), memory_mb=peak)
+    probe()
 
 
 @pytest.mark.fault("rank-killed")
@@ -143,3 +158,4 @@ def test_one_of_four_ranks_dies_and_one_logs_other_names(worker, tmp_path: Path,
     expect_each_once(run_dir, "loss", expected)
     expect_each_once(run_dir, "only/rank2", {step: float(step) for step in range(steps)})
     assert set(csv_series(run_dir, "loss")) == set(range(steps))
+    expect_balanced(run_dir, 3 * steps + death + steps)

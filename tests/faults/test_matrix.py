@@ -33,20 +33,31 @@ def test_each_bound_of_the_page_has_tests_at_its_cap_where_it_says() -> None:
             assert f'@pytest.mark.cap("{name}")' in (ROOT / "tests" / file).read_text(), (name, file)
 
 
-def report(when: str, passed: bool, *properties: tuple[str, object]) -> SimpleNamespace:
-    return SimpleNamespace(when=when, passed=passed, user_properties=list(properties))
+def report(when: str, outcome: str, *properties: tuple[str, object]) -> SimpleNamespace:
+    outcomes = {known: known == outcome for known in ("passed", "failed", "skipped")}
+    return SimpleNamespace(when=when, **outcomes, user_properties=list(properties))
 
 
 def test_a_table_sums_what_a_rows_tests_have_told() -> None:
     killed, figures = ("fault", "daemon-killed"), {"issued": 5, "lost": 0, "log_p999_us": 7, "seed": 3}
     reports = [
-        report("setup", True, killed),
-        report("call", True, killed, ("figures", figures)),
-        report("call", True, killed, ("figures", {**figures, "log_p999_us": 9})),
-        report("call", False, killed),
-        report("setup", False, ("fault", "soak")),
+        report("setup", "passed", killed),
+        report("call", "passed", killed, ("figures", figures)),
+        report("call", "passed", killed, ("figures", {**figures, "log_p999_us": 9})),
+        report("call", "failed", killed),
+        report("setup", "failed", ("fault", "soak")),
     ]
     rows = gathered(reports)
     assert {name: (row.passed, row.failed) for name, row in rows.items()} == {"daemon-killed": (2, 1), "soak": (0, 1)}
     first = [column._cells[0] for column in table(rows).columns]
     assert first[2:] == ["[red]1 FAIL[/]", "10", "0", "", "9 us", "", "3 3"]
+
+
+def test_a_row_tells_of_tests_that_were_skipped() -> None:
+    """A skip in a fixture is told by the report of the setup, one in the test by that of its call."""
+    exits, forked = ("fault", "exits"), ("fault", "forked")
+    reports = [report("call", "passed", exits), report("setup", "skipped", exits), report("call", "skipped", forked)]
+    cells = dict(zip(MATRIX, table(gathered(reports)).columns[2].cells, strict=True))
+    assert cells["exits"] == "1 pass, [yellow]1 skip[/]"
+    assert cells["forked"] == "[yellow]1 skip[/]"
+    assert cells["soak"] == "[red]none[/]"

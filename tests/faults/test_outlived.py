@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.balance import expect_balanced
 from tests.e2e.conftest import Start
 from tests.e2e.oracle import csv_series, value
 from tests.faults.plugin import Tell
@@ -40,4 +41,6 @@ def test_what_the_newer_training_has_logged_stands(
     series = csv_series(tmp_path / "p" / "run", "loss")
     assert series == {step: [point] for step, point in wanted.items()}
     assert "dropped (superseded)" in output()
+    lost = expect_balanced(tmp_path / "p" / "run", 5000 + 1000, extra=1 << 20, dropped=["superseded"])
+    assert lost["superseded"] > 0
     figures(issued=len(wanted), lost=0, doubled=0)

@@ -44,6 +44,7 @@ def test_a_batch_lies_where_it_is_said_to():
     assert spoolfile.entry(1, 1, b"payload")[spoolfile.ENTRY_OVERHEAD :] == b"payload"
 
 
+@pytest.mark.fault("files-damaged")
 @given(segments, st.data())
 def test_cut_anywhere_the_whole_batches_are_read(batches, data):
     segment, ends = build(batches)
@@ -51,6 +52,7 @@ def test_cut_anywhere_the_whole_batches_are_read(batches, data):
     assert read(segment[:cut]) == expected(batches)[: sum(end <= cut for end in ends)]
 
 
+@pytest.mark.fault("files-damaged")
 @given(segments, st.data())
 def test_a_flipped_bit_costs_the_batch_it_is_in_and_no_other(batches, data):
     segment, ends = build(batches)
@@ -62,6 +64,7 @@ def test_a_flipped_bit_costs_the_batch_it_is_in_and_no_other(batches, data):
     assert read(bytes(spoiled)) == whole
 
 
+@pytest.mark.fault("files-damaged")
 @given(segments, st.integers(0, 200))
 def test_a_hole_of_zeros_costs_only_what_it_covers(batches, start):
     """After a power loss pages may come back as zeros."""
@@ -79,6 +82,7 @@ def test_a_hole_of_zeros_costs_only_what_it_covers(batches, start):
     assert read(bytes(spoiled)) == whole
 
 
+@pytest.mark.fault("files-damaged")
 def test_a_spoiled_hello_is_an_error_and_never_a_batch():
     data = bytearray(build([b"one", b"two"])[0])
     data[len(spoolfile.MAGIC) + 20] ^= 1
