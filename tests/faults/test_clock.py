@@ -32,11 +32,11 @@ DEADLINE = 4.0
 
 @pytest.fixture
 def daemon(start: Start, clock: MovedClock, runtime_dir: Path, eventually: Eventually) -> Callable[..., Any]:
-    """`daemon(**environment)`: one whose clock is moved; its log is the first process's."""
+    """`daemon(*options, **environment)`: one whose clock is moved; its log is the first process's."""
 
-    def begin(**environment: str) -> subprocess.Popen[str]:
+    def begin(*options: object, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--log-format", "json"]
-        process = start(*command, "--backend", "jsonl", **clock.environment, **environment)
+        process = start(*command, "--backend", "jsonl", *options, **clock.environment, **environment)
         eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
         return process
 
@@ -146,3 +146,27 @@ def test_a_flush_that_nobody_answers_ends_at_its_deadline(
     assert 0.75 * DEADLINE < time.monotonic() - began < DEADLINE + 10
     os.kill(serving.pid, signal.SIGCONT)
     assert rank("flush", 30.0)
+
+
+def test_what_a_rate_limit_holds_goes_out_when_its_bucket_is_over(
+    daemon: Callable[..., Any],
+    moved_puppets: Callable[[int], list[Puppet]],
+    clock: MovedClock,
+    tmp_path: Path,
+    status: Callable[[], list[dict[str, Any]]],
+    eventually: Eventually,
+) -> None:
+    """Nothing follows that would tell, and the clock comes to its end tomorrow."""
+
+    def is_held() -> bool:
+        return any(run["backends"]["jsonl"]["held_values"] for told in status() for run in told["runs"])
+
+    config = tmp_path / "daemon.toml"
+    config.write_text('[backends.jsonl]\nrate_limit = { "*" = 1 }\n')
+    daemon("--config", config)
+    (rank,) = moved_puppets(1)
+    rank("log", {"loss": 1.0}, step=0)
+    eventually(is_held, what="what is held")
+    clock.sets(-DAY)
+    assert not points(tmp_path)
+    eventually(lambda: points(tmp_path), 20, "what was held")
