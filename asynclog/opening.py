@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
+from asynclog import begun, bodies, keys, launch, ranks, resuming, ringplace, settings
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
 from asynclog.keys import ClientKeys
@@ -177,6 +177,7 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     runtime = _runtime(plan)
     rings = [_ring_path(plan, parent) for parent in (runtime, plan.run_dir)]
     _check_writable(plan.run_dir, notices, strict=strict)
+    begun.note(plan.run_dir, plan.hello.incarnation)
     try:
         ringplace.private_dir(runtime)
         ringplace.private_dir(runtime / "rings")

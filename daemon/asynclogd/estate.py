@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
-from asynclogd import living, recovery
+from asynclogd import begun, living, recovery
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
@@ -182,6 +182,10 @@ class Estate:
         for hello in hellos:
             launches.setdefault(hello.launch, []).append(hello)
         began = {hello.incarnation: await _began(hello) for hello in hellos}
+        over = {
+            name: each.stream.began for name, each in pipeline.sessions.items() if not each.live and name not in began
+        }
+        began = begun.settled(began, over, await asyncio.to_thread(begun.order, pipeline.run_dir))
         for each in sorted(launches.values(), key=lambda each: min(began[hello.incarnation] for hello in each)):
             sessions = []
             for hello in each:

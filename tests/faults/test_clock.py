@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Puppet, Start
-from tests.e2e.oracle import returned, value
+from tests.e2e.oracle import csv_series, returned, value
 from tests.faults.conftest import Whole
 from tests.faults.preloaded import MovedClock
 
@@ -170,3 +170,21 @@ def test_what_a_rate_limit_holds_goes_out_when_its_bucket_is_over(
     clock.sets(-DAY)
     assert not points(tmp_path)
     eventually(lambda: points(tmp_path), 20, "what was held")
+
+
+@pytest.mark.parametrize("end", ["offline", "killed"])
+@pytest.mark.parametrize("move", [DAY, -DAY])
+def test_of_two_launches_that_nobody_heard_the_one_that_began_later_supersedes(
+    move: int, end: str, worker: Start, clock: MovedClock, tmp_path: Path, runtime_dir: Path
+) -> None:
+    how = ["--mode", "offline"] if end == "offline" else ["--die-at", "500"]
+    for first, offset in ((0, 0), (100, 1000)):
+        said = ["--first", first, "--steps", 600 - first, "--offset", offset, *how]
+        rank = worker(*said, ASYNCLOG_ENDPOINT=f"ipc://{runtime_dir}/nobody.sock", **clock.environment)
+        assert rank.wait(60) == (0 if end == "offline" else -signal.SIGKILL)
+        clock.sets(move)
+    steps = 600 if end == "offline" else 500
+    command = [sys.executable, "-m", "asynclogd", "sync", str(tmp_path), "--backend", "csv"]
+    subprocess.run(command, check=True, capture_output=True)
+    wanted = {step: [value(0, step) + 1000 * (step >= 100)] for step in range(steps)}
+    assert csv_series(tmp_path / "p" / "run", "loss") == wanted
