@@ -142,10 +142,18 @@ def _plan(
         backends=wanted,
         client=f"asynclog {__version__} (Python)",
         pid_namespace=places.pid_namespace(),
+        pid_ticks=_own_ticks(),
     )
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None
     return Plan(hello, chosen, mode, address, run_dir, found, told)
+
+
+def _own_ticks() -> int:
+    try:
+        return places.process_ticks(os.getpid())
+    except OSError:  # not on Linux
+        return 0
 
 
 def _backends(given: Any, environ: Mapping[str, str], *, far: bool) -> tuple[Mapping[str, Any] | None, str]:

@@ -38,6 +38,8 @@ class Estate:
         self._has_remote = has_remote
         self._burials: dict[str, asyncio.Task[None]] = {}
         self._untaken = Untaken()
+        self.sightings = living.sightings()
+        """of spools, for whoever looks whether their processes live"""
 
     @property
     def given_up(self) -> set[Path]:
@@ -114,11 +116,14 @@ class Estate:
                 session = pipeline.sessions.get(hello.incarnation)
                 # Without a ring its silence tells that it died, or that its process has gone.
                 silent = session is None or not session.live
-                if hello.ring or (silent and not await asyncio.to_thread(_is_written, directory, hello)):
+                if hello.ring or (silent and not await asyncio.to_thread(self._is_written, directory, hello)):
                     _note(here, found)
                 elif silent and living.is_of_another_container(hello):  # it may have died, which only time tells
                     self._give_up(directory, AGAIN_SECONDS)
         return found
+
+    def _is_written(self, directory: Path, hello: Hello) -> bool:
+        return living.is_written(directory, hello.host, hello.pid, self.sightings)
 
     def _spools(self, pipeline: Pipeline) -> list[Path]:
         try:
@@ -251,10 +256,6 @@ class Estate:
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
     if hello is not None and (not hello.ring or living.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
-
-
-def _is_written(directory: Path, hello: Hello) -> bool:
-    return living.is_written(directory, hello.host, hello.pid)
 
 
 def run_of(hello: Hello) -> str:

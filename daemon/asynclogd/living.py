@@ -21,6 +21,9 @@ HELLO_BYTES = MAX_HEADER_BYTES + 64
 LATELY_SECONDS = 60.0
 """A spool that was written so long ago is one of a process that lives, where nothing else tells."""
 
+SET_SECONDS = 1.0
+"""A wall clock that has gone by so much more or less than the monotonic one was set."""
+
 
 def owner_is_dead(ring: Path) -> bool:
     """Whether no process holds the ring's lock. A ring that does not exist has no owner."""
@@ -39,18 +42,57 @@ def owner_is_dead(ring: Path) -> bool:
     return True
 
 
-def is_written(spool: Path | None, host: str, pid: int) -> bool:
+class Sightings:
+    """When spools were written last, by what is seen of them: the times of files are of a clock that may be set. Pure:
+    the clocks are the caller's, `wall` in s since the epoch and `now` monotonic. One thread at a time.
+    """
+
+    def __init__(self, wall: float, now: float) -> None:
+        self._ahead = wall - now
+        self._seen: dict[Path, tuple[float, float]] = {}
+
+    def is_late(self, spool: Path, written: float, wall: float, now: float) -> bool:
+        """Whether it was `written`, as its files say, longer than LATELY_SECONDS ago. When it is seen first, or its
+        files have become older, that alone tells, where the clock was not set since we began.
+        """
+        before, since = self._seen.get(spool, (math.inf, now))
+        if written < before:
+            was_set = abs(wall - now - self._ahead) > SET_SECONDS
+            since = now - (0.0 if was_set else max(0.0, wall - written))
+        elif written > before:
+            since = now
+        self._seen[spool] = written, since
+        if now - since < LATELY_SECONDS:
+            return False
+        del self._seen[spool]
+        return True
+
+
+def sightings() -> Sightings:
+    """Of a daemon that begins now."""
+    return Sightings(time.time(), time.monotonic())
+
+
+def is_written(spool: Path | None, host: str, pid: int, seen: Sightings) -> bool:
     """Whether the process that spools there lives, for a stream that has no ring whose lock would tell. Only of this
-    machine's can it be told: there is one with its id, which began before the spool was last written. Of another
-    container's, whose ids are not ours, it is not told by its id: it lives while it has written lately.
+    machine's can it be told: there is one with its id, which began when it did; of a client that does not say when that
+    was, before the spool was last written. Of another container's, whose ids are not ours, it is not told by its id: it
+    lives while it has written lately.
     """
     try:
         found = segments(spool) if spool is not None and host == os.uname().nodename else []
-        written = max((segment.stat().st_mtime for segment in found), default=-math.inf)
-        if found and _is_elsewhere(_pid_namespace(found[-1])):
-            return time.time() - written < LATELY_SECONDS
+        if spool is None or not found:
+            return False
+        written = max(segment.stat().st_mtime for segment in found)
+        hello = _hello(found[-1])
+        if hello is not None and _is_elsewhere(hello.pid_namespace):
+            return not seen.is_late(spool, written, time.time(), time.monotonic())
         process = psutil.Process(pid)
-        return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
+        if hello is not None and hello.pid_ticks:
+            is_it = places.process_ticks(pid) == hello.pid_ticks
+        else:
+            is_it = process.create_time() <= written
+        return is_it and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):  # the last: an id that no process can have
         return False
     except OSError:  # no descriptor is left, or a disk fails: that does not tell that it is dead
@@ -66,12 +108,12 @@ def _is_elsewhere(namespace: str) -> bool:
     return namespace not in ("", places.pid_namespace())
 
 
-def _pid_namespace(segment: Path) -> str:
-    """In which the id of a spool's process counts, "" when it does not tell. Raises OSError."""
+def _hello(segment: Path) -> frames.Hello | None:
+    """Of the process that began a segment of a spool, None when it does not tell. Raises OSError."""
     with segment.open("rb") as file:
         begins = memoryview(file.read(HELLO_BYTES))
     try:
         message, _ = frames.decode([spoolfile.read_hello(begins)])
     except ProtocolError:
-        return ""
-    return message.pid_namespace if isinstance(message, frames.Hello) else ""
+        return None
+    return message if isinstance(message, frames.Hello) else None

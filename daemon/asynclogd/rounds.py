@@ -110,8 +110,9 @@ class Rounds:
         silent = [session for session in of_interest if self._is_silent(session, patience)]
         if not silent:
             return dead
+        seen = self._estate.sightings
         spoolers = [(session.spool, session.stream.host, session.stream.pid) for session in silent]
-        alive = await asyncio.to_thread(lambda: [living.is_written(*spooler) for spooler in spoolers])
+        alive = await asyncio.to_thread(lambda: [living.is_written(*spooler, seen) for spooler in spoolers])
         for session, is_alive in zip(silent, alive, strict=True):
             if not is_alive and self._is_silent(session, patience):  # it may have spoken meanwhile
                 dead.append(session)

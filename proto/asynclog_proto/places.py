@@ -52,6 +52,13 @@ def pid_namespace() -> str:
         return ""
 
 
+def process_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since its machine did, which nobody can set. Raises OSError where the system
+    does not tell.
+    """
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+
+
 def endpoint(runtime: Path) -> str:
     """The daemon's ZeroMQ address in a runtime directory. Raises ConfigError when it is too long."""
     path = str(runtime / "daemon.sock")
