@@ -13,6 +13,7 @@ import psutil
 from asynclog_proto import frames, places, spoolfile
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.limits import MAX_HEADER_BYTES
+from asynclogd.clockset import ClockSet
 from asynclogd.recovery import segments
 
 HELLO_BYTES = MAX_HEADER_BYTES + 64
@@ -20,9 +21,6 @@ HELLO_BYTES = MAX_HEADER_BYTES + 64
 
 LATELY_SECONDS = 60.0
 """A spool that was written so long ago is one of a process that lives, where nothing else tells."""
-
-SET_SECONDS = 1.0
-"""A wall clock that has gone by so much more or less than the monotonic one was set."""
 
 
 def owner_is_dead(ring: Path) -> bool:
@@ -48,7 +46,7 @@ class Sightings:
     """
 
     def __init__(self, wall: float, now: float) -> None:
-        self._ahead = wall - now
+        self._clock = ClockSet(wall, now)
         self._seen: dict[Path, tuple[float, float]] = {}
 
     def is_late(self, spool: Path, written: float, wall: float, now: float) -> bool:
@@ -57,7 +55,7 @@ class Sightings:
         """
         before, since = self._seen.get(spool, (math.inf, now))
         if written < before:
-            was_set = abs(wall - now - self._ahead) > SET_SECONDS
+            was_set = self._clock.since_begun(wall, now)
             since = now - (0.0 if was_set else max(0.0, wall - written))
         elif written > before:
             since = now

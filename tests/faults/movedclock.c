@@ -2,6 +2,7 @@
  * 8 bytes (an int64_t), mapped. The monotonic clocks are as they are, and so are the times that the kernel gives to files. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
 #include <stdint.h>
@@ -55,9 +56,17 @@ time_t time(time_t *at) {
     return now.tv_sec;
 }
 
-/* It waits by the kernel's wall clock, and is given a time by this one: by what Pythons before 3.11 use it for. */
+/* Waits until a time of the wall clock, as locks of Pythons do that were built for an old glibc: of this one, so it is looked at each 10 ms. */
 int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict until) {
-    struct timespec at = *until;
-    at.tv_sec -= ahead();
-    return real_timedwait(semaphore, &at);
+    for (;;) {
+        struct timespec at;
+        real_gettime(CLOCK_REALTIME, &at);
+        int64_t left = (until->tv_sec - at.tv_sec - ahead()) * 1000000000 + until->tv_nsec - at.tv_nsec;
+        int64_t slice = left < 0 ? 0 : left < 10000000 ? left : 10000000;
+        at.tv_sec += (at.tv_nsec + slice) / 1000000000;
+        at.tv_nsec = (at.tv_nsec + slice) % 1000000000;
+        int failed = real_timedwait(semaphore, &at);
+        if (!failed || errno != ETIMEDOUT || left <= slice)
+            return failed;
+    }
 }

@@ -50,6 +50,12 @@ def points(out: Path) -> list[dict[str, Any]]:
     return [entry for entry in map(json.loads, lines) if "metrics" in entry]
 
 
+def noticed(out: Path) -> list[str]:
+    """What the daemon has said of its clock."""
+    log = map(json.loads, (out / "process-0.log").read_text().split("\n")[:-1])
+    return [line["message"] for line in log if line["incident"] == "clock-set"]
+
+
 def days_off(times: Iterable[float]) -> list[int]:
     """By how many days each is off, neighbours that are alike taken together."""
     now = time.time()
@@ -74,6 +80,7 @@ def test_rows_have_the_clocks_time_and_all_arrive_once_in_their_order_without_de
         clock.sets(move)
         logged = min(map(returned, told))
         eventually(lambda logged=logged: points(tmp_path)[-1]["step"] >= logged, 10, "what was logged by then")
+        eventually(lambda number=number: len(noticed(tmp_path)) == number, what="a word of it")
     assert [rank.wait(60) for rank in ranks] == [0, 0]
     serving.terminate()
     assert serving.wait(30) == 0
@@ -82,6 +89,7 @@ def test_rows_have_the_clocks_time_and_all_arrive_once_in_their_order_without_de
     assert [entry["step"] for entry in found] == list(range(STEPS))
     assert days_off(entry["time"] for entry in found) == [0, 1, -1]
     log = map(json.loads, (tmp_path / "process-0.log").read_text().splitlines())
+    assert noticed(tmp_path) == ["the clock was set by +86400 s", "the clock was set by -172800 s"]
     by_daemon = days_off(datetime.fromisoformat(line["time"]).timestamp() for line in log)
     assert (by_daemon[0], by_daemon[-1]) == (0, -1)
 
