@@ -24,6 +24,11 @@ TOO_FAR = (
     f"over TCP media larger than {INLINE_BYTES} bytes do not travel (log them on a rank of the daemon's machine, or in "
     "a run of mode='offline' in a directory that both machines see: `asynclog sync` delivers it)"
 )
+BY_PATH = (
+    "over TCP files do not travel by their path, which on the daemon's machine is another file's or none's (log them "
+    f"with copy=True, up to {INLINE_BYTES} bytes; larger ones on a rank of its machine, or with copy=True in a "
+    "run of mode='offline' in a directory that both machines see: `asynclog sync` delivers it)"
+)
 
 
 def nowhere() -> Bodies:
@@ -50,13 +55,13 @@ class Bodies:
         self._path = path if capacity else None
         self._tell = tell
         self._far = far
-        self.no_room = TOO_FAR if far else NO_ROOM
-        """why a body is not taken, for a person"""
         self.outbox: Outbox | None = None
         """once a body has been put there"""
 
     def put(self, form: Form) -> bytes | Place | None:
-        """Copy a body; where it is, or itself when it is small. None when there is no room."""
+        """Copy a body; where it is, or itself when it is small. None when it is not taken: `why_not` tells."""
+        if self._far and _is_by_path(form):
+            return None
         size = form.size
         if size <= INLINE_BYTES:
             return b"".join(map(flat, form.parts))
@@ -68,6 +73,12 @@ class Bodies:
             if place is not None:
                 return place
         return self.spool.put(form.parts, size)
+
+    def why_not(self, form: Form) -> str:
+        """Why a body is not taken, for a person."""
+        if not self._far:
+            return NO_ROOM
+        return BY_PATH if _is_by_path(form) else TOO_FAR
 
     def take_back(self, body: bytes | Place) -> None:
         """Forget the body that was put last."""
@@ -126,3 +137,8 @@ class Bodies:
             free = status.f_bavail * status.f_frsize // SHARE_OF_FREE
             return min(self.capacity, max(free, LEAST_OUTBOX))
         return self.capacity
+
+
+def _is_by_path(form: Form) -> bool:
+    """Whether it is a file whose bytes stay where they are."""
+    return form.kind == "file" and not form.parts

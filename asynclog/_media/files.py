@@ -16,7 +16,8 @@ TYPES = ("file", "checkpoint", "html")
 
 
 class File(Media):
-    """A file, told by its path: the daemon reads it later, from where it is.
+    """A file, told by its path: the daemon reads it later, from where it is. A daemon on another machine does not, and
+    there it is logged with `copy`.
 
     Args:
         path: Of a regular file that exists.

@@ -94,7 +94,8 @@ class MediaWriter:
     def _append(self, name: str, form: Form, step: int, now: float, *, wait: bool) -> None:
         body = self.bodies.put(form)
         if body is None:
-            self._tell([Problem("media_full", "", f"{self.bodies.no_room}: they are dropped and counted")])
+            why = self.bodies.why_not(form)
+            self._tell([Problem("media_full", why, f"{why}: they are dropped and counted")])  # each reason once
             return
         sections = tuple([part.section for part in form.parts])
         record = encode_media(Media(name, step, now, form.kind, sections, form.options, body))

@@ -56,7 +56,8 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._gathering: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.Handle | None = None
+        self._gathered_at = 0.0
         self._began = 0.0
         """when the last commit did, by the event loop's clock"""
         self._committing = self._failed = False
@@ -121,10 +122,11 @@ class Committer:
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
         if self._gathering is not None:
-            if self._gathering.when() <= at:
+            if self._gathered_at <= at:
                 return
             self._gathering.cancel()
-        self._gathering = loop.call_at(at, self.wake)
+        # When it is due it does not tell itself: what is due at once is no timer of uvloop's.
+        self._gathering, self._gathered_at = loop.call_at(at, self.wake), at
 
     @property
     def settled(self) -> bool:

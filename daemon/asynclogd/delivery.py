@@ -9,14 +9,14 @@ from typing import Literal, Protocol
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Media, Points
 
-CursorMoved = Callable[[str, Cursor, list[DeadLetter]], None]
-"""Told (backend, cursor, dead letters that the cursor has passed) after each flush, from the sink's thread. All of
-one call belong in one transaction. When it raises, it is called again. A cursor without a position means that the
-backend starts over: that is journaled when the call returns."""
+CursorMoved = Callable[[str, Cursor, list[DeadLetter], bool], None]
+"""Told (backend, cursor, dead letters that the cursor has passed, surely) after each flush, from the sink's thread.
+All of one call belong in one transaction. When it raises, it is called again. `surely`: it is journaled when the call
+returns, else soon after. A cursor without a position means that the backend starts over."""
 
 
 class BrokenError(Exception):
-    """The backend says for good that it can't be opened."""
+    """The backend says for good that it can't be opened, or its code gives a position that can't be journaled."""
 
 
 class ItemLog(Protocol):
@@ -84,7 +84,8 @@ class SinkSettings:
 
 
 SinkState = Literal["ok", "retrying", "broken", "hanging", "closed"]
-"""`broken`: the backend says for good that it can't be opened (it is still tried, at the longest interval).
+"""`broken`: the backend says for good that it can't be opened, or gives a position that can't be journaled (it is still
+tried, at the longest interval).
 `hanging`: a call of it takes longer than `SinkSettings.timeout`."""
 
 

@@ -64,6 +64,8 @@ class Stream:
     outbox: str = ""
     began: float = 0.0
     """when it came, s since the epoch: it said hello, or logged the first row that it left; 0 in older journals"""
+    afar: bool = False
+    """it has said hello from another machine, once at least: a path that it names is none of this one's"""
 
 
 @dataclass(frozen=True, slots=True)

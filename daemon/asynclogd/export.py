@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from asynclog_proto import __version__
+from asynclogd import mending
 from asynclogd.backends.base import Backend, RunInfo
+from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import title
 from asynclogd.delivery import BrokenError, Limiter
 from asynclogd.entries import Cursor
@@ -58,7 +60,7 @@ def _write(journal: Journal, run: RunInfo, part: Path, backend: Backend, limiter
     opening = Opening("export", backend, replace(run, own_dir=part), limiter, Cursor(), Watch())
     try:
         while opening.read < journal.last_offset:
-            opening.offer(journal.items(opening.read, BATCH_BYTES))
+            opening.offer(mending.items(journal, ReducerSettings(), opening.read, BATCH_BYTES))
             tell(opening.read)
         cursor, _ = opening.settle()
     finally:

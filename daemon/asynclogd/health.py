@@ -104,5 +104,15 @@ class Health:
 
 def describe(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(words(error).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def words(error: BaseException) -> str:
+    """What an error says, "" where asking fails. Lone surrogates, which neither the journal nor a message can hold, are
+    spelt as \\udc80.
+    """
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except BaseException:  # whatever an SDK's __str__ raises: nobody else is there to go on
+        return ""

@@ -104,11 +104,11 @@ class Hub:
 
     # -- messages -----------------------------------------------------------------------------------------------
 
-    def deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
-        """One message of a client."""
+    def deliver(self, peer: bytes, message: Message, payload: memoryview, *, afar: bool = False) -> None:
+        """One message of a client, which is `afar` on another machine."""
         self.rounds.stirred = self.rounds.stirred or not isinstance(message, Heartbeat)
         if isinstance(message, Hello):
-            self._spawn(self._hello(message, peer), "hello")
+            self._spawn(self._hello(message, peer, afar=afar), "hello")
             return
         known = self._peers.get(peer)
         if known is None:
@@ -126,11 +126,11 @@ class Hub:
         elif isinstance(message, Ask):
             pipeline.ask(session, message)
 
-    async def _hello(self, hello: Hello, peer: bytes) -> None:
+    async def _hello(self, hello: Hello, peer: bytes, *, afar: bool = False) -> None:
         try:
             pipeline = await self._pipeline(hello)
             await self._bury_launches_before(pipeline, hello.launch)
-            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello))
+            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello), afar=afar)
             self._runs.count_live()
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.

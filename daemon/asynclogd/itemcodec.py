@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import STATUSES
-from asynclogd.points import Blob, Item, Media, Params, Points, Rewind, RunEnd, Summary
+from asynclogd.points import Blob, Item, Lost, Media, Params, Points, Rewind, RunEnd, Summary
 
-POINTS, PARAMS, SUMMARY, REWIND, END, MEDIA = 1, 2, 3, 4, 5, 6
+POINTS, PARAMS, SUMMARY, REWIND, END, MEDIA, LOST = 1, 2, 3, 4, 5, 6, 7
 
 HEAD = struct.Struct("<BBHIIIIIII")
 """kind, flags, 0, layout, k, m, world, generation, ranks when constant, logged when constant: 32 bytes, so that
@@ -35,15 +35,21 @@ def encode(item: Item, number: Number) -> bytes:
     """An item's blob. `number` gives the number of a layout of names."""
     if isinstance(item, Points):
         return _encode_points(item, number(item.names))
-    if isinstance(item, Params):
-        return wire.pack([PARAMS, dict(item.values)])
-    if isinstance(item, Summary):
-        return wire.pack([SUMMARY, dict(item.values)])
-    if isinstance(item, Rewind):
-        return wire.pack([REWIND, item.step, item.generation])
     if isinstance(item, Media):
         return _encode_media(item)
-    return wire.pack([END, item.status])
+    return wire.pack(_fields(item))
+
+
+def _fields(item: Params | Summary | Rewind | RunEnd | Lost) -> list[Any]:
+    if isinstance(item, Params):
+        return [PARAMS, dict(item.values)]
+    if isinstance(item, Summary):
+        return [SUMMARY, dict(item.values)]
+    if isinstance(item, Rewind):
+        return [REWIND, item.step, item.generation]
+    if isinstance(item, Lost):
+        return [LOST, item.count, item.reason]
+    return [END, item.status]
 
 
 def decode(blob: bytes, names: Names) -> Item:
@@ -185,10 +191,17 @@ def _end(status: Any) -> RunEnd:
     return RunEnd(status)
 
 
+def _lost(count: Any, reason: Any) -> Lost:
+    if type(count) is not int or count < 0 or type(reason) is not str:
+        raise ProtocolError("what is lost has a count and a reason")
+    return Lost(count, reason)
+
+
 _READERS: dict[int, tuple[int, Callable[..., Item]]] = {
     PARAMS: (2, lambda values: Params(_scalars(values))),
     SUMMARY: (2, lambda values: Summary(_scalars(values))),
     REWIND: (3, _rewind),
     END: (2, _end),
     MEDIA: (13, _media),
+    LOST: (3, _lost),
 }

@@ -9,9 +9,10 @@ The errors are those of `journalfile`.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,13 +20,20 @@ from typing import Any, TypeVar
 from asynclog_proto.errors import ProtocolError
 from asynclogd import itemcodec, journalfile, journalrows
 from asynclogd.entries import Commit, Cursor, DeadLetter, Input, Stream
+from asynclogd.incidents import about
 from asynclogd.journalfile import JournalBusyError, JournalCorruptError, JournalError, JournalVersionError
+from asynclogd.journalscan import Scan
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
 __all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError", "JournalVersionError"]
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+MOST_LOOKED_AT = 100
+"""As many of the newest inputs are looked at for one that is sound."""
 
 READ_BYTES = 4 << 20
 """Inputs are read so many bytes at a time, so that no statement stays open between two of them."""
@@ -46,6 +54,7 @@ class Journal:
         """a commit has failed, and what it left is not undone yet"""
         with self._reading():
             self._layouts = Layouts(connection)
+            self.scan = Scan(path, connection, self._layouts)
             self._last_input = self._last("inputs")
             self.last_offset = self._last("items")
 
@@ -118,11 +127,11 @@ class Journal:
 
     def facts(self) -> dict[str, Any]:
         """The facts as they were set last."""
-        return dict(self._read("facts", lambda name, body: (name, journalrows.unpack(body))))
+        return dict(self._sound("facts", lambda name, body: (name, journalrows.unpack(body))))
 
     def cursors(self) -> dict[str, Cursor]:
-        """The cursor of each backend that has ever had one."""
-        return dict(self._read("cursors", lambda name, body: (name, journalrows.read_cursor(body))))
+        """The cursor of each backend that has ever had one. One that is spoiled is none: its backend begins anew."""
+        return dict(self._sound("cursors", lambda name, body: (name, journalrows.read_cursor(body))))
 
     def cursor(self, backend: str) -> Cursor | None:
         """The cursor of one backend."""
@@ -130,12 +139,14 @@ class Journal:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Every dead letter, by backend and offset."""
-        letters = self._read("dead_letters", lambda _, body: journalrows.read_dead_letter(body))
+        letters = self._sound("dead_letters", lambda _, body: journalrows.read_dead_letter(body))
         return sorted(letters, key=lambda letter: (letter.backend, letter.offset))
 
     def snapshot(self) -> tuple[int, bytes] | None:
-        """The id of the input that the reducer's latest snapshot stands after, and the snapshot."""
-        rows = self._read("snapshot", lambda number, body: (number, body))
+        """The id of the input that the reducer's latest snapshot stands after, and the snapshot; None when that is
+        spoiled, for the inputs are there.
+        """
+        rows = self._sound("snapshot", lambda number, body: (number, body))
         return rows[0] if rows else None
 
     def inputs(self, after: int) -> Iterator[tuple[int, Input]]:
@@ -149,8 +160,11 @@ class Journal:
             after = rows[-1][0]
 
     def last_input(self) -> Input | None:
-        """The newest input, None before the first."""
-        return next((entry for _, entry in self.inputs(self._last_input - 1)), None)
+        """The newest input that is sound, None before the first."""
+        for number in range(self._last_input, max(0, self._last_input - MOST_LOOKED_AT), -1):
+            with suppress(JournalCorruptError):
+                return next(entry for _, entry in self.inputs(number - 1))
+        return None
 
     def items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         """Items after an offset, in order: as many as fit `max_bytes` as stored, but one if there is one."""
@@ -190,22 +204,35 @@ class Journal:
     def _read(self, table: str, make: Callable[[Any, bytes], T]) -> list[T]:
         """What `make` makes of each row's key and body, in the order of the keys."""
         with self._reading():
-            rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id")  # noqa: S608 - ours
+            rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id").fetchall()  # noqa: S608 - ours
             return [make(key, journalrows.check(key, body, crc)) for key, body, crc in rows]
+
+    def _sound(self, table: str, make: Callable[[Any, bytes], T]) -> list[T]:
+        """The same of a table of whose rows each stands for itself; those that are spoiled are told and left out."""
+        found = []
+        with self._reading():
+            rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id").fetchall()  # noqa: S608 - ours
+        for key, body, crc in rows:
+            try:
+                found.append(make(key, journalrows.check(key, body, crc)))
+            except (ProtocolError, TypeError, UnicodeDecodeError) as error:
+                text, told = "%s: %s %r is spoiled, and left out: %s", about("journal-spoiled", cause=error)
+                log.error(text, self.path, table, key, error, extra=told)
+        return found
 
     def _some(self, query: str, after: int, max_bytes: int, weigh: Callable[[Any], int]) -> list[tuple[Any, ...]]:
         """Rows after an id until they weigh `max_bytes`. Ids have no holes: a hole is a lost row."""
         taken: list[tuple[Any, ...]] = []
-        with self._reading():
-            cursor = self._connection.execute(query, (after,))
+        # A statement that an error leaves open would keep the tables locked, for ourselves.
+        with self._reading(), closing(self._connection.execute(query, (after,))) as cursor:
             for row in cursor:
                 max_bytes -= weigh(row)
                 if taken and max_bytes < 0:
                     break
-                if taken and row[0] != taken[-1][0] + 1:
-                    raise ProtocolError(f"row {taken[-1][0] + 1} is missing")
+                if row[0] != after + 1:
+                    raise ProtocolError(f"row {after + 1} is missing")
                 taken.append(row)
-            cursor.close()
+                after = row[0]
         return taken
 
     def _reading(self) -> AbstractContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import google_crc32c
@@ -33,10 +34,11 @@ TABLES = (
 )
 
 INSERT_INPUT = "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_INPUT = INSERT_INPUT.replace("INSERT", "INSERT OR REPLACE")
 INSERT_ITEM = "INSERT INTO items VALUES (?, ?, ?)"
 PUT = {
     table: f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)"  # noqa: S608 - a fixed set of names
-    for table in ("streams", "cursors", "facts", "snapshot", "dead_letters")
+    for table in ("items", "streams", "cursors", "facts", "snapshot", "dead_letters")
 }
 
 _INPUT = struct.Struct("<qqqqqd")
@@ -81,6 +83,17 @@ def read_input(fields: tuple[Any, ...]) -> tuple[int, Input]:
     return number, entry
 
 
+def try_input(fields: tuple[Any, ...]) -> tuple[Input | None, bool]:
+    """What an input's row still says, None when that is nothing, and whether it is what was written."""
+    with suppress(ProtocolError):
+        return read_input(fields)[1], True
+    _, cause, stream, first_seq, count, now, payload, _ = fields
+    try:
+        return Input(Cause(cause), stream, first_seq, count, payload, now), False
+    except ValueError:
+        return None, False
+
+
 def pack_stream(stream: Stream) -> bytes:
     """A stream but for its id, fields in the order of `Stream`."""
     return wire.pack([getattr(stream, name) for name in _STREAM_FIELDS])
@@ -93,10 +106,10 @@ def read_stream(number: int, body: bytes) -> Stream:
 
 _STREAM_FIELDS = (
     "rank", "world_size", "incarnation", "launch", "host", "pid", "ring", "spool",
-    "next_seq", "state", "issued", "dropped", "lost", "outbox", "began",
+    "next_seq", "state", "issued", "dropped", "lost", "outbox", "began", "afar",
 )  # fmt: skip
 _FIRST_STREAM_FIELDS = 13
-"""Journals from before there were media have no outbox in their rows, and some after that do not tell when it began."""
+"""Journals from before there were media have no outbox in their rows; later fields are missing in those before them."""
 
 
 def pack_cursor(cursor: Cursor) -> bytes:

@@ -34,20 +34,20 @@ def balance(
     `host_values` are the daemon's own, issued and journaled at once. `dropped_here` were dropped by the daemon, by
     cause, after their records had come in: they don't count as journaled. A rank that has not reported lately may have
     issued more than it said: then it counts as having issued what is journaled. Of lost records the values are not
-    known: they are what is missing when every rank has ended, and one for each record when nothing is missing or ranks
-    go on.
+    known: they are what is missing when every rank has gone, and one for each record while ranks go on, or when nothing
+    is missing and a rank has gone without saying what it had issued.
     """
     dropped: Counter[str] = Counter(dropped_here or {})
     reported = lost_records = 0
-    over = True
+    over = told = True
     for stream in streams:
         lost_records += stream.lost
-        over = over and stream.state != "live"
+        over, told = over and stream.state != "live", told and stream.state == "ended"
         reported += stream.issued
         dropped.update({cause: count for cause, count in stream.dropped.items() if count})
     if lost_records:
         missing = reported + host_values - journaled - dropped.total()
-        dropped[LOST] += missing if over and missing > 0 else lost_records
+        dropped[LOST] += max(0, missing) if told or (over and missing > 0) else lost_records
     issued = max(reported + host_values, journaled + dropped.total())
     return {
         "issued": min(issued, MOST),

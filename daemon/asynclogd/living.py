@@ -6,6 +6,7 @@ import fcntl
 import math
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,8 @@ from asynclog_proto import frames, places, spoolfile
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.limits import MAX_HEADER_BYTES
 from asynclogd.clockset import ClockSet
-from asynclogd.recovery import segments
+from asynclogd.entries import Stream
+from asynclogd.recovery import segments, spools
 
 HELLO_BYTES = MAX_HEADER_BYTES + 64
 """Its hello is within so many bytes of a segment's beginning."""
@@ -42,7 +44,7 @@ def owner_is_dead(ring: Path) -> bool:
 
 class Sightings:
     """When spools were written last, by what is seen of them: the times of files are of a clock that may be set. Pure:
-    the clocks are the caller's, `wall` in s since the epoch and `now` monotonic. One thread at a time.
+    the clocks are the caller's, `wall` in s since the epoch and `now` monotonic. Several threads may look.
     """
 
     def __init__(self, wall: float, now: float) -> None:
@@ -62,7 +64,7 @@ class Sightings:
         self._seen[spool] = written, since
         if now - since < LATELY_SECONDS:
             return False
-        del self._seen[spool]
+        self._seen.pop(spool, None)
         return True
 
 
@@ -102,12 +104,43 @@ def is_of_another_container(hello: frames.Hello) -> bool:
     return hello.host == os.uname().nodename and _is_elsewhere(hello.pid_namespace)
 
 
+def sign_of_life(run_dir: Path, streams: Iterable[Stream], rings: Iterable[Path]) -> str:
+    """What tells that a rank of a run lives which no daemon need have heard of, "" for nothing: a ring of it that is
+    locked, here or in one of the directories `rings`, or a spool that is written.
+    """
+    own = [path for place in (run_dir / "rings", *rings) for path in place.glob(places.rings_of(run_dir))]
+    known = [Path(stream.ring) for stream in streams if stream.ring and stream.state == "live"]
+    for ring in [*own, *known]:
+        if not owner_is_dead(ring):
+            return f"a process logs to it, by {ring}"
+    try:
+        spooled = next(filter(_goes_on, spools(run_dir)), None)
+    except OSError as error:
+        return f"its spool can't be looked at ({error})"
+    return "" if spooled is None else f"a process spools to it, to {spooled}"
+
+
+def _goes_on(spool: Path) -> bool:
+    """Whether the client of a spool lives and has not ended. Of another machine's it is not known: it lives while it
+    has written lately. Raises OSError.
+    """
+    found = segments(spool)
+    if not found or (spool / spoolfile.COUNTS).exists():
+        return False
+    hello = _hello(found[-1])
+    if hello is None or hello.host != os.uname().nodename:
+        return time.time() - max(segment.stat().st_mtime for segment in found) < LATELY_SECONDS
+    if hello.ring and Path(hello.ring).exists():
+        return not owner_is_dead(Path(hello.ring))
+    return is_written(spool, hello.host, hello.pid, sightings())
+
+
 def _is_elsewhere(namespace: str) -> bool:
     return namespace not in ("", places.pid_namespace())
 
 
 def _hello(segment: Path) -> frames.Hello | None:
-    """Of the process that began a segment of a spool, None when it does not tell. Raises OSError."""
+    """Whose spool it is, None when it does not tell. Raises OSError."""
     with segment.open("rb") as file:
         begins = memoryview(file.read(HELLO_BYTES))
     try:

@@ -28,20 +28,18 @@ from asynclogd.backends.base import (
 )
 from asynclogd.delivery import BrokenError, ItemLog, Limiter
 from asynclogd.entries import Cursor, DeadLetter
+from asynclogd.health import words
 from asynclogd.incidents import about
-from asynclogd.points import Item, of_showable_times
-from asynclogd.redact import Redactor
+from asynclogd.points import Item, Lost, logged, of_showable_times
+from asynclogd.positions import as_journaled
+from asynclogd.refusals import Refusal, Refusals, RefusedError, apart
 from asynclogd.watch import Watch
 
 log = logging.getLogger(__name__)
 
-LONGEST_REASON = 500
-
 _RELEASED = 1 << 32
 """The number of the first part that comes of no item: more than any item has parts."""
 
-Refusals = dict[tuple[int, int], str]
-"""Why a backend will never take the n-th table that comes of the item at an offset: {(offset, n): reason}."""
 
 _KINDS: dict[type[Item], Kind] = {
     Points: "points",
@@ -51,15 +49,6 @@ _KINDS: dict[type[Item], Kind] = {
     Rewind: "rewind",
     RunEnd: "end",
 }
-
-
-class RefusedError(Exception):
-    """The backend refuses one known item for good."""
-
-    def __init__(self, offset: int, part: int, reason: str) -> None:
-        super().__init__(reason)
-        self.key = (offset, part)
-        self.reason = Redactor().text(reason)[:LONGEST_REASON]  # it is journaled
 
 
 class AnewError(Exception):
@@ -80,6 +69,9 @@ class Opening:
         """the offset of the last item that was offered"""
         self.oldest: float | None = None
         """when the first value was logged that was offered and is not settled, s since the epoch"""
+        self.took_back = True
+        """whether something was taken back that counts at an earlier position: by what was written, or before a crash,
+        by what is offered again; then the next cursor is to be journaled before more is written"""
         self._name, self._backend, self._limiter, self._watch = name, backend, limiter, watch
         run.own_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         limiter.restore(cursor.limiter)
@@ -101,7 +93,7 @@ class Opening:
         """Offer items, all in one write."""
         if not batch:
             return
-        self._write([part for _, item in batch for part in self._shape(item)])
+        self._write([part for offset, item in batch for part in self._shape(offset, item)])
         self.read = batch[-1][0]
         if self.oldest is None:
             self.oldest = next((float(item.times[0]) for _, item in batch if isinstance(item, Points)), None)
@@ -111,7 +103,7 @@ class Opening:
 
         Raises RefusedError when one more is.
         """
-        for number, part in enumerate(self._shape(item)):
+        for number, part in enumerate(self._shape(offset, item)):
             self._offer_part(offset, number, part, refusals)
         self.read = offset
 
@@ -125,18 +117,21 @@ class Opening:
             self._offer_part(self.read, number, part, refusals)
 
     def _offer_part(self, offset: int, number: int, part: Item, refusals: Refusals) -> None:
-        reason = refusals.get((offset, number))
-        if reason is not None:
-            self._bury(offset, part, reason)
+        left: Item | None = part
+        for refusal in refusals.get((offset, number), ()):
+            if left is not None:
+                left = self._bury(offset, left, refusal)
+        if left is None:
             return
         try:
-            self._write([part])
+            self._write([left])
             self._flush()
         except PermanentError as error:
-            raise RefusedError(offset, number, str(error)) from error
+            raise RefusedError(offset, number, words(error) or type(error).__name__, error.rows) from error
 
     def settle(self) -> tuple[Cursor, list[DeadLetter]]:
-        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there.
+        """Flush. Returns the cursor after all that was offered, and the dead letters on the way there. Raises
+        BrokenError for a position that can't be journaled.
 
         When both are journaled, `settled` is to be called.
         """
@@ -157,6 +152,7 @@ class Opening:
     def settled(self, cursor: Cursor) -> None:
         """`cursor` is journaled: count from it on."""
         self.cursor, self._released, self.oldest = cursor, False, None
+        self.took_back = False
         self._letters.clear()
         self._delivered = self._points = self._dead = self._left_out = 0
         self._limited_before = self._limiter.limited
@@ -171,8 +167,11 @@ class Opening:
         count, self._sent = self._sent, 0
         return count
 
-    def _shape(self, item: Item) -> list[Item]:
+    def _shape(self, offset: int, item: Item) -> list[Item]:
         """What the backend is to be given for an item."""
+        if isinstance(item, Lost):
+            self._bury(offset, item, Refusal(item.reason))
+            return []
         item = of_showable_times(item)
         shaped: list[Item]
         if isinstance(item, Points):
@@ -197,6 +196,7 @@ class Opening:
         if not parts:
             return
         self._unflushed = True
+        self.took_back = self.took_back or any(map(_takes_back, parts))
         try:
             with self._watch.during("write"):
                 self._backend.write(parts)
@@ -210,12 +210,16 @@ class Opening:
 
     def _flush(self) -> None:
         with self._watch.during("flush"):
-            self._position = self._backend.flush()
+            position = self._backend.flush()
+        self._position = as_journaled(position)
         self._unflushed = False
 
-    def _bury(self, offset: int, part: Item, reason: str) -> None:
-        self._letters.append(DeadLetter(self._name, offset, reason))
-        self._dead += logged(part)
+    def _bury(self, offset: int, part: Item, refusal: Refusal) -> Item | None:
+        """Give up what is refused. Returns what is left to be written."""
+        refused, left = apart(part, refusal.rows)
+        self._letters.append(DeadLetter(self._name, offset, refusal.reason))
+        self._dead += logged(refused)
+        return left
 
 
 def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
@@ -224,17 +228,21 @@ def _open(backend: Backend, run: RunInfo, cursor: Cursor) -> None:
     try:
         backend.open(run, cursor.position)
     except PermanentError as error:
-        raise BrokenError(str(error)) from error
+        raise BrokenError(words(error)) from error
     except StartOverError as error:
         if cursor.position is None:
-            raise BrokenError(f"it can't go on from the beginning either: {error}") from error
-        raise AnewError(str(error)) from error
+            raise BrokenError(f"it can't go on from the beginning either: {words(error)}") from error
+        raise AnewError(words(error)) from error
 
 
 def _look_for(module: str, extra: str) -> None:
     importlib.invalidate_caches()  # it may have been installed since this process looked last
     if importlib.util.find_spec(module) is None:
         raise BrokenError(f'{module} is not installed where the daemon runs: pip install "asynclogd[{extra}]"')
+
+
+def _takes_back(part: Item) -> bool:
+    return isinstance(part, Rewind) or (isinstance(part, Points) and part.revision)
 
 
 def status_at(items: ItemLog, offset: int) -> str:
@@ -247,10 +255,3 @@ def status_at(items: ItemLog, offset: int) -> str:
         log.warning("item %d can't be read: %s", offset, error, extra=about("item-unreadable", cause=error))
         return ""
     return item.status if isinstance(item, RunEnd) else ""
-
-
-def logged(item: Item) -> int:
-    """How many logged values an item accounts for."""
-    if isinstance(item, Points):
-        return item.logged_total
-    return 1 if isinstance(item, Media) else 0

@@ -19,7 +19,7 @@ LOCAL_CURSOR_SECONDS = 0.25
 """Cursors of local backends wait so long for a commit that is made anyway."""
 
 JOURNALED_WITHIN = 60.0
-"""s: a sink whose backend starts over waits so long for the journal, and then says it again."""
+"""s: a sink that has to be sure of a cursor waits so long for the journal, and then says it again."""
 
 
 class Outlets:
@@ -73,9 +73,9 @@ class Outlets:
         # After a power loss no cursor may be ahead of its file.
         return {"fsync": True, **options} if "fsync" in config.__struct_fields__ else options
 
-    def _moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:
+    def _moved_in_sink(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter], surely: bool) -> None:
         self._loop.call_soon_threadsafe(self._moved_to, name, cursor, dead_letters)
-        if cursor.position is None:
+        if surely:
             asyncio.run_coroutine_threadsafe(self._commits.round(), self._loop).result(JOURNALED_WITHIN)
 
     def _moved_to(self, name: str, cursor: Cursor, dead_letters: list[DeadLetter]) -> None:

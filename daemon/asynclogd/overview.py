@@ -10,7 +10,7 @@ from typing import Any
 from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError
 from asynclog_proto.records import STATUSES
-from asynclogd import ledger
+from asynclogd import ledger, mending
 from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import JOURNAL, spool_of
 from asynclogd.claim import CLAIM
@@ -18,7 +18,6 @@ from asynclogd.entries import Cursor, Stream
 from asynclogd.journal import Journal
 from asynclogd.journalcopy import COPY_PREFIX, reading
 from asynclogd.points import RunEnd
-from asynclogd.store import restored
 
 TAIL_ITEMS = 16
 """As many of the newest items are looked at for how the run ended: a few late ones may follow its end."""
@@ -33,6 +32,7 @@ class Overview:
     live        whether a process has it open: after its end, one that delivers
     step        the highest of all generations
     points      written to the backend that has most of them
+    alive       what tells that a rank of it lives which no daemon need have heard of, where that was looked for
     kept        of journal, media and spool: what `asynclog gc` removes
     behind      items that a backend has yet to be given, by its name
     """
@@ -40,6 +40,7 @@ class Overview:
     dir: Path
     status: str
     live: bool = False
+    alive: str = ""
     error: str = ""
     world: int = 0
     generations: int = 0
@@ -106,7 +107,7 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
     """A run by its open journal; `live` when that is a copy of one that another process has open. Its files are not
     looked at.
     """
-    state = restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
+    state = mending.restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
     streams, cursors, facts = journal.streams(), journal.cursors(), journal.facts()
     tally = state.reducer.tally
     return Overview(
@@ -136,7 +137,8 @@ def _status(journal: Journal, streams: Iterable[Stream], *, live: bool, ended: b
     if going or not ended:
         return "running" if live else "unfinished"
     newest = range(journal.last_offset - 1, max(-1, journal.last_offset - 1 - TAIL_ITEMS), -1)
-    ends = (item.status for after in newest for _, item in journal.items(after, 1) if isinstance(item, RunEnd))
+    some = (item for after in newest for _, item in mending.items(journal, ReducerSettings(), after, 1))
+    ends = (item.status for item in some if isinstance(item, RunEnd))
     return next(ends, "unfinished")
 
 

@@ -131,9 +131,12 @@ class Pipeline:
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def hello(self, hello: Hello, peer: bytes | None, notice: str = "", began: float | None = None) -> Session:
+    def hello(
+        self, hello: Hello, peer: bytes | None, notice: str = "", began: float | None = None, *, afar: bool = False
+    ) -> Session:
         """A stream opens or opens again; it is welcomed at once, from what is journaled, and told `notice`. Of one that
-        is dead already it is known when it `began`.
+        is dead already it is known when it `began`. One that was `afar` once stays that: whoever says its hello from
+        there speaks for it.
         """
         session = self.sessions.get(hello.incarnation)
         if session is None:
@@ -145,6 +148,9 @@ class Pipeline:
             session.gone = False
             self.media.revived(session.stream.id)
             self._join(session)
+        if afar and not session.stream.afar:
+            session.stream.afar = True
+            self._commits.put_row(session)  # with its first batch or before it
         session.peer, session.heard = peer, time.monotonic()
         self._commits.expected = self._roster.live
         self._intake.begin(session, hello.first_seq, "were journaled once and the journal has gone since")

@@ -145,8 +145,24 @@ class RunEnd:
     status: str
 
 
-Item = Union[Points, Media, Params, Summary, Rewind, RunEnd]  # noqa: UP007 - evaluated at run time on 3.10
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What was here can't be read any more, nor made anew: no backend gets it."""
+
+    count: int
+    """logged values; those of several that are lost are counted at the first"""
+    reason: str
+
+
+Item = Union[Points, Media, Params, Summary, Rewind, RunEnd, Lost]  # noqa: UP007 - evaluated at run time on 3.10
 """One entry of the order that sinks follow."""
+
+
+def logged(item: Item) -> int:
+    """How many logged values an item accounts for."""
+    if isinstance(item, Points):
+        return item.logged_total
+    return item.count if isinstance(item, Lost) else int(isinstance(item, Media))
 
 
 def of_showable_times(item: Item) -> Item:

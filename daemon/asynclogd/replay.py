@@ -7,11 +7,14 @@ stopped, and so does a daemon when the run is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
+from asynclogd import mending
+from asynclogd.caps import ReducerSettings
 from asynclogd.delivery import SinkStatus
 from asynclogd.entries import Commit, Cursor, DeadLetter
 from asynclogd.fanout import Fanout, choose
@@ -44,15 +47,14 @@ class Replay:
         self._facts: dict[str, Any] = {"backends": {**backends, name: self.options}}
         self._world = max((stream.world_size for stream in journal.streams()), default=1)
         self._store = MediaStore(run_dir / "media")
-        self._fanout = Fanout(
-            run_dir, journal.items, self.total, self._moved, FLUSH_SECONDS, read_blob=self._store.read
-        )
+        read = partial(mending.items, journal, ReducerSettings())
+        self._fanout = Fanout(run_dir, read, self.total, self._moved, FLUSH_SECONDS, read_blob=self._store.read)
 
     def start(self) -> None:
         """Begin. Raises ConfigError for wrong options."""
         if self._again:  # as a backend that starts over: that nothing counts is journaled before that is made true
             choose(self._name, self.options)
-            self._moved(self._name, self._cursor, [])
+            self._moved(self._name, self._cursor, [], surely=True)
         self._fanout.add(self._name, self.options, self._world, self._cursor)
 
     @property
@@ -75,8 +77,9 @@ class Replay:
         """Flush, journal and close, in at most `timeout` seconds. Whether the backend has let go in that time."""
         return not self._fanout.stop(timeout, drain=drain)
 
-    def _moved(self, name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def _moved(self, name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         """In the sink's thread. The backend is one of the run's once it has something, and not before."""
+        del surely
         self._journal.commit(Commit(cursors={name: cursor}, dead_letters=letters, facts=self._facts))
         self._facts = {}
 

@@ -50,6 +50,8 @@ def bound(runs: Iterable[Overview], *, force: bool) -> int:
 def _verdict(run: Overview, reason: str, *, force: bool) -> Verdict:
     if run.live or run.status == "running":
         return Verdict(run, reason, kept="a process has it open")
+    if run.alive:
+        return Verdict(run, reason, kept=run.alive)
     lost = ", ".join(_undelivered(run))
     if lost and not force:
         return Verdict(run, reason, kept=lost)

@@ -122,7 +122,8 @@ class Server:
         self._stopping.set()
 
     def _deliver(self, peer: bytes, message: Message, payload: memoryview) -> None:
-        if self.ingest.is_remote(peer):
+        afar = self.ingest.is_remote(peer)
+        if afar:
             try:
                 message = remote.restrict(message, self._remote_dir, self.config.backends)
             except remote.NotFromAfarError as error:
@@ -139,7 +140,7 @@ class Server:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            self.hub.deliver(peer, message, payload)
+            self.hub.deliver(peer, message, payload, afar=afar)
 
     def _report(self, peer: bytes) -> None:
         told = report(self.hub, self.ingest, self._started)

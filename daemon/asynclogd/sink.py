@@ -4,8 +4,9 @@ A cycle reads what is new, offers it, flushes, and has the cursor journaled; the
 later, or at once when someone waits. What the rate limit holds goes out for who waits, and, when nothing more comes,
 once its bucket is over. Whatever goes wrong ends the opening of the backend: it is closed, opened again at the last
 journaled cursor, and everything after that is offered again. A backend that refuses an item for good (PermanentError)
-is given the same items one by one: the one becomes a dead letter, the rest goes on. A service that is throttled
-(ThrottledError) is left alone for as long as it asks, and sent less at a time until it takes that.
+is given the same items one by one: the one, or the rows of it that it names, becomes a dead letter, the rest goes on.
+A service that is throttled (ThrottledError) is left alone for as long as it asks, and sent less at a time until it
+takes that.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from asynclogd.health import Health, describe
 from asynclogd.holding import Holding
 from asynclogd.incidents import about
 from asynclogd.inquiry import Inquiry, look
-from asynclogd.opening import AnewError, Opening, RefusedError, status_at
+from asynclogd.opening import AnewError, Opening, status_at
 from asynclogd.pace import VALUE_BYTES, Pace, Quota
+from asynclogd.refusals import RefusedError
 from asynclogd.spellings import Spellings
 from asynclogd.stages import Stage
 from asynclogd.suspects import Suspects
@@ -162,8 +164,12 @@ class Sink:
 
     def _serve(self) -> None:
         self._ask_look()
-        while not self._serve_once():
-            pass
+        ended = False
+        while not ended:
+            try:
+                ended = self._serve_once()
+            except BaseException as error:  # of what was to deal with another, whose attributes are an SDK's
+                ended = not self._wait_to_retry(error)
         self._inquiry.end()
         self._health.closed()
 
@@ -174,7 +180,9 @@ class Sink:
         except RefusedError as refused:
             self._suspects.add(refused)
             told = about("dead-letter", run=self._title, backend=self.name, cause=refused.__cause__ or refused)
-            log.warning("%s: item %d is refused for good: %s", self.name, refused.key[0], refused.reason, extra=told)
+            log.warning(
+                "%s: item %d is refused for good: %s", self.name, refused.key[0], refused.refusal.reason, extra=told
+            )
         except _AgainError:
             pass
         except AnewError as error:
@@ -189,7 +197,7 @@ class Sink:
         """Have it journaled that nothing counts, before the backend begins to make that true."""
         delay = self._health.starts_over(error)
         with contextlib.suppress(_AgainError):  # it ends now: the next process asks the backend again
-            while self._bell.asked != "abandon" and not self._journal(Cursor(), []):
+            while self._bell.asked != "abandon" and not self._journal(Cursor(), [], surely=True):
                 pass
         self._wait(delay)
 
@@ -281,16 +289,16 @@ class Sink:
             if opening.oldest is not None:  # clocks differ between machines
                 self._visible.add(max(0.0, time.time() - opening.oldest))
             self._holding.settling(opening.cursor.offset)
-            while not self._journal(cursor, letters):
+            while not self._journal(cursor, letters, surely=opening.took_back):
                 pass
             opening.settled(cursor)
             self._suspects.passed(cursor.offset, may_come_again=self._health.status.started_over > 0)
             self._health.moved(cursor, self._limiter.held, len(letters), opening.take_unsupported())
 
-    def _journal(self, cursor: Cursor, letters: list[Any]) -> bool:
+    def _journal(self, cursor: Cursor, letters: list[Any], *, surely: bool) -> bool:
         """Whether it could be journaled. The backend is not at fault when not, and stays open."""
         try:
-            self._commit(self.name, cursor, letters)
+            self._commit(self.name, cursor, letters, surely)
         except Exception as error:  # the journal's disk is full, say
             if not self._wait_to_retry(error):
                 raise _AgainError from error

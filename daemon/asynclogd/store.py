@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
+from asynclogd import mending
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
-from asynclogd.incidents import about
 from asynclogd.journal import Journal
 from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
 from asynclogd.stages import Stage
 from asynclogd.standing import Standing
-from asynclogd.state import Asked, RunState
+from asynclogd.state import Asked
 from asynclogd.tally import Climb
 
 log = logging.getLogger(__name__)
@@ -87,29 +87,17 @@ class Outcome:
     """params and summaries for which there was no room"""
 
 
-def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
-    """A run's state: by its snapshot and the `inputs` after it, by all of them where another version has written it."""
-    snapshot = journal.snapshot()
-    if snapshot is not None:
-        after, blob = snapshot
-        try:
-            return RunState.restore(settings, blob, inputs(after))
-        except ValueError as error:
-            text = "%s: all of it is read, for the snapshot in it is of another version: %s"
-            log.warning(text, journal.path, error, extra=about("snapshot-foreign", cause=error))
-    return RunState.restore(settings, None, inputs(0))
-
-
 class RunStore:
     """Owns the journal file. Every method runs in the same single thread."""
 
     def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
         self.journal = Journal.open(path, durability=durability)
+        self._settings = settings
         self.stages = {"reduce": Stage(), "journal": Stage()}
         """decoding and folding what a commit takes; its transaction"""
         self._replayed = 0
         try:
-            self.state = restored(self.journal, settings, self._inputs)
+            self.state = mending.restored(self.journal, settings, self._inputs)
         except BaseException:
             self.journal.close()  # or who asks again finds it locked, by us
             raise
@@ -138,7 +126,7 @@ class RunStore:
 
     def items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         """Items of the run's order after an offset."""
-        return self.journal.items(after, max_bytes)
+        return mending.items(self.journal, self._settings, after, max_bytes)
 
     def close(self) -> None:
         """Snapshot, so that the next start replays nothing, and let go of the file."""

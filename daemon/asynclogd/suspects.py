@@ -5,7 +5,7 @@ No thread, no clock: the sink tells what happened.
 
 from __future__ import annotations
 
-from asynclogd.opening import Refusals, RefusedError
+from asynclogd.refusals import Refusals, RefusedError
 
 
 class Suspects:
@@ -29,7 +29,7 @@ class Suspects:
 
     def add(self, refused: RefusedError) -> None:
         """It is this one."""
-        self.refusals[refused.key] = refused.reason
+        self.refusals.setdefault(refused.key, []).append(refused.refusal)
         self._offsets.add(refused.key[0])
 
     def passed(self, offset: int, *, may_come_again: bool) -> None:
@@ -39,5 +39,5 @@ class Suspects:
         if offset + 1 >= self._range.stop:
             self._range = range(0)
         if not may_come_again and self._offsets:
-            self.refusals = {key: reason for key, reason in self.refusals.items() if key[0] > offset}
+            self.refusals = {key: found for key, found in self.refusals.items() if key[0] > offset}
             self._offsets = {refused for refused, _ in self.refusals}

@@ -24,6 +24,7 @@ from asynclogd.backends.base import Item, Params, Rewind, RunEnd, Summary
 from asynclogd.contractbase import Reached
 from asynclogd.mediacontract import MediaContract
 from asynclogd.points import EARLIEST, LATEST
+from asynclogd.positions import as_journaled
 from asynclogd.samples import AWKWARD_NAMES, AWKWARD_VALUES, Content, content, exactly, filled, table
 
 __all__ = ["BackendContract", "Content", "content", "filled", "table"]
@@ -50,7 +51,7 @@ class BackendContract(MediaContract):
         backend = self.make()
         backend.open(self._run(tmp_path), None)
         backend.write([table([f"n{i}" for i in range(1000)], range(3))])
-        packed = msgpack.packb(dict(backend.flush()))
+        packed = msgpack.packb(as_journaled(backend.flush()))
         assert len(packed) < 4096
         backend.close("")
 

@@ -188,8 +188,16 @@ def begun_path(run: Path) -> Path:
 
 def ring_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:
     """A stream's ring; the run is in it as a digest, so that no name becomes a path."""
-    digest = hashlib.blake2b(str(run).encode(errors="surrogateescape"), digest_size=6).hexdigest()
-    return rings / f"{digest}-{rank}-{incarnation}.ring"
+    return rings / f"{_digest(run)}-{rank}-{incarnation}.ring"
+
+
+def rings_of(run: Path) -> str:
+    """A pattern of the names of a run's rings."""
+    return f"{_digest(run)}-*.ring"
+
+
+def _digest(run: Path) -> str:
+    return hashlib.blake2b(str(run).encode(errors="surrogateescape"), digest_size=6).hexdigest()
 
 
 def outbox_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:

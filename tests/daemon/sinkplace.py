@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from asynclogd.backends.base import Backend, RunInfo
-from asynclogd.delivery import SinkSettings
+from asynclogd.delivery import CursorMoved, SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item
 from asynclogd.ratelimit import RateLimiter
@@ -31,7 +31,8 @@ class Place:
     def add(self, item: Item) -> None:
         self.log.append(self.log.last_offset + 1, item)
 
-    def commit(self, _: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(self, _: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
+        del surely
         self.cursor = cursor
         self.cursors.append(cursor)
         self.letters += letters
@@ -41,7 +42,7 @@ class Place:
         backend: Backend,
         rules: dict[str, float] | None = None,
         times: SinkSettings = FAST,
-        commit: Callable[[str, Cursor, list[DeadLetter]], None] | None = None,
+        commit: CursorMoved | None = None,
     ) -> Sink:
         limiter = RateLimiter(rules or {})
         sink = Sink("file", backend, self.run, self.log, limiter, self.cursor, commit or self.commit, times)

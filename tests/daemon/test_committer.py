@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from asynclog_proto import records
 from asynclogd import committer as module
@@ -84,6 +86,23 @@ def test_what_comes_in_while_a_commit_runs_shares_the_next_one(tmp_path: Path) -
     assert len(scene.outcomes) < 10
 
 
+def test_what_can_not_wait_is_gathered_with_what_can_by_the_loop_that_the_daemon_has(tmp_path: Path) -> None:
+    """What is due at once is no timer of uvloop's, and can't be asked when it is due."""
+    scene = Scene(tmp_path / "j.sqlite")
+
+    async def play() -> None:
+        await scene.open()
+        for seconds in (0.0, 0.0, 3600.0):
+            scene.commits.gather(seconds)
+        scene.commits.put(Input(Cause.TICK))
+        await scene.commits.settle()
+        await scene.commits.close()
+
+    with contextlib.closing(uvloop.new_event_loop()) as loop:
+        loop.run_until_complete(play())
+    assert len(scene.outcomes) == 2
+
+
 def test_where_nobody_else_is_waited_for_it_commits_at_once_but_no_more_than_once_an_interval(tmp_path: Path) -> None:
     scene = Scene(tmp_path / "j.sqlite")
 
@@ -94,7 +113,7 @@ def test_where_nobody_else_is_waited_for_it_commits_at_once_but_no_more_than_onc
         await until(lambda: len(scene.outcomes) == 2)  # the first was the start's
         commits.put_batch(batch(0, 10, first=True), scene.session)
         assert commits._gathering is not None
-        assert commits._gathering.when() > asyncio.get_running_loop().time() + hour - 60
+        assert commits._gathered_at > asyncio.get_running_loop().time() + hour - 60
         await commits.settle()
         assert len(scene.values) == 10
 

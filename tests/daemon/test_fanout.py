@@ -36,7 +36,8 @@ class Made:
     def older(self, after: int, _: int) -> list[tuple[int, Item]]:
         return list(enumerate(self.items, 1))[after : after + 2]
 
-    def moved(self, name: str, cursor: Cursor, _: list[DeadLetter]) -> None:
+    def moved(self, name: str, cursor: Cursor, _: list[DeadLetter], surely: bool) -> None:
+        del surely
         self.cursors[name] = cursor
 
     def log(self, *items: Item) -> None:

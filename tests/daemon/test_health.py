@@ -69,3 +69,22 @@ def test_an_error_is_told_in_one_line(error: OSError) -> None:
     sink = health()
     sink.failed(error)
     assert sink.status.error in {"OSError: a b c", "OSError"}
+
+
+class MuteError(Exception):
+    """As an SDK's whose text needs an answer that never came."""
+
+    def __str__(self) -> str:
+        raise AttributeError("'NoneType' object has no attribute 'text'")
+
+
+def test_an_error_that_can_not_be_asked_what_it_says_is_told_by_its_type() -> None:
+    sink = health()
+    assert sink.failed(MuteError()) > 0
+    assert (sink.status.state, sink.status.error) == ("retrying", "MuteError")
+
+
+def test_what_an_error_says_can_be_sent_to_whoever_asks_for_the_status() -> None:
+    sink = health()
+    sink.failed(OSError("no such file: caf\udce9"))
+    assert sink.status.error == r"OSError: no such file: caf\udce9"

@@ -220,12 +220,13 @@ def test_layouts_that_left_the_cache_are_read_again(path: Path, monkeypatch: pyt
 
 def test_a_stream_of_an_older_journal_is_read() -> None:
     stream = Stream(
-        3, 1, 2, "inc", "launch", "host", 7, "/ring", "/spool", 5, "dead", 9, {"ring_full": 1}, 2, "/outbox", 1.5
+        3, 1, 2, "inc", "launch", "host", 7, "/ring", "/spool", 5, "dead", 9, {"ring_full": 1}, 2, "/outbox", 1.5, True
     )
     fields = wire.unpack(journalrows.pack_stream(stream))
     assert journalrows.read_stream(3, wire.pack(fields)) == stream
-    assert journalrows.read_stream(3, wire.pack(fields[:-1])) == replace(stream, began=0.0)
-    assert journalrows.read_stream(3, wire.pack(fields[:-2])) == replace(stream, outbox="", began=0.0)
-    for wrong in (fields[:-3], [*fields, 0]):
+    assert journalrows.read_stream(3, wire.pack(fields[:-1])) == replace(stream, afar=False)
+    assert journalrows.read_stream(3, wire.pack(fields[:-2])) == replace(stream, began=0.0, afar=False)
+    assert journalrows.read_stream(3, wire.pack(fields[:-3])) == replace(stream, outbox="", began=0.0, afar=False)
+    for wrong in (fields[:-4], [*fields, 0]):
         with pytest.raises(ProtocolError):
             journalrows.read_stream(3, wire.pack(wrong))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asynclog_proto import records
 from asynclog_proto.frames import Finish, Hello, Ledger, Message
-from asynclogd.backends.base import BackendConfig
+from asynclogd.backends.base import BackendConfig, Item, PermanentError, Position
 from asynclogd.config import DaemonSettings
+from asynclogd.journal import Journal
 from asynclogd.media.workers import Workers
 from asynclogd.pipeline import Pipeline
 from tests.daemon.filebackend import AppendBackend
@@ -27,6 +29,21 @@ class Mine(AppendBackend):
     def __init__(self, config: BackendConfig | None = None) -> None:
         super().__init__()
         del config
+
+
+class Misplaced(Mine):
+    """Takes everything, and says where it is in words that no journal can hold."""
+
+    def flush(self) -> Position:
+        return {**super().flush(), "items": np.int64(3)}
+
+
+class Refusing(Mine):
+    """Quotes what it refuses as it came from a file's name."""
+
+    def write(self, batch: Sequence[Item]) -> None:
+        del batch
+        raise PermanentError("no such file: caf\udce9")
 
 
 def play(
@@ -101,6 +118,37 @@ def test_a_backend_that_is_added_later_starts_from_the_runs_beginning(tmp_path: 
 
     assert play(run_dir, act).ledger()["backends"]["file"]["delivered"] == 10
     assert read_steps(run_dir) == list(range(10))
+
+
+def test_a_position_that_can_not_be_journaled_is_that_backends_own_failure(tmp_path: Path) -> None:
+    run_dir = tmp_path / "p" / "run"
+
+    async def act(pipeline: Pipeline) -> None:
+        pipeline.add_backend("file", HERE, 1)
+        pipeline.add_backend("misplaced", {"class": "tests.daemon.test_pipeline_sinks:Misplaced"}, 1)
+        await until(lambda: pipeline.fanout.statuses()["misplaced"].state == "broken")
+        log(pipeline, range(10))
+        await until(lambda: pipeline.ledger()["backends"]["file"]["delivered"] == 10)
+        await pipeline._commits.settle()
+        assert not pipeline._commits.failed
+        assert "numpy.int64" in pipeline.fanout.statuses()["misplaced"].error
+        pipeline.fanout.sinks["misplaced"].ask_stop("now")
+
+    assert play(run_dir, act).ledger()["backends"]["misplaced"]["pending"] == 10
+    assert read_steps(run_dir) == list(range(10))
+
+
+def test_a_reason_that_no_journal_can_hold_as_it_is_is_spelt(tmp_path: Path) -> None:
+    run_dir = tmp_path / "p" / "run"
+
+    async def act(pipeline: Pipeline) -> None:
+        pipeline.add_backend("refusing", {"class": "tests.daemon.test_pipeline_sinks:Refusing"}, 1)
+        log(pipeline, range(3))
+        await until(lambda: pipeline._commits.failed or pipeline.complete)
+
+    assert play(run_dir, act).ledger()["backends"]["refusing"]["dead"] == 3
+    with Journal.open(run_dir / "journal.sqlite") as journal:
+        assert {letter.reason for letter in journal.dead_letters()} == {r"no such file: caf\udce9"}
 
 
 def test_ranks_that_end_together_are_told_one_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

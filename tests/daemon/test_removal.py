@@ -1,15 +1,29 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asynclog_proto import frames, places, spoolfile
+from asynclogd import living, removal
 from asynclogd.entries import Commit
 from asynclogd.journal import Journal, JournalBusyError
 from asynclogd.points import Params
-from asynclogd.removal import remove
+from asynclogd.removal import LivingError, remove
+from tests.daemon.deadfiles import HELLO, row, write_spool
+
+HOLD = """
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 HOLDER = """
 import sys
@@ -28,6 +42,7 @@ def run_dir(tmp_path: Path) -> Path:
     for name in (*own, "csv/metrics.csv", "notes.txt"):
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).write_text(name)
+    os.utime(run_dir / "spool/0-abc/1.spool", (1, 1))
     with Journal.open(run_dir / "journal.sqlite") as journal:
         journal.commit(Commit(items=[Params({"a": 1})]))
     return run_dir
@@ -98,3 +113,73 @@ def test_a_journal_that_begins_while_the_old_one_goes_is_whole(run_dir: Path, mo
     begun[0].close()
     with Journal.open(run_dir / "journal.sqlite") as journal:
         assert [item for _, item in journal.items(0, 1 << 20)] == [Params({"new": 1}), Params({"new": 2})]
+
+
+def spool_of(run_dir: Path, **hello: Any) -> Path:
+    """A spool that was written just now."""
+    start = spoolfile.start(bytes(frames.encode(replace(HELLO, **hello))[0]))
+    write_spool(run_dir / "spool" / "1-b", [start + spoolfile.entry(0, 1, row(0))])
+    return run_dir / "spool" / "1-b"
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+def test_one_that_a_living_process_spools_to_is_not_touched(run_dir: Path, journaled: bool) -> None:
+    if not journaled:
+        (run_dir / "journal.sqlite").unlink()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as rank:
+        spool = spool_of(run_dir, host=os.uname().nodename, pid=rank.pid)
+        before = sorted(run_dir.rglob("*"))
+        with pytest.raises(LivingError, match=f"spools to it, to {spool}"):
+            remove(run_dir, ["csv"])
+        assert set(before) <= set(run_dir.rglob("*"))
+        rank.kill()
+        rank.wait()
+    remove(run_dir, ["csv"])
+    assert names(run_dir) == ["notes.txt"]
+
+
+def test_the_spool_of_a_client_that_has_ended_goes_though_its_process_lives(run_dir: Path) -> None:
+    spool = spool_of(run_dir, host=os.uname().nodename, pid=os.getpid())
+    (spool / spoolfile.COUNTS).write_bytes(b"")
+    remove(run_dir, ["csv"])
+    assert names(run_dir) == ["notes.txt"]
+
+
+def test_a_spool_of_another_machine_stays_while_it_is_written(run_dir: Path) -> None:
+    spool = spool_of(run_dir, host="elsewhere")
+    with pytest.raises(LivingError):
+        remove(run_dir)
+    for segment in spool.iterdir():
+        os.utime(segment, (1, 1))
+    remove(run_dir, ["csv"])
+    assert names(run_dir) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("where", ["runtime", "run"])
+def test_one_whose_ring_is_locked_is_not_touched(run_dir: Path, tmp_path: Path, where: str) -> None:
+    """Its rank has sent and spooled nothing yet."""
+    rings = {"runtime": tmp_path / "rings", "run": run_dir / "rings"}[where]
+    rings.mkdir()
+    ring = places.ring_path(rings, run_dir, 0, "abc")
+    ring.touch()
+    with subprocess.Popen([sys.executable, "-c", HOLD, ring], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as rank:
+        assert rank.stdout is not None
+        assert rank.stdout.readline() == b"held\n"
+        with pytest.raises(LivingError, match=f"logs to it, by {ring}"):
+            remove(run_dir, rings=[tmp_path / "rings"])
+    remove(run_dir, ["csv"], [tmp_path / "rings"])
+    assert names(run_dir) == ["notes.txt"]
+
+
+def test_the_spool_of_a_rank_that_begins_while_it_goes_stays(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that begins before the look is seen, one that begins behind it is not among what goes."""
+
+    def and_spool(*looked_at: Any) -> str:
+        told = living.sign_of_life(*looked_at)
+        spool_of(run_dir, host=os.uname().nodename, pid=os.getpid())
+        return told
+
+    monkeypatch.setattr(removal, "sign_of_life", and_spool)
+    remove(run_dir, ["csv"])
+    assert names(run_dir) == ["notes.txt", "spool"]
+    assert list(run_dir.rglob("*.spool"))

@@ -62,6 +62,11 @@ def test_a_run_that_a_process_has_open_never_goes(more: dict[str, Any]) -> None:
     assert gone([run("a", 99, **more)], older_than=DAY, force=True) == set()
 
 
+def test_one_of_which_a_rank_lives_never_goes_and_is_told_why() -> None:
+    (verdict,) = judge([run("a", 99, status="spooled", spooled=9, alive="it lives")], NOW, DAY, None, force=True)
+    assert verdict.kept == "it lives"
+
+
 @pytest.mark.parametrize(
     ("more", "lost"),
     [

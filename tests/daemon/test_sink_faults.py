@@ -6,14 +6,18 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclogd.backends.base import PermanentError, Points
-from asynclogd.delivery import SinkSettings
+from asynclogd.backends.base import PermanentError, Points, ThrottledError
+from asynclogd.cells import rows_of
+from asynclogd.delivery import CursorMoved, SinkSettings
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.points import Item, Params, Rewind, Summary
 from asynclogd.ratelimit import RateLimiter
@@ -41,6 +45,51 @@ def test_an_item_that_is_refused_becomes_a_dead_letter_and_the_rest_arrives_once
     assert place.letters[0].reason == "a step that is refused"
     assert (place.cursor.delivered, place.cursor.dead, place.cursor.points) == (2 * 16, 2 * 4, 16)
     assert (sink.status().dead_letters, sink.status().failures) == (2, 0)
+
+
+class Picky(FileBackend):
+    """Takes no step below 0, and names the rows; then none of 5, and names what it was told to, or nothing."""
+
+    def __init__(self, named: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.named = named
+
+    def write(self, batch: Sequence[Item]) -> None:
+        super().write(batch)
+        for points in (item for item in batch if isinstance(item, Points)):
+            negative = [row for row, step in enumerate(points.steps) if step < 0]
+            if negative:
+                raise PermanentError("a negative step", negative)
+            if 5 in points.steps:
+                raise PermanentError("a 5", self.named)
+
+
+@pytest.mark.fault("record-refused")
+def test_of_a_table_only_the_rows_become_a_dead_letter_that_the_backend_names(place: Place) -> None:
+    bad = replace(table(0, 5), steps=np.array([-1, 3, -7, 4, 6]))
+    bad.logged[:] = np.arange(5 * 2).reshape(5, 2)  # so that each row has a count of its own
+    for item in (table(0), bad, table(9)):
+        place.add(item)
+    assert place.sink(Picky()).stop(drain=True, timeout=30)
+    good = rows_of(bad, np.array([1, 3, 4]))
+    assert place.text() == "".join(map(lines, (table(0), good, table(9))))
+    assert [(letter.offset, letter.reason) for letter in place.letters] == [(2, "a negative step")]
+    dead = int(bad.logged[[0, 2]].sum())
+    told = (place.cursor.delivered, place.cursor.dead, place.cursor.points)
+    assert told == (logged_total([table(0), bad, table(9)]) - dead, dead, 2 + 3 * 2 + 2)
+
+
+@pytest.mark.parametrize(
+    ("named", "left"), [((), []), ((1,), [3, 6]), ((-1, 7), []), ((0, 1, 2), []), ((1, 99), [3, 6])], ids=str
+)
+def test_what_is_left_of_a_table_may_be_refused_in_turn(place: Place, named: Sequence[int], left: list[int]) -> None:
+    """Rows that are not there name nothing, and then the whole is meant."""
+    bad = replace(table(0, 4), steps=np.array([-1, 3, 5, 6]))
+    place.add(bad)
+    assert place.sink(Picky(named)).stop(drain=True, timeout=30)
+    assert place.text() == lines(rows_of(bad, np.flatnonzero(np.isin(bad.steps, left))))
+    assert [(letter.offset, letter.reason) for letter in place.letters] == [(1, "a negative step"), (1, "a 5")]
+    assert place.cursor.dead == bad.logged_total - 4 * len(left) == bad.logged_total - place.cursor.delivered
 
 
 @pytest.mark.fault("record-refused")
@@ -102,6 +151,44 @@ def test_a_backend_that_ends_its_thread_is_retried(place: Place) -> None:
     assert place.text() == lines(table(0))
 
 
+class MuteError(Exception):
+    """As an SDK's whose text needs an answer that never came."""
+
+    def __str__(self) -> str:
+        raise AttributeError("'NoneType' object has no attribute 'text'")
+
+
+class MuteRefusalError(MuteError, PermanentError):
+    """One that says so for good."""
+
+
+class Raises(FileBackend):
+    """Fails with these errors, one a write, before it works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def write(self, batch: Sequence[Item]) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        super().write(batch)
+
+
+@pytest.mark.parametrize("error", [ThrottledError("429", cast("float", "30")), MuteError()])
+def test_an_error_that_is_not_what_it_should_be_does_not_end_the_sink(error: Exception, place: Place) -> None:
+    place.add(table(0))
+    assert place.sink(Raises(error)).stop(drain=True, timeout=30)
+    assert place.text() == lines(table(0))
+
+
+def test_an_item_that_is_refused_without_a_word_is_a_dead_letter_all_the_same(place: Place) -> None:
+    for step in range(2):
+        place.add(table(step))
+    assert place.sink(Raises(MuteRefusalError(), MuteRefusalError())).stop(drain=True, timeout=30)
+    assert [letter.reason for letter in place.letters] == ["MuteRefusalError"]
+
+
 def test_stop_ends_a_long_backoff_at_once(place: Place, eventually: Eventually) -> None:
     patient = SinkSettings(first_retry=3600, longest_retry=3600)
     sink = place.sink(FileBackend(lambda _: "error"), times=patient)
@@ -133,10 +220,10 @@ def test_a_journal_that_refuses_the_cursor_is_asked_again_and_nothing_is_written
     refusals = iter([True] * 5)
     writes: list[str] = []
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         if cursor.offset and next(refusals, False):
             raise OSError("disk full")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     def watch(call: str) -> str:
         writes.append(call)
@@ -218,13 +305,13 @@ def test_after_any_failures_and_restarts_the_file_has_each_point_once(
         assert (cursor.dead > 0) <= bool(place.letters)
 
 
-def dying(place: Place, offset: int) -> Callable[[str, Cursor, list[DeadLetter]], None]:
+def dying(place: Place, offset: int) -> CursorMoved:
     """A journal that is gone once the cursor is past an offset."""
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         if cursor.offset > offset:
             raise OSError("gone")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     return commit
 

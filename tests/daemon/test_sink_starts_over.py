@@ -48,9 +48,9 @@ def test_that_nothing_counts_is_journaled_before_the_backend_begins_again(place:
             told.append("opens" if position is None else "goes on")
             super().open(run, position)
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         told.append("nothing counts" if cursor == Cursor() else "moves")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     delivered(place, AppendBackend(), ITEMS[:6])
     (place.run.own_dir / "lines").write_text("")
@@ -63,10 +63,10 @@ def test_that_nothing_counts_is_journaled_before_the_backend_begins_again(place:
 def test_a_journal_that_refuses_keeps_the_backend_from_beginning_again(place: Place, eventually: Eventually) -> None:
     works = threading.Event()
 
-    def commit(name: str, cursor: Cursor, letters: list[DeadLetter]) -> None:
+    def commit(name: str, cursor: Cursor, letters: list[DeadLetter], surely: bool) -> None:
         if not works.is_set():
             raise OSError("disk full")
-        place.commit(name, cursor, letters)
+        place.commit(name, cursor, letters, surely)
 
     delivered(place, AppendBackend(), ITEMS[:6])
     (place.run.own_dir / "lines").write_text("short\n")

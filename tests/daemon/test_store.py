@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclogd import store
+from asynclogd import mending
 from asynclogd.journal import Journal
 from asynclogd.journalfile import JournalDiskError, named
 from asynclogd.reducer import ReducerSettings
@@ -34,7 +34,7 @@ def test_a_journal_that_can_not_be_read_now_is_not_kept_from_who_asks_again(
         raise JournalDiskError("its disk fails")
 
     with monkeypatch.context() as now:
-        now.setattr(store, "restored", fails)
+        now.setattr(mending, "restored", fails)
         with pytest.raises(JournalDiskError):
             RunStore(path, "process", ReducerSettings())
     RunStore(path, "process", ReducerSettings()).close()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from asynclogd.opening import RefusedError
+from asynclogd.refusals import Refusal, RefusedError
 from asynclogd.suspects import Suspects
 
 
@@ -28,4 +28,4 @@ def test_it_is_kept_where_it_may_come_again() -> None:
     suspects.add(RefusedError(5, 1, "a bad step"))
     suspects.passed(6, may_come_again=True)
     assert [offset for offset in range(10) if offset in suspects] == [5]
-    assert suspects.refusals == {(5, 1): "a bad step"}
+    assert suspects.refusals == {(5, 1): [Refusal("a bad step")]}

@@ -101,6 +101,23 @@ def test_a_run_that_goes_on_is_not_touched(tmp_path: Path, puppets) -> None:
     assert csv_series(tmp_path / "p" / "run", "loss") == {0: [1.0], 1: [2.0]}
 
 
+def test_a_run_that_a_rank_goes_on_with_offline_is_not_touched(tmp_path: Path, puppets, eventually) -> None:
+    (rank,) = puppets(1, mode="offline")
+    spool = tmp_path / "p" / "run" / "spool"
+    for step in range(100):
+        rank("log", {"loss": step / 8}, step)
+    eventually(lambda: list(spool.glob("*/*.spool")), 30, "it spools")
+    command = ["gc", tmp_path, "--keep-size", "0", "--force", "--all"]
+    for more in (["--dry-run"], []):
+        done = asynclog_command(*command, *more)
+        told_of = " ".join(done.stdout.split())
+        assert (done.returncode, "0 of 1 runs" in told_of, "stays: a process logs to it" in told_of) == (0, True, True)
+    rank("finish")
+    assert asynclog_command("sync", tmp_path).returncode == 0
+    found = csv_series(tmp_path / "p" / "run", "loss")
+    assert [found[step] for step in range(100)] == [[step / 8] for step in range(100)]
+
+
 def test_a_daemon_that_finds_the_mark_of_a_run_that_is_gone_begins_none(
     tmp_path: Path, puppets, start, runtime_dir: Path, eventually
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ import zmq
 from zmq.utils import z85
 
 import asynclog
-from asynclog_proto import frames, places, spoolfile
+from asynclog_proto import frames, places, records, spoolfile
+from asynclog_proto.media import Section
 from asynclogd import keys
 from tests.daemon.peers import asked, dealer
 from tests.e2e.conftest import Start
@@ -101,6 +103,58 @@ def test_media_that_are_too_large_are_counted_and_told_of_once_with_what_to_do(e
     sync(tmp_path / "p" / "media")
     points = (tmp_path / "p" / "media" / "jsonl" / "points.jsonl").read_text().splitlines()
     assert [point["name"] for point in map(json.loads, points) if point.get("type") == "media"] == ["large"]
+
+
+def test_a_file_by_its_path_is_told_of_when_it_is_logged_and_its_copy_travels(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"w" * 4096)
+    (tmp_path / "empty").touch()
+    run = asynclog.init("p", "r", dir=str(tmp_path), endpoint=endpoint, backends=["jsonl"])
+    with pytest.warns(asynclog.AsynclogWarning, match=r"do not travel by their path.*copy=True, up to 4096 bytes"):
+        run.log_file("by path", tmp_path / "weights", 0)
+    with pytest.warns(asynclog.AsynclogWarning, match="larger than 4096 bytes do not travel"):
+        run.log_image("large", np.zeros((64, 64, 3), np.uint8), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.log_file("by path", tmp_path / "empty", 1)  # told once
+        run.log_file("copied", tmp_path / "weights", 2, copy=True)
+        run.log_file("nothing", tmp_path / "empty", 3, copy=True)
+        ledger = run.finish()
+    assert ledger.complete
+    assert (ledger.dropped, ledger.journaled) == ({"media_full": 3}, 2)
+    lines = map(json.loads, (tmp_path / "p" / "r" / "jsonl" / "points.jsonl").read_text().splitlines())
+    assert [(line["name"], line["size"]) for line in lines if line.get("type") == "media"] == [
+        ("copied", 4096),
+        ("nothing", 0),
+    ]
+
+
+@pytest.mark.sdk
+def test_who_has_a_key_reads_no_file_of_the_daemons_user(
+    endpoint: str, home: Path, tmp_path: Path, output: Callable[[], str]
+) -> None:
+    """Both backends copy a file that is told by its path, a whole directory too."""
+    secret = tmp_path / "ssh" / "id_ed25519"
+    secret.parent.mkdir()
+    secret.write_bytes(b"a key that is nobody's business")
+    said: list[records.Record] = [
+        records.Media("key", 0, 1.0, "file", (), {"path": str(secret), "artifact": "a"}, b""),
+        records.Media("all", 0, 1.0, "file", (), {"path": str(secret.parent)}, b""),
+        records.Media("empty", 0, 1.0, "file", (Section("file", "bytes", (0,)),), {"path": str(secret)}, b""),
+        records.End("success"),
+    ]
+    backends: dict[str, Any] = {"swanlab": {}, "trackio": {}}
+    hello = frames.Hello("p", "r", str(tmp_path), 0, 1, "a", "l", 0, 1, "afar", backends=backends)
+    with dealer(endpoint, ours(home)) as peer:
+        assert isinstance(asked(peer, hello), frames.Welcome)
+        peer.send_multipart(frames.encode(frames.Batch(0, len(said)), b"".join(map(records.encode, said))))
+        peer.send_multipart(frames.encode(frames.Finish(3, {})))
+        ledger = until(peer, frames.Ledger).ledger
+    kept = [path for root in (str(tmp_path), os.environ["TRACKIO_DIR"]) for path in Path(root).rglob("*")]
+    copies = [path for path in kept if path.is_file() and secret.read_bytes() in path.read_bytes()]
+    assert copies == [secret]
+    assert ledger["dropped"] == {"media_refused": 2}
+    assert [ledger["backends"][name]["delivered"] for name in backends] == [1, 1]
+    assert "told by its path, from another machine" in output()
 
 
 def test_a_run_is_resumed_that_only_the_daemons_machine_knows_and_one_that_it_does_not_know_is_told(
@@ -229,6 +283,15 @@ def test_the_spool_of_a_rank_elsewhere_is_left_to_it_until_somebody_says_that_it
     assert subprocess.run(synced, capture_output=True, text=True, check=False).returncode == 0
     assert not segment.exists()
     assert (tmp_path / "p" / "r" / "csv" / "metrics.csv").read_text().splitlines()[-1] == "199.0,199"
+
+
+def until(peer: zmq.Socket[bytes], kind: type[frames.Ledger], seconds: float = 60.0) -> frames.Ledger:
+    """The next message of a kind; acks and the like before it are passed over."""
+    end = time.monotonic() + seconds
+    while peer.poll(max(0, int((end - time.monotonic()) * 1000))):
+        if isinstance(answer := frames.decode(peer.recv_multipart())[0], kind):
+            return answer
+    raise AssertionError(f"no {kind.__name__} in {seconds:.0f} s")
 
 
 def command(arguments: list[str]) -> str:

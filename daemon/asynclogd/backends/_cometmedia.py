@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from asynclogd.backends._sources import files_in
 from asynclogd.backends.base import Media, PermanentError
 from asynclogd.media import curves, forms, histograms
 
@@ -62,13 +62,10 @@ def asset(item: Media, name: str, data: bytes) -> Asset:
 
 
 def files(item: Media, name: str, source: Path) -> Iterator[Asset]:
-    """The uploads of a file or directory that did not travel. Raises PermanentError when it is gone."""
-    if not (source.is_dir() or source.is_file()) or not os.access(source, os.R_OK):  # a pipe would be waited for
-        raise PermanentError(f"{source} is not there any more, or can't be read")
+    """The uploads of a file or directory that did not travel. Raises PermanentError when it can't be read."""
     if source.is_dir():
-        inside = sorted(path for path in source.rglob("*") if path.is_file())
-        for path in inside:
-            yield _file(item, name, f"{source.name}/{path.relative_to(source).as_posix()}", path)
+        for inside, path in files_in(source):
+            yield _file(item, name, f"{source.name}/{inside}", path)
     else:
         yield _file(item, name, source.name, source)
 

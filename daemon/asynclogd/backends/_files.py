@@ -75,7 +75,8 @@ def replace(path: Path, chunks: Iterable[bytes], *, fsync: bool) -> None:
 
 class TakenOut:
     """A mark, a file, that rows have been taken out which the last committed position counts: that there are fewer is
-    no loss then. It lies until a flush that took nothing out, for what the one before it did is committed.
+    no loss then. It lies until a flush that took nothing out. By then the position of the one before is committed: the
+    sink makes sure of it after a rewind, a revision and the first flush of an opening.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +100,10 @@ class TakenOut:
 
     def explains(self, found: int, counted: int | None) -> bool:
         """Whether `found` rows, where the position counts so many (None: it does not tell), are no loss."""
-        return counted is None or found >= counted or self._path.exists()
+        if counted is None or found >= counted:
+            return True
+        self._noted = self._path.exists()  # what comes again finds them gone, and does not note it
+        return self._noted
 
 
 def set_aside(path: Path) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from asynclogd.backends._artifacts import artifact_path, content, is_table
+from asynclogd.backends._sources import files_in, source_of
 from asynclogd.backends.base import Blob, Media, PermanentError
 
 TABLES_TAG = "mlflow.loggedArtifacts"
@@ -31,9 +32,8 @@ class Files:
     def log(self, item: Media) -> None:
         """Send an item. Raises PermanentError, and what MLflow raises."""
         path = PurePosixPath(artifact_path(item))
-        source = item.options.get("path")
-        if item.kind == "file" and not item.blob.size and isinstance(source, str):
-            self._log_file(Path(source), path)
+        if (source := source_of(item)) is not None:
+            self._log_file(source, path)
             return
         if self._read_blob is None:
             raise PermanentError("there is no media store to read from")
@@ -48,11 +48,10 @@ class Files:
     def _log_file(self, source: Path, path: PurePosixPath) -> None:
         """One that was too large to travel: it is where the rank said, as long as nobody removes it."""
         if source.is_dir():
-            self._client.log_artifacts(self._run_id, str(source), str(path))
-        elif source.is_file():
-            self._client.log_artifact(self._run_id, str(source), str(path.parent))
+            for inside, file in files_in(source):
+                self._client.log_artifact(self._run_id, str(file), str((path / inside).parent))
         else:
-            raise PermanentError(f"{source} is not there any more")
+            self._client.log_artifact(self._run_id, str(source), str(path.parent))
 
     def _show_table(self, path: str) -> None:
         table = {"path": path, "type": "table"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from asynclogd.backends._neptunenames import spelt
+from asynclogd.backends._sources import files_in
 from asynclogd.backends.base import Media, PermanentError
 from asynclogd.media import curves, forms, histograms
 from asynclogd.media.bins import thinned
@@ -75,13 +75,11 @@ def shown(item: Media, data: bytes) -> Text | Bins | File:
 
 def files(source: Path) -> Iterator[tuple[str, File]]:
     """A file or a directory that did not travel: what each adds to the name of its series, and the file. Raises
-    PermanentError when it is gone.
+    PermanentError when it can't be read.
     """
-    if not (source.is_dir() or source.is_file()) or not os.access(source, os.R_OK):  # a pipe would be waited for
-        raise PermanentError(f"{source} is not there any more, or can't be read")
     if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.is_file()):
-            yield "/" + spelt(path.relative_to(source).as_posix()), File(path.name, path)
+        for inside, path in files_in(source):
+            yield "/" + spelt(str(inside)), File(path.name, path)
     else:
         yield "", File(source.name, source)
 

@@ -24,10 +24,10 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def check_steps(steps: Sequence[int]) -> None:
-    """Raises PermanentError for one that Neptune has no place for."""
-    foreign = [step for step in steps if step not in STEPS]
+    """Raises PermanentError, with their rows, for those that Neptune has no place for."""
+    foreign = [row for row, step in enumerate(steps) if step not in STEPS]
     if foreign:
-        raise PermanentError(f"Neptune takes steps of 0 to {STEPS[-1]}, not {foreign[0]}")
+        raise PermanentError(f"Neptune takes steps of 0 to {STEPS[-1]}, not {steps[foreign[0]]}", foreign)
 
 
 def log(points: Points, lineage: Lineage) -> None:

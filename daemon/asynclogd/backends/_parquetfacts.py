@@ -12,22 +12,21 @@ import pyarrow.parquet as pq
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
 from asynclogd.backends._parquetrows import column, texts
+from asynclogd.backends.base import StartOverError
 
 
 class Facts:
     """Names with the text of their value, and with the number where it is one (a bool is none)."""
 
     def __init__(self, path: Path, *, fresh: bool, fsync: bool) -> None:
-        """Go on from what is there, or from nothing when `fresh`."""
+        """Go on from what is there, or from nothing when `fresh`. Raises StartOverError where that is spoiled."""
         self._path, self._fsync = path, fsync
         self._values: dict[str, tuple[str | None, float | None]] = {}
         self._saved = True
         if fresh:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            with pq.ParquetFile(path) as file:
-                rows = file.read().to_pylist()
-            self._values = {row["name"]: (row["value"], row["number"]) for row in rows}
+            self._values = _read(path)
 
     def update(self, values: Mapping[str, Scalar]) -> None:
         """Take new and changed values; they reach the file with `save`."""
@@ -51,3 +50,12 @@ class Facts:
         pq.write_table(pa.table(columns), buffer)
         replace(self._path, [buffer.getvalue()], fsync=self._fsync)
         self._saved = True
+
+
+def _read(path: Path) -> dict[str, tuple[str | None, float | None]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = file.read().to_pylist()
+    except pa.ArrowInvalid as error:
+        raise StartOverError(f"{path} is spoiled: {error}") from error
+    return {row["name"]: (row["value"], row["number"]) for row in rows}

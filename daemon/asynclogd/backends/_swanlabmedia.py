@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import msgspec
 import swanlab
@@ -15,6 +16,7 @@ from swanlab.sdk.internal.pkg import adapter
 
 from asynclogd.backends._artifacts import artifact_path, content, is_table
 from asynclogd.backends._files import replace
+from asynclogd.backends._sources import files_in, source_of
 from asynclogd.backends._swanlabrecords import file_record, moment
 from asynclogd.backends.base import Media, PermanentError, RunInfo
 from asynclogd.media import forms
@@ -41,8 +43,8 @@ class Items:
         """A record of the item, whose bytes are in a file then: of the series `key`, or of a file of the run where
         SwanLab has no such kind. Raises PermanentError, and OSError.
         """
-        if item.kind == "file" and not item.blob.size:
-            return self._large(item, item.options.get("path"))
+        if (source := source_of(item)) is not None:
+            return self._large(item, source)
         if self._run.read_blob is None:
             raise PermanentError("there is no media store to read from")
         data = self._run.read_blob(item.blob)
@@ -71,14 +73,14 @@ class Items:
         media = MediaRecord(key=key, step=item.step, type=column, timestamp=moment(item.time), value=value)
         return Record(media=media)
 
-    def _large(self, item: Media, path: object) -> Any:
+    def _large(self, item: Media, source: Path) -> Any:
         """A file that was too large to travel: it is where the rank said, as long as nobody removes it."""
-        source = Path(path) if isinstance(path, str) else None
-        if source is None or not source.exists():
-            raise PermanentError(f"{path} is not there any more")
         place = self._place(item)
         if source.is_dir():
-            place = Path(shutil.make_archive(str(place), "zip", source))
+            place = place.with_name(f"{place.name}.zip")
+            with ZipFile(place, "w", ZIP_DEFLATED, strict_timestamps=False) as archive:
+                for inside, file in files_in(source):
+                    archive.write(file, str(inside))
         else:
             shutil.copyfile(source, place)
         return file_record(str(PurePosixPath(artifact_path(item)).with_name(place.name)), place)

@@ -13,7 +13,7 @@ tuple of names, repeated for all rows and patched by NumPy: about 5 ns a scalar 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import google_crc32c
@@ -60,6 +60,18 @@ def frame_head(length: int) -> bytes:
     """The 12 bytes ahead of an event of `length` bytes."""
     packed = struct.pack("<Q", length)
     return packed + struct.pack("<I", masked_crc(packed))
+
+
+def events(data: bytes) -> Iterator[bytes]:
+    """The Events of a file that is whole. Raises ValueError at one that is not, or when there is none."""
+    at = 0
+    while at < len(data) or not at:
+        length = int.from_bytes(data[at : at + 8], "little")
+        found = data[at + _HEAD : at + _HEAD + length]
+        if data[at : at + _HEAD + length + _FOOT] != frame(found):
+            raise ValueError(f"no whole event at byte {at}")
+        yield found
+        at += _HEAD + length + _FOOT
 
 
 def event(wall_time: float, step: int, rest: bytes) -> bytes:

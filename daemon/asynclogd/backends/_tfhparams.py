@@ -6,7 +6,6 @@ then hides the hyperparameters that only other runs have. Without one it collect
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,16 +39,12 @@ class Session:
 
 
 def session_from_file(data: bytes) -> Session:
-    """What `Session.to_file` wrote."""
+    """What `Session.to_file` wrote. Raises ValueError where that is spoiled or not whole."""
     from tensorboard.compat.proto import event_pb2
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
     session = Session(0.0)
-    at = 0
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        event = event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
-        at += length + 16
+    for event in map(event_pb2.Event.FromString, _tfevents.events(data)):
         for value in event.summary.value:
             content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
             if value.tag == START_TAG:

@@ -16,6 +16,7 @@ from trackio.utils import MEDIA_DIR
 
 from asynclogd.backends._artifacts import artifact_path, content, is_table
 from asynclogd.backends._files import replace
+from asynclogd.backends._sources import files_in, source_of
 from asynclogd.backends.base import Media, PermanentError, RunInfo
 from asynclogd.media import forms
 
@@ -37,8 +38,8 @@ class Shown:
         """The item as a value of a row; None when it became a file of the project, for trackio has no such kind. Raises
         PermanentError, and OSError.
         """
-        if item.kind == "file" and not item.blob.size:
-            self._copy(item, item.options.get("path"))
+        if (source := source_of(item)) is not None:
+            self._copy(item, source)
             return None
         if self._run.read_blob is None:
             raise PermanentError("there is no media store to read from")
@@ -61,15 +62,15 @@ class Shown:
         replace(path, [data], fsync=False)
         return {"_type": kind, "file_path": str(path.relative_to(MEDIA_DIR)), "caption": item.options.get("caption")}
 
-    def _copy(self, item: Media, path: object) -> None:
+    def _copy(self, item: Media, source: Path) -> None:
         """A file that was too large to travel: it is where the rank said, as long as nobody removes it."""
-        source = Path(path) if isinstance(path, str) else None
-        if source is None or not source.exists():
-            raise PermanentError(f"{path} is not there any more")
-        if source.is_dir():
-            shutil.copytree(source, self._place(item), dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, self._place(item))
+        place = self._place(item)
+        if not source.is_dir():
+            shutil.copyfile(source, place)
+            return
+        for inside, file in files_in(source):
+            (place / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place / inside)
 
     def _place(self, item: Media) -> Path:
         """Among the project's files: `<run>/media/<name>/step_<n>.<suffix>`."""

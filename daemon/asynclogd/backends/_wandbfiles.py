@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from asynclogd.backends._files import replace
+from asynclogd.backends._sources import source_of
 from asynclogd.backends._wandbartifact import is_model, record
 from asynclogd.backends._wandbmedia import file_path, shown
 from asynclogd.backends._wandbrecords import RunRecords
@@ -25,9 +26,8 @@ class Files:
 
     def show(self, records: RunRecords, item: Media) -> None:
         """Write an item's file, and the row that names it. Raises PermanentError, OSError."""
-        source = item.options.get("path")
-        if item.kind == "file" and not item.blob.size and isinstance(source, str):
-            self._show_in_place(records, item, Path(source))
+        if (source := source_of(item)) is not None:
+            self._show_in_place(records, item, source)
             return
         if self._read_blob is None:
             raise PermanentError("there is no media store to read from")
@@ -42,7 +42,7 @@ class Files:
     def _show_in_place(self, records: RunRecords, item: Media, source: Path) -> None:
         """One whose bytes did not travel: a link to where the rank said, as `wandb.save` makes it."""
         if not source.is_file():
-            raise PermanentError(f"{source} is not there any more")
+            raise PermanentError(f"{source} is a directory: W&B is given single files")
         path = file_path(item)
         if not self._is_artifact(item):
             link = self._place(records, item, path)

@@ -125,7 +125,9 @@ class RunFile:
         self._records.log.close()
 
     def remove_others(self) -> None:
-        """Once the last position is committed, no other names the run's other directories."""
+        """No position but one of before the last rewind names the run's other directories, and the sink has had one of
+        after it journaled before anything else.
+        """
         others = [each for each in run_directories(self._own_dir, self._fields["run_id"]) if each != self.path.parent]
         remove(others)
 

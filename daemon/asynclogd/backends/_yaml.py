@@ -14,6 +14,10 @@ from typing import Any
 
 from asynclog_proto.records import Scalar
 from asynclogd.backends._files import replace
+from asynclogd.backends.base import StartOverError
+
+DEEPEST = 50
+"""Maps in maps."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -24,7 +28,7 @@ class MergedYaml:
     """A YAML file of names and values that come piece by piece; a hidden JSON file beside it keeps them flat."""
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
-        """Go on from what is there, or from nothing when `fresh`."""
+        """Go on from what is there, or from nothing when `fresh`. Raises StartOverError where that is spoiled."""
         self._path = path
         self._flat = path.with_name(f".{path.stem}.json")
         self._saved = True
@@ -33,7 +37,7 @@ class MergedYaml:
             self._flat.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
         elif self._flat.is_file():
-            self._values = json.loads(self._flat.read_bytes())
+            self._values = _read(self._flat)
 
     def update(self, values: Mapping[str, Scalar]) -> None:
         """Take new and changed values; they reach the file with `save`."""
@@ -49,13 +53,25 @@ class MergedYaml:
             self._saved = True
 
 
+def _read(path: Path) -> dict[str, Scalar]:
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:  # text that is no UTF-8 as well
+        raise StartOverError(f"{path} is spoiled: {error}") from error
+    if not isinstance(values, dict):
+        raise StartOverError(f"{path} is spoiled: no names and values")
+    return values
+
+
 def unflatten(flat: Mapping[str, Scalar]) -> dict[str, Any]:
-    """{"a/b": 1} becomes {"a": {"b": 1}}; names that can't all be nested ("a" beside "a/b") stay flat."""
+    """{"a/b": 1} becomes {"a": {"b": 1}}; names that can't all be nested ("a" beside "a/b") stay flat, and so do those
+    that would nest too deep for Python's recursion, here and in whoever reads the file.
+    """
     tree: dict[str, Any] = {}
     groups: dict[str, dict[str, Scalar]] = {}
     for name, value in flat.items():
         head, slash, rest = name.partition("/")
-        if slash and head and rest and head not in flat:
+        if slash and head and rest and head not in flat and rest.count("/") < DEEPEST:
             groups.setdefault(head, {})[rest] = value
         else:
             tree[name] = value

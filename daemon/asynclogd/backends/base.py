@@ -52,11 +52,20 @@ __all__ = [
 Kind = Literal["points", "media", "params", "summary", "rewind", "end"]
 
 Position = Mapping[str, Any]
-"""Where a backend durably is (a file's length, say): whatever MessagePack can hold."""
+"""Where a backend durably is (a file's length, say), with text as keys: int, float, bool, None, str, bytes, and lists
+and dicts of these. It is journaled; NumPy's numbers and paths are to be converted."""
 
 
 class PermanentError(AsynclogError):
-    """This item will never be accepted: dead-letter it and go on."""
+    """This item will never be accepted: dead-letter it and go on. `rows`: of a table that is so because of some of its
+    rows, which ones, from 0; the rest is offered again without them.
+    """
+
+    rows: Sequence[int] = ()
+
+    def __init__(self, text: str = "", rows: Sequence[int] = ()) -> None:
+        super().__init__(*filter(None, [text]))
+        self.rows = rows
 
 
 class ThrottledError(AsynclogError):
@@ -132,7 +141,7 @@ class Backend(ABC):
 
     @abstractmethod
     def flush(self) -> Position:
-        """Everything written so far survives this process; where that is."""
+        """Everything written so far survives this process; where that is, {} where there is nothing to tell."""
 
     def trouble(self) -> str:
         """What goes wrong that no call has raised, of an upload in the background, say; "" for nothing. Asked now and

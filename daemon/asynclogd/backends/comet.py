@@ -24,6 +24,7 @@ from asynclogd.backends._cometmedia import Asset
 from asynclogd.backends._cometnames import spelt
 from asynclogd.backends._cometserver import Server
 from asynclogd.backends._files import replace
+from asynclogd.backends._sources import source_of
 from asynclogd.backends._taken import Taken
 from asynclogd.backends.base import (
     Backend,
@@ -184,9 +185,8 @@ class CometBackend(Backend):
 
     def _log_media(self, item: Media) -> None:
         place, name, time = self._open_place(), spelt(item.name), math.floor(item.time * 1000)
-        source = item.options.get("path")
-        if item.kind == "file" and not item.blob.size and isinstance(source, str):
-            for each in _cometmedia.files(item, name, Path(source)):
+        if (source := source_of(item)) is not None:
+            for each in _cometmedia.files(item, name, source):
                 place.upload(each, time)
             return
         if self._run.read_blob is None:

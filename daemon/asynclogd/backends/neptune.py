@@ -25,6 +25,7 @@ from asynclogd.backends._neptunemedia import Bins, File, Text
 from asynclogd.backends._neptunenames import late, spelt
 from asynclogd.backends._neptuneserver import Server
 from asynclogd.backends._neptuneupdates import assigned, check_steps, log, snapshot, tagged
+from asynclogd.backends._sources import source_of
 from asynclogd.backends.base import (
     Backend,
     BackendConfig,
@@ -157,9 +158,8 @@ class NeptuneBackend(Backend):
     def _log_media(self, item: Media) -> None:
         check_steps([item.step])
         path = f"media/{spelt(item.name)}"
-        source = item.options.get("path")
-        if item.kind == "file" and not item.blob.size and isinstance(source, str):
-            for further, file in _neptunemedia.files(Path(source)):
+        if (source := source_of(item)) is not None:
+            for further, file in _neptunemedia.files(source):
                 self._append(item, path + further, file)
             return
         if self._run.read_blob is None:

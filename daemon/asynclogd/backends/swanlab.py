@@ -78,7 +78,9 @@ class SwanlabBackend(Backend):
         self._warned = False
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Cut the run's file to the position, or begin one. Raises StartOverError where the file has lost its tail."""
+        """Cut the run's file to the position, or begin one. Raises StartOverError where the file has lost its tail, or
+        the config is gone or spoiled.
+        """
         from asynclogd.backends._swanlabfile import RunFile
         from asynclogd.backends._swanlabmedia import Items
         from asynclogd.backends._swanlabrecords import config_record, start_record
@@ -89,10 +91,10 @@ class SwanlabBackend(Backend):
         if position is not None:
             if not self._facts.is_file():
                 raise StartOverError(f"{self._facts} is gone")
+            self._known, self._known_is_new = _read(self._facts), False
             self._run_id = str(position["run"])
             self._file = RunFile(_path(run, self._run_id), fsync=self.config.fsync)
             self._file.go_on(position)
-            self._known, self._known_is_new = _read(self._facts), False
             return
         for path in run.own_dir.glob("set-aside.run-*.swanlab"):
             path.unlink()
@@ -177,6 +179,15 @@ def _path(run: RunInfo, run_id: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The values of a config that is whole: it ends with a line's end, and no place in its order is missing."""
     import yaml  # the SDK needs it
 
-    return {name: entry["value"] for name, entry in yaml.safe_load(path.read_bytes()).items()}
+    text = path.read_bytes()
+    try:
+        entries = yaml.safe_load(text)
+        values, places = ({name: entry[key] for name, entry in entries.items()} for key in ("value", "sort"))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise StartOverError(f"{path} is spoiled: {error}") from error
+    if not text.endswith(b"\n") or sorted(places.values()) != list(range(len(places))):
+        raise StartOverError(f"{path} is spoiled: it is cut")
+    return values

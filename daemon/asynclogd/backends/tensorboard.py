@@ -46,6 +46,7 @@ from asynclogd.backends.base import (
     Rewind,
     RunEnd,
     RunInfo,
+    StartOverError,
     Summary,
 )
 from asynclogd.media import forms
@@ -88,8 +89,11 @@ class TensorBoardBackend(Backend):
         self._templates: OrderedDict[tuple[str, ...], _tfevents.Template] = OrderedDict()
 
     def open(self, run: RunInfo, position: Position | None) -> None:
-        """Go on in the position's file, or begin one and put those that no position knows of aside."""
+        """Go on in the position's file, or begin one and put those that no position knows of aside. Raises
+        StartOverError where the first file is spoiled.
+        """
         self._dir, self._run = run.own_dir, run
+        self._load_session(keep=position is not None)
         kept = self._kept_file(position)
         _set_aside_after(run.own_dir, "" if position is None else str(position["file"]))
         if kept is not None and position is not None:
@@ -97,7 +101,6 @@ class TensorBoardBackend(Backend):
             self._started = bool(position.get("session"))
         else:
             self._begin(position)
-        self._load_session(keep=position is not None)
 
     def look(self, run: RunInfo) -> str:
         """TensorBoard, of this run."""
@@ -242,7 +245,10 @@ class TensorBoardBackend(Backend):
         if not keep:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            self._session = session_from_file(path.read_bytes())
+            try:
+                self._session = session_from_file(path.read_bytes())
+            except ValueError as error:
+                raise StartOverError(f"{path} is spoiled: {error}") from error
 
 
 def _float(value: Scalar) -> float:

@@ -175,7 +175,7 @@ class WandbBackend(Backend):
             self._upload = None
         if self._file is not None:
             self._file.close()
-            if status:  # the run's end was committed, so the file's name was
+            if status:  # its end is past the last rewind
                 self._file.remove_others()
             self._file = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +15,11 @@ from rich.table import Table
 
 from asynclog_proto.errors import AsynclogError, ConfigError
 from asynclogd.catalog import default_dir, find_runs
+from asynclogd.cli.daemons import runtimes
 from asynclogd.cli.quantities import ago, bytes_text, duration, size
 from asynclogd.cli.render import console, count
 from asynclogd.config import Retention, load
+from asynclogd.living import sign_of_life
 from asynclogd.overview import Overview, look
 from asynclogd.removal import remove
 from asynclogd.retention import Verdict, bound, judge
@@ -66,9 +69,10 @@ def gc(
             "say what may go: --older-than 30d, --keep-size 50G, or both, or [retention] in --config"
         )
     root = directory or default_dir(os.environ)
-    runs = [look(run) for run in find_runs(root.absolute())]
+    rings = [runtime / "rings" for runtime in runtimes(None)]
+    runs = [_seen(run, rings) for run in find_runs(root.absolute())]
     verdicts = judge(runs, time.time(), older_than, keep_size, force=force)
-    failed = {} if dry_run else _remove(verdicts, everything=everything)
+    failed = {} if dry_run else _remove(verdicts, rings, everything=everything)
     _print(verdicts, failed, "would go" if dry_run else "removed")
     gone = [verdict.run for verdict in verdicts if not verdict.kept and verdict.run.dir not in failed]
     left = sum(run.kept for run in runs) - sum(run.kept for run in gone)
@@ -96,13 +100,19 @@ def _parsed(key: str, text: str, parse: Callable[[str], T]) -> T | None:
         raise ConfigError(f"retention.{key}: {error.message}") from error
 
 
-def _remove(verdicts: list[Verdict], *, everything: bool) -> dict[Path, str]:
+def _seen(run_dir: Path, rings: list[Path]) -> Overview:
+    """A run, and whether a rank of it lives."""
+    seen = look(run_dir)
+    return replace(seen, alive=sign_of_life(run_dir, seen.streams, rings))
+
+
+def _remove(verdicts: list[Verdict], rings: list[Path], *, everything: bool) -> dict[Path, str]:
     """Why runs could not be removed."""
     failed = {}
     for verdict in verdicts:
         if not verdict.kept:
             try:
-                remove(verdict.run.dir, _subdirs(verdict.run) if everything else ())
+                remove(verdict.run.dir, _subdirs(verdict.run) if everything else (), rings)
             except (AsynclogError, OSError) as error:
                 failed[verdict.run.dir] = str(error)
     return failed

@@ -19,6 +19,7 @@ from asynclogd.entries import Cause, DeadLetter, Input
 from asynclogd.incidents import about
 from asynclogd.media.forms import DroppedError, UnfitError
 from asynclogd.media.pending import DROPPED_PAYLOAD, Pending, encoded_payload, refused_payload
+from asynclogd.media.references import check_not_by_path
 from asynclogd.media.requests import request_of
 from asynclogd.media.store import MediaStore
 from asynclogd.media.workers import Workers
@@ -38,10 +39,11 @@ LONGEST_LETTER = 1000
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a stream's files are, "" for none."""
+    """Where a stream's files are, "" for none, and whether it is on another machine."""
 
     outbox: str
     spool: str
+    afar: bool = False
 
 
 PlacesOf = Callable[[int], Places]
@@ -107,6 +109,8 @@ class Lane:
         request = request_of(pending.record, places.outbox, places.spool)
 
         def work() -> bytes:
+            if places.afar:
+                check_not_by_path(pending.record)
             encoded = self._workers.encode(request)
             return encoded_payload(encoded.form, dict(encoded.options), self._store.append(encoded.data))
 

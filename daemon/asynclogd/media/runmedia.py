@@ -74,4 +74,4 @@ class RunMedia:
 
     def _places(self, number: int) -> Places:
         stream = self._session(number).stream
-        return Places(stream.outbox, stream.spool)
+        return Places(stream.outbox, stream.spool, stream.afar)

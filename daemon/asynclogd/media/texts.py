@@ -67,9 +67,13 @@ def _check_chart(name: str, content: Any) -> None:
 
 def file(body: Body, options: Mapping[str, Any]) -> Encoded:
     """Its bytes, or none, where only its path is told."""
-    if "file" not in body and not wishes.word(options, "path", ""):
+    path = wishes.word(options, "path", "")
+    if "file" not in body and not path:
         raise UnfitError("a file without bytes and without a path")
     data = body.raw("file") if "file" in body else b""
+    if "file" in body and not data:  # with a path it would be one that is read from there
+        name = wishes.word(options, "artifact", "") or path.rpartition("/")[2]
+        return Encoded(BYTES, b"", {"path": None, "artifact": name})
     return Encoded(BYTES, data)
 
 

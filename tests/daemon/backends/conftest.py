@@ -8,7 +8,9 @@ from importlib.util import find_spec
 
 import pytest
 
-NEEDS = dict.fromkeys(("test_parquet*.py", "test_lost_tables.py"), ("duckdb", "pandas", "pyarrow"))
+NEEDS = dict.fromkeys(
+    ("test_parquet*.py", "test_lost_tables.py", "test_spoiled_tables.py"), ("duckdb", "pandas", "pyarrow")
+)
 
 collect_ignore_glob = [tests for tests, modules in NEEDS.items() if not all(map(find_spec, modules))]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclogd.backends._files import AppendFile, replace, set_aside
+from asynclogd.backends._files import AppendFile, TakenOut, replace, set_aside
 from tests.filesize import files_of_at_most
 
 
@@ -60,3 +60,14 @@ def test_event_files_set_aside_are_invisible_to_tensorboard(tmp_path: Path):
     assert aside.read_bytes() == b"x"
     assert "tfevents" not in aside.name
     assert set_aside(tmp_path / "absent") is None
+
+
+def test_what_a_crash_has_taken_out_is_explained_until_a_position_behind_it_is_sure(tmp_path: Path) -> None:
+    """What comes again finds nothing to take out, and the flush after that one is the first whose position is."""
+    TakenOut(tmp_path / "mark").note()
+    again = TakenOut(tmp_path / "mark")
+    assert again.explains(5, 9)
+    again.flushed()
+    assert TakenOut(tmp_path / "mark").explains(5, 9)
+    again.flushed()
+    assert not TakenOut(tmp_path / "mark").explains(5, 9)

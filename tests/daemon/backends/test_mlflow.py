@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,11 @@ def test_media_are_artifacts_and_sent_again_they_replace_themselves(
     run = replace(info(tmp_path), read_blob=store.read)
     bins = np.array([0.0, 2.0, 3.0, 3.0, 5.0, 1.0, 2.0, 1.0, 2.0])
     (tmp_path / "model.ckpt").write_bytes(b"weights")
+    (tmp_path / "logs" / "deep").mkdir(parents=True)
+    (tmp_path / "logs" / "a.txt").write_bytes(b"one")
+    (tmp_path / "logs" / "deep" / "b.txt").write_bytes(b"two")
+    (tmp_path / "logs" / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "logs" / "pipe")
     media = [
         item(store, b"\x89PNG...", "image", forms.PNG),
         item(store, bins.tobytes(), "histogram", forms.HISTOGRAM, n=2),
@@ -147,6 +153,7 @@ def test_media_are_artifacts_and_sent_again_they_replace_themselves(
         item(store, b'{"columns":["a","b"],"rows":[[1,"x"],[2,"y"]]}', "table", forms.JSON),
         item(store, b"zip", "file", forms.BYTES, artifact="notes/data.zip"),
         item(store, b"", "file", forms.BYTES, path=str(tmp_path / "model.ckpt")),
+        item(store, b"", "file", forms.BYTES, path=str(tmp_path / "logs")),
     ]
     backend = opened(run, tracking_uri=database, experiment="media")
     for _ in range(2):
@@ -167,6 +174,8 @@ def test_media_are_artifacts_and_sent_again_they_replace_themselves(
     assert json.loads(content.pop("media/my pr_curve/step_3.json"))["recall"] == [10, 11]
     assert content.pop("media/my file/step_3/data.zip") == b"zip"
     assert content.pop("media/my file/step_3/model.ckpt") == b"weights"
+    assert content.pop("media/my file/step_3/logs/a.txt") == b"one"
+    assert content.pop("media/my file/step_3/logs/deep/b.txt") == b"two"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     shown = client.load_table(found.info.experiment_id, "media/my table/step_3.json", [position["run"]])
     assert shown.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}

@@ -21,11 +21,13 @@ from asynclogd.backends.base import (
     Rewind,
     RunInfo,
 )
+from asynclogd.backends.neptune import NeptuneBackend, NeptuneConfig
 from asynclogd.contractbase import MediaContent
 from asynclogd.samples import filled
 from asynclogd.testing import Content, table
 from tests.daemon.backends.neptuneworld import info, lineage, opened, runs, written
 from tests.daemon.backends.sigkill import SigkillContract
+from tests.daemon.sinkplace import Place
 
 pytestmark = pytest.mark.sdk
 
@@ -132,6 +134,23 @@ def test_steps_that_neptune_has_no_place_for_are_refused(tmp_path: Path):
         with pytest.raises(PermanentError, match="steps of 0 to"):
             backend.write([table(["a"], [1, step])])
     backend.close("")
+
+
+def test_steps_beside_one_that_neptune_has_no_place_for_are_written(tmp_path: Path):
+    """A table has all steps that closed in one commit."""
+    place = Place(tmp_path)
+    mixed, plain = table(["a"], [0, -1, 1, 10**12, 2]), table(["a"], [3, 4])
+    place.add(mixed)
+    place.add(plain)
+    assert place.sink(NeptuneBackend(NeptuneConfig())).stop(drain=True, timeout=30)
+    (found,) = runs(place.run.own_dir)
+    assert [(step, value) for step, _, value in found.series["metrics/a"]] == [
+        (point.step, point.value) for point in [*mixed, *plain] if 0 <= point.step < 10**12
+    ]
+    assert [(letter.offset, letter.reason) for letter in place.letters] == [
+        (1, "Neptune takes steps of 0 to 999999999999, not -1")
+    ]
+    assert (place.cursor.delivered, place.cursor.dead, place.cursor.points) == (2 * 5, 2 * 2, 5)
 
 
 def test_times_never_fall_in_a_series(tmp_path: Path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -53,6 +55,8 @@ def test_tables_files_and_what_swanlab_has_no_kind_for(tmp_path: Path):
     run = replace(info(tmp_path), read_blob=store.read)
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "model.ckpt").write_bytes(b"weights")
+    (tmp_path / "large" / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "large" / "pipe")
 
     def item(kind: str, form: str, data: bytes, **options: Any) -> Media:
         return Media(f"my {kind}", 3, 1.7e9, kind, form, options, store.append(data))
@@ -77,11 +81,13 @@ def test_tables_files_and_what_swanlab_has_no_kind_for(tmp_path: Path):
         "media/my file/step_3/model.ckpt": b"weights",
     }
     assert saved[4].name == "media/my file/step_3/large.zip"
-    assert Path(saved[4].source_path).is_file()
+    assert ZipFile(saved[4].source_path).namelist() == ["model.ckpt"]
     with pytest.raises(PermanentError, match="SwanLab takes"):
         written(run, [item("image", forms.PNG, b"x" * (10 * 1024**2 + 1))])
     with pytest.raises(PermanentError, match="is not there any more"):
         written(run, [item("file", forms.BYTES, b"", path=str(tmp_path / "gone"))])
+    with pytest.raises(PermanentError, match="is neither a file nor a directory"):
+        written(run, [item("file", forms.BYTES, b"", path=str(tmp_path / "large" / "pipe"))])
 
 
 def test_usual_names_stay_as_they_are():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def test_tables_texts_and_files(tmp_path: Path):
     run = replace(info(tmp_path, "files"), read_blob=store.read)
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "model.ckpt").write_bytes(b"weights")
+    (tmp_path / "large" / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "large" / "pipe")
 
     def item(kind: str, form: str, data: bytes, **options: Any) -> Any:
         from asynclogd.backends.base import Media
@@ -81,5 +84,7 @@ def test_tables_texts_and_files(tmp_path: Path):
     }
     with pytest.raises(PermanentError, match="is not there any more"):
         written(run, [item("file", forms.BYTES, b"", path=str(tmp_path / "gone"))])
+    with pytest.raises(PermanentError, match="is neither a file nor a directory"):
+        written(run, [item("file", forms.BYTES, b"", path=str(tmp_path / "large" / "pipe"))])
     with pytest.raises(PermanentError, match="not of its form"):
         written(run, [item("table", forms.JSON, b"{")])

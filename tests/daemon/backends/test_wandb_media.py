@@ -158,11 +158,13 @@ def test_what_wandb_has_no_object_for_is_a_file_of_the_run(tmp_path: Path):
         store.item("emb", "embedding", {}, 1, matrix=RNG.random((4, 8)).astype(np.float32)),
         store.item("data", "file", {"path": "/a/../b/notes?.txt"}, 2, file=b"notes"),
         store.item("long", "file", {"artifact": "ü" * 120 + ".txt"}, 2, file=b"long"),
-        store.item("last", "file", {"path": str(tmp_path / "model.ckpt")}, 3, file=b""),
+        store.item("last", "file", {"path": str(tmp_path / "model.ckpt")}, 3),
+        store.item("empty", "file", {"path": str(tmp_path / "nothing")}, 3, file=b""),
     )
     found = {path.rpartition("/")[2]: (file.parent / "files" / path).read_bytes() for path in files(file)}
     assert found["notes_.txt"] == b"notes"
     assert found["model.ckpt"] == b"weights"
+    assert found["nothing"] == b""
     assert found["ü" * 98 + ".txt"] == b"long"
     assert found["content.zip"].startswith(b"PK")
     assert not wandbreader.rows(file)
@@ -175,7 +177,7 @@ def test_checkpoints_are_artifacts_when_asked(tmp_path: Path):
     about = {"path": str(tmp_path / "epoch=1.ckpt"), "artifact": "epoch=1.ckpt", "type": "checkpoint"}
     copied = store.item("copied", "file", {"artifact": "c.ckpt", "type": "checkpoint"}, 7, file=b"copied")
     other = store.item("other", "file", {"path": "/a/b"}, 7, file=b"x")
-    media = [store.item("best", "file", about, 7, file=b""), copied, other]
+    media = [store.item("best", "file", about, 7), copied, other]
     first = written(run_of(tmp_path, store), *media, log_model=True, id="abc")
     artifacts = [told for kind, told in wandbreader.told(first) if kind == "artifact"]
     artifact, of_copied = artifacts
@@ -249,6 +251,8 @@ def test_a_file_that_is_gone_and_a_run_without_a_store_are_refused(tmp_path: Pat
     store = Store()
     run = run_of(tmp_path, store)
     with pytest.raises(PermanentError, match="not there any more"):
-        written(run, store.item("f", "file", {"path": str(tmp_path / "none")}, file=b""))
+        written(run, store.item("f", "file", {"path": str(tmp_path / "none")}))
+    with pytest.raises(PermanentError, match="is a directory"):
+        written(run, store.item("f", "file", {"path": str(tmp_path)}))
     with pytest.raises(PermanentError, match="no media store"):
         written(replace(run, read_blob=None), store.item("t", "text", {}, text="t"))

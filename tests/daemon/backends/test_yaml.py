@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclogd.backends._yaml import dump, unflatten
+from asynclogd.backends._yaml import DEEPEST, dump, unflatten
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT)
@@ -41,3 +41,14 @@ def test_names_nest_at_slashes_unless_one_is_also_a_value():
     assert unflatten({"a/b": 1, "a/c/d": 2, "e": 3}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
     assert unflatten({"a": 1, "a/b": 2}) == {"a": 1, "a/b": 2}
     assert unflatten({"/a": 1, "b/": 2, "c//d": 3}) == {"/a": 1, "b/": 2, "c": {"/d": 3}}
+
+
+def test_a_name_of_nothing_but_slashes_and_letters_stays_flat():
+    deepest, longest = "/".join("n" * (DEEPEST + 1)), "a/" * 511 + "b"
+    flat = {deepest: 1, f"{deepest}/n": 2, longest: 3, "a/c": 4}
+    found = yaml.safe_load(dump(unflatten(flat)))
+    assert (found[f"{deepest}/n"], found[longest], found["a"]) == (2, 3, {"c": 4})
+    nested = found["n"]
+    for _ in range(DEEPEST):
+        nested = nested["n"]
+    assert nested == 1

@@ -28,6 +28,12 @@ def text(said: str | Place, step: int = 0, name: str = "note") -> Media:
     return Media(name, step, 100.0 + step, "text", (Section("text", "text", (size,)),), {}, body)
 
 
+def file(path: Path | str, step: int = 0, body: bytes | None = None) -> Media:
+    """A file told by its path, and by its bytes where there are any."""
+    sections = () if body is None else (Section("file", "bytes", (len(body),)),)
+    return Media("weights", step, 100.0 + step, "file", sections, {"path": str(path), "artifact": "w"}, body or b"")
+
+
 class Scene:
     """One life of a daemon. `told` is what ranks were told, in order."""
 
@@ -45,14 +51,14 @@ class Scene:
     def spool(self, rank: int) -> Path:
         return self.path / "spool" / f"{rank}-r{rank}"
 
-    def join(self, rank: int = 0, world: int = 1) -> None:
+    def join(self, rank: int = 0, world: int = 1, *, afar: bool = False) -> None:
         """Rank `rank` says hello, as incarnation r<rank>."""
         name = f"r{rank}"
         hello = Hello(
             "p", "run", "/tmp", rank, world, name, "L", 0, 1, "host",
             spool=str(self.spool(rank)), outbox=str(self.outbox(rank)),
         )  # fmt: skip
-        session = self.pipeline.hello(hello, name.encode())
+        session = self.pipeline.hello(hello, name.encode(), afar=afar)
         self.seqs[name] = session.flow.next_seq
 
     def lay(self, rank: int, offset: int, body: bytes) -> Place:

@@ -76,6 +76,12 @@ def test_what_is_wrong_is_told(kind: str, parts: dict[str, Any], told: str) -> N
     assert told in refusal(kind, **parts)
 
 
+def test_a_file_that_was_sent_empty_is_not_one_to_be_read_from_its_path() -> None:
+    assert dict(encoded("file", {"path": "/there"}, file=b"").options) == {"path": None, "artifact": "there"}
+    assert dict(encoded("file", {"path": "/there"}, file=b"x").options) == {}
+    assert dict(encoded("file", {"path": "/there"}).options) == {}
+
+
 def test_no_utf8_and_bodies_that_do_not_fit_are_told() -> None:
     section = Section("text", "text", (3,))
     with pytest.raises(UnfitError, match="text is no UTF-8: invalid start byte at byte 1"):

@@ -12,7 +12,7 @@ from asynclog_proto.frames import Flushed, Ledger
 from asynclog_proto.media import Place
 from asynclogd.media import lane as module
 from asynclogd.points import Points
-from tests.daemon.media.scene import Scene, play, text
+from tests.daemon.media.scene import Scene, file, play, text
 
 
 def balanced(scene: Scene) -> None:
@@ -96,6 +96,46 @@ def test_what_cannot_be_encoded_is_a_dead_letter_that_says_why_and_the_ledger_ba
         assert scene.answers(0, Ledger)[0].ledger["dropped"] == {"media_refused": 5}
 
     play(tmp_path / "p" / "run", act, seconds=3.0)
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "relative/file", "file:///etc/hostname", "/", ""])
+def test_a_path_of_a_rank_on_another_machine_is_a_dead_letter_and_reaches_no_backend(tmp_path: Path, path: str) -> None:
+    async def act(scene: Scene) -> None:
+        scene.join(afar=True)
+        scene.say(0, file(path), file(path, 1, b"sent"))
+        scene.end(0, 2)
+        await scene.until(lambda: scene.answers(0, Ledger))
+        (letter,) = await scene.letters()
+        assert letter.startswith("file 'weights' at step 0 of rank 0: a file told by its path, from another machine")
+        assert "copy=True" in letter
+        assert await scene.texts() == ["sent"]
+        assert scene.pipeline.ledger()["dropped"] == {"media_refused": 1}
+        balanced(scene)
+
+    play(tmp_path / "p" / "run", act)
+
+
+def test_it_is_known_in_the_next_daemon_and_of_a_stream_that_somebody_afar_has_taken_over(tmp_path: Path) -> None:
+    async def first(scene: Scene) -> None:
+        scene.join()
+        scene.say(0, file("/here"))
+        await scene.encoded()
+        assert await scene.letters() == []
+        scene.pipeline.media.lane._put = lambda *_: None  # what becomes of it goes away with the daemon
+        scene.join(afar=True)
+        scene.say(0, file("/there", 1))
+        await scene.settle()
+
+    async def last(scene: Scene) -> None:
+        await scene.encoded()
+        assert [item.options["path"] for item in await scene.items()] == ["/here"]
+        assert [letter.partition(" of rank")[0] for letter in await scene.letters()] == ["file 'weights' at step 1"]
+        scene.join()  # and it stays so, for who speaks from where is not in the records that wait
+        scene.say(0, file("/there", 2))
+        await scene.encoded()
+        assert len(await scene.letters()) == 2
+
+    play(tmp_path / "p" / "run", first, last)
 
 
 def test_what_its_rank_has_dropped_is_counted_as_that_and_is_no_dead_letter(tmp_path: Path) -> None:
