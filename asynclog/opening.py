@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asynclog import bodies, keys, launch, ranks, resuming, ringplace, settings
+from asynclog import begun, bodies, keys, launch, ranks, resuming, ringplace, settings
 from asynclog.bodies import Bodies
 from asynclog.flatten import flatten
 from asynclog.keys import ClientKeys
@@ -142,10 +142,18 @@ def _plan(
         backends=wanted,
         client=f"asynclog {__version__} (Python)",
         pid_namespace=places.pid_namespace(),
+        pid_ticks=_own_ticks(),
     )
     _greeting(replace(hello, ring="x" * 300, outbox="x" * 300))
     found = keys.read(environ) if remote and mode == "auto" else None
     return Plan(hello, chosen, mode, address, run_dir, found, told)
+
+
+def _own_ticks() -> int:
+    try:
+        return places.process_ticks(os.getpid())
+    except OSError:  # not on Linux
+        return 0
 
 
 def _backends(given: Any, environ: Mapping[str, str], *, far: bool) -> tuple[Mapping[str, Any] | None, str]:
@@ -177,6 +185,7 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     runtime = _runtime(plan)
     rings = [_ring_path(plan, parent) for parent in (runtime, plan.run_dir)]
     _check_writable(plan.run_dir, notices, strict=strict)
+    begun.note(plan.run_dir, plan.hello.incarnation)
     try:
         ringplace.private_dir(runtime)
         ringplace.private_dir(runtime / "rings")

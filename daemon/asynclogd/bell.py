@@ -32,6 +32,11 @@ class Bell:
             with self._cond:
                 self._cond.notify()
 
+    def look_again(self) -> None:
+        """However long was to be waited yet: it may be by a clock that was set: see reliability.md, The clock."""
+        with self._cond:
+            self._cond.notify()
+
     def hurry_to(self, offset: int) -> None:
         """Someone waits for the items up to this one."""
         with self._cond:

@@ -19,6 +19,9 @@ from asynclogd.rates import Rate
 STATE = np.dtype([("tokens", "<f8"), ("filled", "<f8"), ("out", "<f8"), ("shaped_in", "<f8")])
 """Of one series: tokens at the time `filled`, when its last point came, and the bucket in which it was shaped last."""
 
+SET_BACK = 3600.0
+"""s: a point that is so much too early tells that the clock was set back; less may be a straggler"""
+
 _LONG_AGO = -1e100
 """s: before any point; finite, for infinities have no difference"""
 
@@ -28,6 +31,7 @@ class Tokens:
 
     def __init__(self, rate: Rate, length: float) -> None:
         self._rate, self._length = rate, length
+        self._back = 2 * length + SET_BACK
         self._slots: dict[str, int] = {}
         self._state = np.empty(0, STATE)
         self._now = _LONG_AGO
@@ -80,11 +84,13 @@ class Tokens:
         return slot
 
     def _fill(self, state: NDArray[Any], time: float) -> None:
+        set_back = state["filled"] > time + self._back
+        state["filled"][set_back] = state["out"][set_back] = time
         with np.errstate(over="ignore"):  # beyond all measure is long enough
             passed = np.maximum(0.0, time - state["filled"]) * self._rate.steady
         state["tokens"] = np.minimum(self._rate.burst, state["tokens"] + passed)
         state["filled"] = np.maximum(state["filled"], time)
-        self._now = max(self._now, time)
+        self._now = time if time < self._now - self._back else max(self._now, time)
 
     def _take(
         self, state: NDArray[Any], passed: NDArray[np.bool_], shaped: NDArray[np.bool_], time: float, bucket: float

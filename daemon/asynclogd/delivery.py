@@ -51,6 +51,10 @@ class Limiter(Protocol):
     def due(self) -> float:
         """When something that is held is to go out if nothing more comes, s since the epoch; infinite for never."""
 
+    @property
+    def patience(self) -> float:
+        """For how long, in s, that is held at most, whatever the clocks say."""
+
     def flush(self, until: float = ...) -> list[Points]:
         """What is held: all of it, or what is due at `until`."""
 

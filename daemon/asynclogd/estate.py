@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.frames import Hello
-from asynclogd import living, recovery
+from asynclogd import begun, living, recovery
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
@@ -38,6 +38,8 @@ class Estate:
         self._has_remote = has_remote
         self._burials: dict[str, asyncio.Task[None]] = {}
         self._untaken = Untaken()
+        self.sightings = living.sightings()
+        """of spools, for whoever looks whether their processes live"""
 
     @property
     def given_up(self) -> set[Path]:
@@ -114,11 +116,14 @@ class Estate:
                 session = pipeline.sessions.get(hello.incarnation)
                 # Without a ring its silence tells that it died, or that its process has gone.
                 silent = session is None or not session.live
-                if hello.ring or (silent and not await asyncio.to_thread(_is_written, directory, hello)):
+                if hello.ring or (silent and not await asyncio.to_thread(self._is_written, directory, hello)):
                     _note(here, found)
                 elif silent and living.is_of_another_container(hello):  # it may have died, which only time tells
                     self._give_up(directory, AGAIN_SECONDS)
         return found
+
+    def _is_written(self, directory: Path, hello: Hello) -> bool:
+        return living.is_written(directory, hello.host, hello.pid, self.sightings)
 
     def _spools(self, pipeline: Pipeline) -> list[Path]:
         try:
@@ -182,6 +187,10 @@ class Estate:
         for hello in hellos:
             launches.setdefault(hello.launch, []).append(hello)
         began = {hello.incarnation: await _began(hello) for hello in hellos}
+        over = {
+            name: each.stream.began for name, each in pipeline.sessions.items() if not each.live and name not in began
+        }
+        began = begun.settled(began, over, await asyncio.to_thread(begun.order, pipeline.run_dir))
         for each in sorted(launches.values(), key=lambda each: min(began[hello.incarnation] for hello in each)):
             sessions = []
             for hello in each:
@@ -247,10 +256,6 @@ class Estate:
 def _note(hello: Hello | None, found: dict[str, Hello]) -> None:
     if hello is not None and (not hello.ring or living.owner_is_dead(Path(hello.ring))):
         found[hello.incarnation] = hello
-
-
-def _is_written(directory: Path, hello: Hello) -> bool:
-    return living.is_written(directory, hello.host, hello.pid)
 
 
 def run_of(hello: Hello) -> str:

@@ -191,6 +191,11 @@ class Fanout:
         for sink in self.sinks.values():
             sink.tell_of_trouble()
 
+    def clock_was_set(self) -> None:
+        """What sinks wait for may be due."""
+        for sink in self.sinks.values():
+            sink.clock_was_set()
+
     def stop(self, timeout: float, *, drain: bool = True) -> list[str]:
         """Stop all sinks together, `timeout` seconds in all. Returns those that had to be left behind."""
         deadline = time.monotonic() + timeout

@@ -19,6 +19,8 @@ class Holding:
         """`quiet`: after so many s without an item, what is held goes out as soon as it is due."""
         self._limiter, self._quiet = limiter, quiet
         self._came = time.monotonic()
+        self._due, self._over = _ALL, _ALL
+        """when the limiter has something to go out, by the rows' clock and by the monotonic one"""
         self.whole = sys.maxsize if _held_nothing(limiter, cursor) else 0
         """of the items up to this one nothing is held; endless while nothing is held at all"""
 
@@ -36,13 +38,16 @@ class Holding:
         """
         if self._is_awaited(hurry, read):
             return 0.0
-        return max(self._limiter.due - time.time(), self._came + self._quiet - time.monotonic())
+        if (due := self._limiter.due) != self._due:  # looked at once: the clock may be set meanwhile, or was just now
+            self._due = due
+            self._over = time.monotonic() + min(due - time.time(), self._limiter.patience)
+        return max(self._over, self._came + self._quiet) - time.monotonic()
 
     def until(self, hurry: int, read: int, last: int) -> float:
         """What is to go out now is what is due until then, in s since the epoch. `last` is the newest item."""
         if self._is_awaited(hurry, read):
             return _ALL
-        return time.time() if last <= read and self.rest(hurry, read) <= 0 else _NOTHING
+        return max(time.time(), self._limiter.due) if last <= read and self.rest(hurry, read) <= 0 else _NOTHING
 
     def _is_awaited(self, hurry: int, read: int) -> bool:
         return self.whole < hurry <= read and self._limiter.held > 0

@@ -14,6 +14,7 @@ import psutil
 from asynclog_proto import frames, places, spoolfile
 from asynclog_proto.errors import ProtocolError
 from asynclog_proto.limits import MAX_HEADER_BYTES
+from asynclogd.clockset import ClockSet
 from asynclogd.entries import Stream
 from asynclogd.recovery import segments, spools
 
@@ -41,18 +42,57 @@ def owner_is_dead(ring: Path) -> bool:
     return True
 
 
-def is_written(spool: Path | None, host: str, pid: int) -> bool:
+class Sightings:
+    """When spools were written last, by what is seen of them: the times of files are of a clock that may be set. Pure:
+    the clocks are the caller's, `wall` in s since the epoch and `now` monotonic. Several threads may look.
+    """
+
+    def __init__(self, wall: float, now: float) -> None:
+        self._clock = ClockSet(wall, now)
+        self._seen: dict[Path, tuple[float, float]] = {}
+
+    def is_late(self, spool: Path, written: float, wall: float, now: float) -> bool:
+        """Whether it was `written`, as its files say, longer than LATELY_SECONDS ago. When it is seen first, or its
+        files have become older, that alone tells, where the clock was not set since we began.
+        """
+        before, since = self._seen.get(spool, (math.inf, now))
+        if written < before:
+            was_set = self._clock.since_begun(wall, now)
+            since = now - (0.0 if was_set else max(0.0, wall - written))
+        elif written > before:
+            since = now
+        self._seen[spool] = written, since
+        if now - since < LATELY_SECONDS:
+            return False
+        self._seen.pop(spool, None)
+        return True
+
+
+def sightings() -> Sightings:
+    """Of a daemon that begins now."""
+    return Sightings(time.time(), time.monotonic())
+
+
+def is_written(spool: Path | None, host: str, pid: int, seen: Sightings) -> bool:
     """Whether the process that spools there lives, for a stream that has no ring whose lock would tell. Only of this
-    machine's can it be told: there is one with its id, which began before the spool was last written. Of another
-    container's, whose ids are not ours, it is not told by its id: it lives while it has written lately.
+    machine's can it be told: there is one with its id, which began when it did; of a client that does not say when that
+    was, before the spool was last written. Of another container's, whose ids are not ours, it is not told by its id: it
+    lives while it has written lately.
     """
     try:
         found = segments(spool) if spool is not None and host == os.uname().nodename else []
-        written = max((segment.stat().st_mtime for segment in found), default=-math.inf)
-        if found and _is_elsewhere(_pid_namespace(found[-1])):
-            return time.time() - written < LATELY_SECONDS
+        if spool is None or not found:
+            return False
+        written = max(segment.stat().st_mtime for segment in found)
+        hello = _hello(found[-1])
+        if hello is not None and _is_elsewhere(hello.pid_namespace):
+            return not seen.is_late(spool, written, time.time(), time.monotonic())
         process = psutil.Process(pid)
-        return process.create_time() <= written and process.status() != psutil.STATUS_ZOMBIE
+        if hello is not None and hello.pid_ticks:
+            is_it = places.process_ticks(pid) == hello.pid_ticks
+        else:
+            is_it = process.create_time() <= written
+        return is_it and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):  # the last: an id that no process can have
         return False
     except OSError:  # no descriptor is left, or a disk fails: that does not tell that it is dead
@@ -92,17 +132,11 @@ def _goes_on(spool: Path) -> bool:
         return time.time() - max(segment.stat().st_mtime for segment in found) < LATELY_SECONDS
     if hello.ring and Path(hello.ring).exists():
         return not owner_is_dead(Path(hello.ring))
-    return is_written(spool, hello.host, hello.pid)
+    return is_written(spool, hello.host, hello.pid, sightings())
 
 
 def _is_elsewhere(namespace: str) -> bool:
     return namespace not in ("", places.pid_namespace())
-
-
-def _pid_namespace(segment: Path) -> str:
-    """In which the id of a spool's process counts, "" when it does not tell. Raises OSError."""
-    hello = _hello(segment)
-    return hello.pid_namespace if hello is not None else ""
 
 
 def _hello(segment: Path) -> frames.Hello | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from asynclog_proto import places
 from asynclog_proto.errors import AsynclogError
 from asynclog_proto.records import STATUSES
 from asynclogd import ledger, mending
@@ -151,7 +152,7 @@ def kept_paths(run_dir: Path) -> list[Path]:
     """The files that are asynclog's own, copies of readers that were killed too; the journal last."""
     parts = [run_dir / "media", run_dir / "spool", run_dir / "rings", *run_dir.glob(f"{COPY_PREFIX}*")]
     inside = [path for part in parts for path in part.rglob("*") if path.is_file()]
-    return [*inside, run_dir / CLAIM, run_dir / f"{JOURNAL}-wal", run_dir / JOURNAL]
+    return [*inside, run_dir / CLAIM, places.begun_path(run_dir), run_dir / f"{JOURNAL}-wal", run_dir / JOURNAL]
 
 
 def spool_bytes(run_dir: Path) -> int:

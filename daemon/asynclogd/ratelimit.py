@@ -7,8 +7,8 @@ averaged. NaN and infinities always pass, and whatever is held of their series p
 its order. So between two of them a bucket may give three points more.
 
 A bucket is due when a point of any series under the same rule is past it, when one of any series at all is well past it
-(GRACE), or when whoever has a clock says that it is over (`due`, `flush`). A clock that jumps back by more than one
-bucket begins a bucket; one that is late by less counts for the bucket that is open.
+(GRACE) or long before it (SET_BACK), or when whoever has a clock says that it is over (`due`, `flush`). A clock that
+jumps back by more than one bucket begins a bucket; one that is late by less counts for the bucket that is open.
 
 A rule with a burst lets some points pass at once (burst.py); only what does not comes into buckets.
 
@@ -22,7 +22,7 @@ Accounting: a point that goes out accounts for its own logged values; those of a
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from asynclog_proto import wire
 from asynclog_proto.errors import ProtocolError
 from asynclogd import cells
-from asynclogd.burst import Tokens
+from asynclogd.burst import SET_BACK, Tokens
 from asynclogd.cells import Cells, Rule
 from asynclogd.points import Media, Points
 from asynclogd.rates import Rate, parse
@@ -79,8 +79,11 @@ class RateLimiter:
     def shape(self, points: Points) -> list[Points]:
         """What is due now: all points that no rule covers, as a table, and those of buckets that are complete."""
         out = self._shaped(points)
-        over = float(points.times.max()) - GRACE if len(points.times) else float("-inf")
-        return out + self.flush(over) if self.due <= over else out
+        if not len(points.times):
+            return out
+        newest = float(points.times.max())
+        over = [len(held) > 0 and self._is_past(rule, newest) for rule, held in enumerate(self._held)]
+        return out + self._closed(over) if any(over) else out
 
     def _shaped(self, points: Points) -> list[Points]:
         due, self._due = self._due, []
@@ -106,16 +109,35 @@ class RateLimiter:
     @property
     def due(self) -> float:
         """When the first of the open buckets that hold anything is over, s since the epoch; infinite for none."""
+        return self._next[0]
+
+    @property
+    def patience(self) -> float:
+        """How long that bucket is, s: nothing in it has to wait for longer, also where the clock was set back."""
+        return self._next[1]
+
+    @property
+    def _next(self) -> tuple[float, float]:
+        """When the first of the open buckets that hold anything is over, and how long it is."""
         if self._due:
-            return float("-inf")
-        return min((self._end(rule) for rule, held in enumerate(self._held) if len(held)), default=float("inf"))
+            return float("-inf"), 0.0
+        holding = (rule for rule, held in enumerate(self._held) if len(held))
+        return min(((self._end(rule), float(self._rules[rule][1])) for rule in holding), default=(_NEVER, _NEVER))
 
     def flush(self, until: float = float("inf")) -> list[Points]:
         """Every point that is held in a bucket that is over at `until`, in s since the epoch: those are closed. What
         comes for one of them yet is shaped by itself.
         """
+        return self._closed([until == _NEVER or self._end(rule) <= until for rule in range(len(self._rules))])
+
+    def _is_past(self, rule: int, newest: float) -> bool:
+        """Whether a rule's open bucket is, by another point: also where the clock has been set back."""
+        end, length = self._end(rule), float(self._rules[rule][1])
+        return end <= newest - GRACE or newest < end - length - max(length, SET_BACK)
+
+    def _closed(self, over: Sequence[bool]) -> list[Points]:
+        """What is due, and what is held under the rules whose buckets are over."""
         due, self._due = self._due, []
-        over = [until == float("inf") or self._end(rule) <= until for rule in range(len(self._rules))]
         out = [held for held, closed in zip(self._held, over, strict=True) if closed]
         self._held = [cells.empty() if closed else held for held, closed in zip(self._held, over, strict=True)]
         return [*due, *cells.tables(cells.join(out), self._names)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asynclogd import living
 from asynclogd.catalog import title
+from asynclogd.clockset import ClockSet
 from asynclogd.config import DaemonSettings
 from asynclogd.estate import Estate
 from asynclogd.incidents import about
@@ -43,6 +44,7 @@ class Rounds:
         self._left = Untaken()
         """runs that an earlier daemon left and that could not be opened yet"""
         self._complete_since: dict[Path, float] = {}
+        self._clock = ClockSet(time.time(), time.monotonic())
 
     async def watch(self) -> None:
         """One round after the other, rarer while nothing stirs."""
@@ -58,6 +60,7 @@ class Rounds:
 
     async def look(self) -> None:
         """One round: bury the dead, tell of trouble, close what is complete, try again what is due."""
+        self._look_at_the_clock()
         burials = []
         found = await self.dead(session for run in self._runs.open.values() for session in run.sessions.values())
         gone = set(map(id, found))
@@ -71,6 +74,12 @@ class Rounds:
         self._runs.count_live()
         if self._runs.workers.pids():
             await asyncio.to_thread(self._runs.workers.end_idle)
+
+    def _look_at_the_clock(self) -> None:
+        if by := self._clock.noticed(time.time(), time.monotonic()):
+            log.info("the clock was set by %+.0f s", by, extra=about("clock-set"))
+            for pipeline in self._runs.open.values():
+                pipeline.fanout.clock_was_set()
 
     async def _try_again(self, burials: Iterable[asyncio.Future[list[BaseException | None]]]) -> None:
         """Orphans, and what could not be taken up before and is due."""
@@ -110,8 +119,9 @@ class Rounds:
         silent = [session for session in of_interest if self._is_silent(session, patience)]
         if not silent:
             return dead
+        seen = self._estate.sightings
         spoolers = [(session.spool, session.stream.host, session.stream.pid) for session in silent]
-        alive = await asyncio.to_thread(lambda: [living.is_written(*spooler) for spooler in spoolers])
+        alive = await asyncio.to_thread(lambda: [living.is_written(*spooler, seen) for spooler in spoolers])
         for session, is_alive in zip(silent, alive, strict=True):
             if not is_alive and self._is_silent(session, patience):  # it may have spoken meanwhile
                 dead.append(session)

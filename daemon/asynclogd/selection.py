@@ -55,6 +55,11 @@ class Selection:
         """When something of it is to go out."""
         return self._inner.due
 
+    @property
+    def patience(self) -> float:
+        """For how long that is held at most, s."""
+        return self._inner.patience
+
     def flush(self, until: float = float("inf")) -> list[Points]:
         """What is held, all of it or what is due at `until`."""
         return self._inner.flush(until)

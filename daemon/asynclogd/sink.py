@@ -129,6 +129,10 @@ class Sink:
         """There are new items."""
         self._bell.wake()
 
+    def clock_was_set(self) -> None:
+        """What it waits for may be due."""
+        self._bell.look_again()
+
     def flush_soon(self) -> None:
         """Someone waits for the items that are there now: deliver and flush them at once."""
         self._bell.hurry_to(self._items.last_offset)

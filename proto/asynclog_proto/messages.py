@@ -29,7 +29,8 @@ class Hello:
     `dir` is the absolute directory of all runs; `ring`, `spool` and `outbox` are paths on the client's node, "" when
     there is none; `launch` is one for all ranks that were started together (a new one begins a new
     generation of the run); `first_seq` is the oldest record that the client still holds; `backends` is None for
-    the daemon's own choice. `pid` counts in `pid_namespace` of `host`, "" for not known.
+    the daemon's own choice. `pid` counts in `pid_namespace` of `host`, "" for not known; that process began `pid_ticks`
+    clock ticks after its machine did, 0 for not known.
     """
 
     TYPE: ClassVar[int] = 1
@@ -49,6 +50,7 @@ class Hello:
     backends: Mapping[str, Any] | None = None
     client: str = ""
     pid_namespace: str = ""
+    pid_ticks: int = 0
 
 
 @frozen

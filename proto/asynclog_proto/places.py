@@ -1,7 +1,7 @@
 """Where things are, as pure functions of the environment: the runtime directory, endpoints, a run's files.
 
 <runtime>/daemon.sock  daemon.lock  daemon.log  spawn.lock  rings/<digest>-<rank>-<incarnation>.ring
-<dir>/<project>/<name>/journal.sqlite  spool/<rank>-<incarnation>/  tensorboard/  csv/  ...
+<dir>/<project>/<name>/journal.sqlite  journal.begun  spool/<rank>-<incarnation>/  tensorboard/  csv/  ...
 <keys>/client.secret  daemon.secret  server.public  allowed/<name>.public
 """
 
@@ -50,6 +50,13 @@ def pid_namespace() -> str:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
+
+
+def process_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since its machine did, which nobody can set. Raises OSError where the system
+    does not tell.
+    """
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
 
 
 def endpoint(runtime: Path) -> str:
@@ -172,6 +179,11 @@ def run_dir(directory: str, project: str, name: str) -> Path:
 def spool_dir(run: Path, rank: int, incarnation: str) -> Path:
     """The directory of a stream's spool segments."""
     return run / "spool" / f"{rank}-{incarnation}"
+
+
+def begun_path(run: Path) -> Path:
+    """A line for each process that has begun to log to the run, its incarnation: see SPEC.md, section 8."""
+    return run / "journal.begun"
 
 
 def ring_path(rings: Path, run: Path, rank: int, incarnation: str) -> Path:

@@ -47,7 +47,7 @@ def test_everything_is_acked_and_nothing_is_left(daemon: ScriptedDaemon, begin: 
     assert daemon.points() == expected(5000)
     assert daemon.records()[-1] == records.End("success")
     assert list((runtime_dir / "rings").iterdir()) == []
-    assert list(run.dir.iterdir()) == []
+    assert [path.name for path in run.dir.iterdir()] == ["journal.begun"]
 
 
 def test_finish_says_the_same_when_asked_again(daemon: ScriptedDaemon, begin: Begin) -> None:
@@ -122,7 +122,7 @@ def test_a_daemon_away_makes_the_ring_spill_and_gets_it_all_later(
     log(run, 20_000, 21_000)
     assert run.finish().complete
     assert daemon.points() == expected(21_000)
-    assert list(run.dir.iterdir()) == []
+    assert [path.name for path in run.dir.iterdir()] == ["journal.begun"]
     daemon.kill()
 
 

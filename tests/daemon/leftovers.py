@@ -16,7 +16,7 @@ from asynclogd.config import Config, DaemonSettings
 from asynclogd.hub import Hub
 
 
-def hello(root: Path, run: str, incarnation: str, **files: str) -> Hello:
+def hello(root: Path, run: str, incarnation: str, **files: Any) -> Hello:
     """Of a rank that asks for no backend."""
     return Hello("p", run, str(root), 0, 1, incarnation, incarnation, 0, 1, "host", backends={}, **files)
 

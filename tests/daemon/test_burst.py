@@ -131,3 +131,12 @@ def test_any_table_is_taken_and_accounted_for(tables: list[Points]) -> None:
 def test_a_spoiled_state_is_refused(state: bytes) -> None:
     with pytest.raises(ProtocolError):
         RateLimiter({"x": Rate(1.0, burst=1)}).restore(state)
+
+
+def test_tokens_come_back_where_the_clock_was_set_back_by_a_day() -> None:
+    limiter = RateLimiter({"x": Rate(1.0, burst=5, min_interval=0.1)})
+    limiter.shape(at([90_000.0 + i for i in range(5)]))
+    limiter.shape(at([90_005.0] * 9))
+    limiter.shape(at([3600.0]))
+    (out,) = limiter.shape(at([3700.0, 3701.0, 3702.0]))
+    assert out.steps.tolist()[-3:] == [0, 1, 2]

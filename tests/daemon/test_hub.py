@@ -285,8 +285,8 @@ def test_processes_of_silent_ranks_are_looked_at_beside_the_event_loop_all_at_on
     seen: dict[str, int] = {}
     daemon = hub.Hub(tmp_path, Config(daemon=DaemonSettings(silence_timeout=0.01)), lambda *_: None)
 
-    def looked_at(spool: Path | None, host: str, pid: int) -> bool:
-        del host, pid
+    def looked_at(spool: Path | None, host: str, pid: int, sightings: living.Sightings) -> bool:
+        del host, pid, sightings
         assert spool is not None
         threads[spool.name] = threading.get_ident()
         if spool.name == "0-two":

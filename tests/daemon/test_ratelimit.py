@@ -295,3 +295,20 @@ def test_only_buckets_that_are_over_are_flushed() -> None:
     assert list(series(limiter.flush(30.0))) == ["slow"]
     assert (limiter.held, limiter.due) == (2, 300)
     assert list(series(limiter.flush())) == ["slower"]
+
+
+def test_a_clock_that_is_set_back_by_a_day_leaves_no_series_waiting_for_it() -> None:
+    limiter = RateLimiter({"slow": 0.1})
+    limiter.shape(table(90_000, names=["slow"]))
+    late = table(90_000 - 3000, names=["fast"])
+    assert limiter.shape(late) == [late]
+    assert list(series(limiter.shape(table(3600, names=["fast"])))) == ["fast", "slow"]
+    assert (limiter.held, limiter.due, limiter.patience) == (0, math.inf, math.inf)
+
+
+def test_what_is_held_need_not_wait_for_longer_than_the_bucket_that_is_over_first() -> None:
+    limiter = RateLimiter({"slow": 0.1, "slower": 0.01})
+    limiter.shape(table(3, names=["slower"]))
+    assert limiter.patience == 300
+    limiter.shape(table(3, names=["slow"]))
+    assert limiter.patience == 30

@@ -38,7 +38,8 @@ with Journal.open(Path(sys.argv[1])):
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     run_dir = tmp_path / "p" / "run"
-    for name in ("media/1.seg", "spool/0-abc/1.spool", ".reading-x/copy.sqlite", "csv/metrics.csv", "notes.txt"):
+    own = ("media/1.seg", "journal.begun", "spool/0-abc/1.spool", ".reading-x/copy.sqlite")
+    for name in (*own, "csv/metrics.csv", "notes.txt"):
         (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
         (run_dir / name).write_text(name)
     os.utime(run_dir / "spool/0-abc/1.spool", (1, 1))

@@ -270,6 +270,17 @@ def test_a_bucket_that_is_not_over_stays_open(place: Place) -> None:
     assert (place.text(), place.cursor.delivered, sink.status().held) == ("", 0, 2 * 2)
 
 
+def test_what_was_logged_before_the_clock_was_set_back_goes_out_after_the_length_of_a_bucket(
+    place: Place, eventually: Eventually
+) -> None:
+    now = table(0)
+    place.add(replace(now, times=now.times + time.time() + 86_400))
+    sink = place.sink(FileBackend(), rules={"*": 3.0}, times=SOON)
+    eventually(lambda: place.cursor.delivered == 2 * 2, what="what was held")
+    assert sink.stop(drain=False, timeout=30)
+    assert sink.status().held == 0
+
+
 def test_held_points_that_are_refused_are_dead_letters_and_the_rest_goes_on(
     place: Place, eventually: Eventually
 ) -> None:

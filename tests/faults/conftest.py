@@ -11,7 +11,7 @@ from tests.e2e.balance import expect_balanced
 from tests.e2e.conftest import Start, output, puppets, start, status, tell_output_of_failures, worker
 from tests.e2e.oracle import expect_each_once, expect_unblocked, value
 from tests.faults.plugin import Tell
-from tests.faults.preloaded import BreakingDisk, built
+from tests.faults.preloaded import BreakingDisk, MovedClock, built
 
 __all__ = ["output", "puppets", "start", "status", "tell_output_of_failures", "worker"]
 
@@ -28,6 +28,18 @@ def breaking_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def disk(breaking_library: Path, tmp_path: Path) -> BreakingDisk:
     """One that works, until it is told to break."""
     return BreakingDisk(breaking_library, tmp_path / "broken")
+
+
+@pytest.fixture(scope="session")
+def clock_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """movedclock.c, built."""
+    return built("movedclock.c", tmp_path_factory.mktemp("movedclock"))
+
+
+@pytest.fixture
+def clock(clock_library: Path, tmp_path: Path) -> MovedClock:
+    """One that is right, until it is set."""
+    return MovedClock(clock_library, tmp_path / "moved")
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""Libraries of this directory that lay themselves before calls of libc: for faults that need a disk that is broken."""
+"""Libraries of this directory that lay themselves before calls of libc: for faults of disks, and of the clock."""
 
 from __future__ import annotations
 
 import errno
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,17 @@ class BreakingDisk:
     def works(self) -> None:
         """Again."""
         self._flag.unlink()
+
+
+class MovedClock:
+    """A wall clock that can be set, of processes that are started with its `environment`."""
+
+    def __init__(self, library: Path, file: Path) -> None:
+        self._file = file
+        self.environment = {"LD_PRELOAD": str(library), "MOVED_CLOCK": str(file)}
+        file.write_bytes(bytes(8))
+
+    def sets(self, ahead: int) -> None:
+        """From here on it is so many s ahead of what it would be."""
+        with self._file.open("r+b") as file:  # mapped by those processes: not another file in its place
+            file.write(ahead.to_bytes(8, sys.byteorder, signed=True))

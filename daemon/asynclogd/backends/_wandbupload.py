@@ -151,5 +151,5 @@ def _retried(logs: Path, now: float) -> str:
                 if told["msg"].startswith(_RETRIED):
                     at = dt.datetime.fromisoformat(f"{told['time'][:19]}+00:00").timestamp()
                     what = f"HTTP {told['status']} from {told['url']}" if "status" in told else told["error"]
-                    return f"its uploader retries: {what}"[:_LONGEST_ERROR] if now - at < _RETRIED_LATELY else ""
+                    return f"its uploader retries: {what}"[:_LONGEST_ERROR] if abs(now - at) < _RETRIED_LATELY else ""
     return ""

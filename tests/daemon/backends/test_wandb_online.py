@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from asynclogd.backends import _wandbplace
+from asynclogd.backends import _wandbplace, _wandbupload
 from asynclogd.backends._wandbupload import UploadError
 from asynclogd.backends.base import Params, PermanentError, Position, Rewind, RunEnd, RunInfo, Summary
 from asynclogd.backends.wandb import WandbBackend, WandbConfig
@@ -346,3 +347,12 @@ def test_a_file_of_credentials_is_its_owners_alone(
     environment = login.environment({"WANDB_API_KEY": "other", "WANDB_SERVICE": "x", "PATH": "/bin"}, tmp_path)
     assert environment["WANDB_API_KEY"] == "f" * 40
     assert "WANDB_SERVICE" not in environment
+
+
+@pytest.mark.fault("clock-moved")
+def test_a_request_that_was_tried_again_before_the_clock_was_set_back_is_not_told_for_a_day(tmp_path: Path) -> None:
+    at = 1.8e9
+    line = {"time": "2027-01-15T08:00:00.5", "msg": "api: retrying HTTP request", "error": "refused"}
+    (tmp_path / "debug-sync.1.log").write_text(json.dumps(line))
+    assert _wandbupload._retried(tmp_path, at + 10) == "its uploader retries: refused"
+    assert _wandbupload._retried(tmp_path, at - 86_400) == ""
