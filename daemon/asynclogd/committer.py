@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from asynclogd.entries import Cause, Input
 from asynclogd.incidents import about
+from asynclogd.journal import JournalError
 from asynclogd.session import Session
 from asynclogd.store import Interest, Outcome, RunStore, Work
 
@@ -145,10 +146,14 @@ class Committer:
             await self._round.wait()
 
     async def round(self) -> None:
-        """Wait until the work that is there now is committed, whatever comes meanwhile."""
+        """Wait until the work that is there now is committed, whatever comes meanwhile. Raises JournalError where it
+        never will be.
+        """
         for _ in range(2):  # the commit that is under way may have begun without it
             self.wake()
             await self._round.wait()
+        if self._failed:
+            raise JournalError(f"the run {self._name} is journaled no more: {self.error}")
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run something in the store's thread, between commits."""

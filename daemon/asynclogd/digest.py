@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from asynclogd.course import Course, Layout, merged
 from asynclogd.delivery import Limiter
 from asynclogd.journal import Journal
+from asynclogd.mending import Items
 from asynclogd.points import Item, Media, Params, Points, Rewind, Summary
 
 BLOCK = 64
@@ -52,10 +53,11 @@ def digest(journal: Journal, selection: Limiter, tell: Told = lambda _: None) ->
 
 def newest_first(journal: Journal) -> Iterator[tuple[int, Item]]:
     """Every item of a journal, from the last to the first."""
+    items = Items(journal)
     for begin in range((journal.last_offset - 1) // BLOCK * BLOCK, -1, -BLOCK):
         block: list[tuple[int, Item]] = []
         while len(block) < BLOCK and begin + len(block) < journal.last_offset:
-            block += journal.items(begin + len(block), READ_BYTES)[: BLOCK - len(block)]
+            block += items.read(begin + len(block), READ_BYTES)[: BLOCK - len(block)]
         yield from reversed(block)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from asynclog_proto import __version__
 from asynclogd import mending
 from asynclogd.backends.base import Backend, RunInfo
-from asynclogd.caps import ReducerSettings
 from asynclogd.catalog import title
 from asynclogd.delivery import BrokenError, Limiter
 from asynclogd.entries import Cursor
@@ -57,10 +56,11 @@ def export(
 
 
 def _write(journal: Journal, run: RunInfo, part: Path, backend: Backend, limiter: Limiter, tell: Told) -> Cursor:
+    items = mending.Items(journal)
     opening = Opening("export", backend, replace(run, own_dir=part), limiter, Cursor(), Watch())
     try:
         while opening.read < journal.last_offset:
-            opening.offer(mending.items(journal, ReducerSettings(), opening.read, BATCH_BYTES))
+            opening.offer(items.read(opening.read, BATCH_BYTES))
             tell(opening.read)
         cursor, _ = opening.settle()
     finally:

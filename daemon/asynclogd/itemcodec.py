@@ -19,7 +19,7 @@ from asynclog_proto.errors import ProtocolError
 from asynclog_proto.records import STATUSES
 from asynclogd.points import Blob, Item, Lost, Media, Params, Points, Rewind, RunEnd, Summary
 
-POINTS, PARAMS, SUMMARY, REWIND, END, MEDIA, LOST = 1, 2, 3, 4, 5, 6, 7
+POINTS, PARAMS, SUMMARY, REWIND, END, MEDIA = 1, 2, 3, 4, 5, 6
 
 HEAD = struct.Struct("<BBHIIIIIII")
 """kind, flags, 0, layout, k, m, world, generation, ranks when constant, logged when constant: 32 bytes, so that
@@ -47,9 +47,9 @@ def _fields(item: Params | Summary | Rewind | RunEnd | Lost) -> list[Any]:
         return [SUMMARY, dict(item.values)]
     if isinstance(item, Rewind):
         return [REWIND, item.step, item.generation]
-    if isinstance(item, Lost):
-        return [LOST, item.count, item.reason]
-    return [END, item.status]
+    if isinstance(item, RunEnd):
+        return [END, item.status]
+    raise TypeError(f"not journaled: {item!r}")
 
 
 def decode(blob: bytes, names: Names) -> Item:
@@ -191,17 +191,10 @@ def _end(status: Any) -> RunEnd:
     return RunEnd(status)
 
 
-def _lost(count: Any, reason: Any) -> Lost:
-    if type(count) is not int or count < 0 or type(reason) is not str:
-        raise ProtocolError("what is lost has a count and a reason")
-    return Lost(count, reason)
-
-
 _READERS: dict[int, tuple[int, Callable[..., Item]]] = {
     PARAMS: (2, lambda values: Params(_scalars(values))),
     SUMMARY: (2, lambda values: Summary(_scalars(values))),
     REWIND: (3, _rewind),
     END: (2, _end),
     MEDIA: (13, _media),
-    LOST: (3, _lost),
 }

@@ -22,7 +22,6 @@ from asynclogd import itemcodec, journalfile, journalrows
 from asynclogd.entries import Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.incidents import about
 from asynclogd.journalfile import JournalBusyError, JournalCorruptError, JournalError, JournalVersionError
-from asynclogd.journalscan import Scan
 from asynclogd.layouts import Layouts
 from asynclogd.points import Item
 
@@ -31,6 +30,9 @@ __all__ = ["Journal", "JournalBusyError", "JournalCorruptError", "JournalError",
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MOST_GONE = 10_000
+"""A hole of more rows is an id that is spoiled."""
 
 MOST_LOOKED_AT = 100
 """As many of the newest inputs are looked at for one that is sound."""
@@ -54,7 +56,6 @@ class Journal:
         """a commit has failed, and what it left is not undone yet"""
         with self._reading():
             self._layouts = Layouts(connection)
-            self.scan = Scan(path, connection, self._layouts)
             self._last_input = self._last("inputs")
             self.last_offset = self._last("items")
 
@@ -127,7 +128,7 @@ class Journal:
 
     def facts(self) -> dict[str, Any]:
         """The facts as they were set last."""
-        return dict(self._sound("facts", lambda name, body: (name, journalrows.unpack(body))))
+        return dict(self._read("facts", lambda name, body: (name, journalrows.unpack(body))))
 
     def cursors(self) -> dict[str, Cursor]:
         """The cursor of each backend that has ever had one. One that is spoiled is none: its backend begins anew."""
@@ -175,6 +176,30 @@ class Journal:
                 (offset, itemcodec.decode(journalrows.check(offset, body, crc), self._layouts.names))
                 for offset, body, crc in rows
             ]
+
+    def scan(self, after: int) -> Iterator[tuple[int, Item | None]]:
+        """Every item after an offset, None in the place of one that is spoiled or has gone. Raises JournalCorruptError
+        where an offset is spoiled: then it is not known which ones are there.
+        """
+        query = "SELECT id, body, crc FROM items WHERE id > ? ORDER BY id LIMIT 100"
+        while True:
+            with self._reading():
+                rows = self._connection.execute(query, (after,)).fetchall()
+                for row in rows:
+                    if not after < row[0] <= after + MOST_GONE:
+                        raise ProtocolError(f"row {row[0]} comes after row {after}")
+                    for gone in range(after + 1, row[0]):
+                        yield gone, None
+                    yield row[0], self._item(*row)
+                    after = row[0]
+            if not rows:
+                return
+
+    def _item(self, offset: Any, body: Any, crc: Any) -> Item | None:
+        try:
+            return itemcodec.decode(journalrows.check(offset, body, crc), self._layouts.names)
+        except (ProtocolError, TypeError, UnicodeDecodeError):
+            return None
 
     @property
     def size(self) -> int:

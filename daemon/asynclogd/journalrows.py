@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import google_crc32c
@@ -34,11 +33,10 @@ TABLES = (
 )
 
 INSERT_INPUT = "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-PUT_INPUT = INSERT_INPUT.replace("INSERT", "INSERT OR REPLACE")
 INSERT_ITEM = "INSERT INTO items VALUES (?, ?, ?)"
 PUT = {
     table: f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)"  # noqa: S608 - a fixed set of names
-    for table in ("items", "streams", "cursors", "facts", "snapshot", "dead_letters")
+    for table in ("streams", "cursors", "facts", "snapshot", "dead_letters")
 }
 
 _INPUT = struct.Struct("<qqqqqd")
@@ -81,17 +79,6 @@ def read_input(fields: tuple[Any, ...]) -> tuple[int, Input]:
     if written[-1] != crc:
         raise ProtocolError(f"the checksum of input {number} is wrong")
     return number, entry
-
-
-def try_input(fields: tuple[Any, ...]) -> tuple[Input | None, bool]:
-    """What an input's row still says, None when that is nothing, and whether it is what was written."""
-    with suppress(ProtocolError):
-        return read_input(fields)[1], True
-    _, cause, stream, first_seq, count, now, payload, _ = fields
-    try:
-        return Input(Cause(cause), stream, first_seq, count, payload, now), False
-    except ValueError:
-        return None, False
 
 
 def pack_stream(stream: Stream) -> bytes:

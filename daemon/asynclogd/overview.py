@@ -137,7 +137,8 @@ def _status(journal: Journal, streams: Iterable[Stream], *, live: bool, ended: b
     if going or not ended:
         return "running" if live else "unfinished"
     newest = range(journal.last_offset - 1, max(-1, journal.last_offset - 1 - TAIL_ITEMS), -1)
-    some = (item for after in newest for _, item in mending.items(journal, ReducerSettings(), after, 1))
+    items = mending.Items(journal)
+    some = (item for after in newest for _, item in items.read(after, 1)[:1])
     ends = (item.status for item in some if isinstance(item, RunEnd))
     return next(ends, "unfinished")
 

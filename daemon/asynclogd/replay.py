@@ -7,14 +7,12 @@ stopped, and so does a daemon when the run is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from asynclog_proto import wire
 from asynclog_proto.errors import ConfigError
 from asynclogd import mending
-from asynclogd.caps import ReducerSettings
 from asynclogd.delivery import SinkStatus
 from asynclogd.entries import Commit, Cursor, DeadLetter
 from asynclogd.fanout import Fanout, choose
@@ -47,7 +45,7 @@ class Replay:
         self._facts: dict[str, Any] = {"backends": {**backends, name: self.options}}
         self._world = max((stream.world_size for stream in journal.streams()), default=1)
         self._store = MediaStore(run_dir / "media")
-        read = partial(mending.items, journal, ReducerSettings())
+        read = mending.Items(journal).read
         self._fanout = Fanout(run_dir, read, self.total, self._moved, FLUSH_SECONDS, read_blob=self._store.read)
 
     def start(self) -> None:

@@ -75,11 +75,6 @@ class RunState:
         return self.reducer.journaled + self.host_values + self.media.taken - self.media.dropped.total()
 
     @property
-    def joined(self) -> set[int]:
-        """Streams that have joined."""
-        return set(self._ranks)
-
-    @property
     def dropped(self) -> dict[str, int]:
         """Logged values that were dropped after they had come in, by cause."""
         return dict(self.media.dropped + Counter({FULL: self.names.dropped, CAUSE: self.reducer.superseded}))

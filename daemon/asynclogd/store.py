@@ -92,7 +92,7 @@ class RunStore:
 
     def __init__(self, path: Path, durability: str, settings: ReducerSettings) -> None:
         self.journal = Journal.open(path, durability=durability)
-        self._settings = settings
+        self._items = mending.Items(self.journal, settings)
         self.stages = {"reduce": Stage(), "journal": Stage()}
         """decoding and folding what a commit takes; its transaction"""
         self._replayed = 0
@@ -126,7 +126,7 @@ class RunStore:
 
     def items(self, after: int, max_bytes: int) -> list[tuple[int, Item]]:
         """Items of the run's order after an offset."""
-        return mending.items(self.journal, self._settings, after, max_bytes)
+        return self._items.read(after, max_bytes)
 
     def close(self) -> None:
         """Snapshot, so that the next start replays nothing, and let go of the file."""

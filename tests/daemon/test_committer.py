@@ -16,6 +16,7 @@ from asynclog_proto import records
 from asynclogd import committer as module
 from asynclogd.committer import Committer
 from asynclogd.entries import Cause, Cursor, Input, Stream
+from asynclogd.journal import JournalError
 from asynclogd.points import Points
 from asynclogd.reducer import ReducerSettings
 from asynclogd.session import Session
@@ -255,7 +256,8 @@ def test_nobody_waits_for_commits_that_have_failed(tmp_path: Path) -> None:
         scene.commits._committed = trip
         scene.commits.put(Input(Cause.JOIN, 1, payload=join_payload(STREAM)), scene.session)
         await scene.commits.settle()
-        await scene.commits.round()
+        with pytest.raises(JournalError, match="journaled no more: KeyError: 'a defect'"):
+            await scene.commits.round()
         assert scene.broken == ["the daemon can't go on with this run (KeyError: 'a defect')"]
 
     run(scene, play)

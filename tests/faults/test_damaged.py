@@ -73,7 +73,7 @@ def test_items_with_flipped_bits_are_made_anew(run: Path, tmp_path: Path, figure
     figures(issued=STEPS, lost=0, doubled=0)
 
 
-def test_inputs_with_flipped_bits_cost_nothing_where_their_steps_are_closed(
+def test_inputs_with_flipped_bits_cost_nothing_where_a_snapshot_stands_after_them(
     run: Path, worker: Start, figures: Tell
 ) -> None:
     for step in (201, 501, 801):
