@@ -17,6 +17,7 @@ from asynclog_proto.records import Layout, Row
 from asynclog_proto.spoolfile import SUFFIX
 from asynclogd import living
 from tests.daemon.speaker import Speaker
+from tests.e2e.balance import expect_balanced
 from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
 from tests.e2e.oracle import csv_series, returned, value
@@ -103,6 +104,7 @@ def check(pair: Pair, out: Path) -> None:
     assert {step: len(values) for step, values in series.items()} == dict.fromkeys(range(max(steps)), 1)
     both = {step: series[step] for step in range(min(steps))}
     assert both == {step: [(value(0, step) + value(1, step)) / 2] for step in both}
+    expect_balanced(out / "p" / "run", sum(steps))
 
 
 def test_its_spool_is_left_to_it_while_it_lives(
