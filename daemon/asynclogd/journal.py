@@ -181,7 +181,7 @@ class Journal:
         """Every item after an offset, None in the place of one that is spoiled or has gone. Raises JournalCorruptError
         where an offset is spoiled: then it is not known which ones are there.
         """
-        query = "SELECT id, body, crc FROM items WHERE id > ? ORDER BY id LIMIT 100"
+        query = "SELECT id, body, crc FROM items WHERE id > ? ORDER BY id LIMIT 20"
         while True:
             with self._reading():
                 rows = self._connection.execute(query, (after,)).fetchall()

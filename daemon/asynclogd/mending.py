@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 
 from asynclogd import itemcodec
 from asynclogd.entries import Input
 from asynclogd.incidents import about
 from asynclogd.journal import Journal, JournalCorruptError
-from asynclogd.points import Item, Lost, logged
+from asynclogd.points import Item, Lost, Points, logged
 from asynclogd.reducer import ReducerSettings
 from asynclogd.state import RunState
 
 log = logging.getLogger(__name__)
 
 REASON = "its row in the journal is spoiled (a disk's error?)"
-
-MOST_ITEMS = 100
-"""So many at most are read at once from a journal that is spoiled, whatever they weigh."""
 
 
 def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
@@ -64,8 +61,13 @@ class Items:
                 self._mend(error)
             if not self._in_place:
                 raise
-        some = islice(self._journal.scan(after), MOST_ITEMS)
-        return [(offset, self._in_place[offset] if item is None else item) for offset, item in some]
+        found: list[tuple[int, Item]] = []
+        for offset, item in self._journal.scan(after):
+            found.append((offset, self._in_place[offset] if item is None else item))
+            max_bytes -= _weight(found[-1][1])
+            if max_bytes <= 0:
+                break
+        return found
 
     def _mend(self, error: JournalCorruptError) -> None:
         spoiled = {offset for offset, item in self._journal.scan(0) if item is None}
@@ -92,6 +94,11 @@ class Items:
         closed = state.journaled - state.reducer.open_values() - len(state.media)
         sound = sum(logged(item) for _, item in self._journal.scan(0) if item is not None)
         return max(0, closed - sound - sum(map(logged, made)))
+
+
+def _weight(item: Item) -> int:
+    """About how many bytes it takes."""
+    return item.values.nbytes + 1000 if isinstance(item, Points) else 1000
 
 
 def _made_anew(journal: Journal, settings: ReducerSettings) -> list[tuple[int, Item]]:
