@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from asynclogd.entries import Commit
 from asynclogd.journal import Journal
 from asynclogd.points import Item
 from tests.daemon.tables import identity
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A path for one example of Hypothesis."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory) / "journal.sqlite"
 
 
 def content(journal: Journal) -> dict[str, Any]:

@@ -142,6 +142,14 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "REST_SECONDS", 0.0)
 
 
+async def begun(place: Place, daemon: Hub, failing: set[Path]) -> Path:
+    """A rank has begun, and the spool of another can't be read."""
+    await place.say(daemon, hello(place.root, "one", "a"), Welcome)
+    spool = left_spool(place.root, "one", "b")
+    failing.add(spool)
+    return spool
+
+
 async def looks(daemon: Hub, number: int) -> None:
     for _ in range(number):
         await daemon.rounds.look()
@@ -189,9 +197,7 @@ def test_a_run_that_ends_while_something_of_it_waits_is_left_to_the_next_daemon(
 ) -> None:
     async def main() -> None:
         daemon = place.daemon()
-        await place.say(daemon, hello(place.root, "one", "a"), Welcome)
-        spool = left_spool(place.root, "one", "b")
-        failing.add(spool)
+        spool = await begun(place, daemon, failing)
         await place.say(daemon, Batch(0, 1), Ack, END)
         await daemon.rounds.recover([], [place.root / "p" / "one"])
         await daemon.close(30)
@@ -209,9 +215,7 @@ def test_what_a_round_of_defects_has_not_tried_is_tried_in_the_next(
 ) -> None:
     async def main() -> None:
         daemon = place.daemon()
-        await place.say(daemon, hello(place.root, "one", "a"), Welcome)
-        spool = left_spool(place.root, "one", "b")
-        failing.add(spool)
+        spool = await begun(place, daemon, failing)
         await daemon.rounds.recover([], [place.root / "p" / "one"])
         failing.clear()
         with monkeypatch.context() as patched:

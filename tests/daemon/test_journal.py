@@ -7,8 +7,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from asynclogd import journalrows, layouts
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
 from asynclogd.journal import Journal, JournalBusyError, JournalCorruptError
 from asynclogd.points import Item, Points, RunEnd
-from tests.daemon.journalcontent import content, written
+from tests.daemon.journalcontent import content, scratch, written
 from tests.daemon.tables import COUNTS, ITEMS, MAPS, NAMES, identity, table
 
 INTEGERS = st.integers(0, 2**63 - 1)
@@ -60,13 +58,6 @@ COMMITS = st.builds(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A path for one example of Hypothesis."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory) / "journal.sqlite"
 
 
 def same(told: dict[str, Any], expected: dict[str, Any]) -> bool:

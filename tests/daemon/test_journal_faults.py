@@ -7,8 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,13 @@ from asynclogd import journalrows
 from asynclogd.entries import Cause, Commit, Input
 from asynclogd.journal import Journal, JournalCorruptError, JournalError
 from tests.daemon import journal_process
-from tests.daemon.journalcontent import content, written
+from tests.daemon.journalcontent import content, scratch, written
 from tests.daemon.tables import table
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A path for one example of Hypothesis."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory) / "journal.sqlite"
 
 
 FULL_DISK = """

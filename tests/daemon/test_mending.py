@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from asynclogd.reducer import ReducerSettings
 from asynclogd.state import RunState, join_payload
 from asynclogd.store import RunStore, Work
 from asynclogd.tail import ReadItems
+from tests.daemon.journalcontent import scratch
 
 pytestmark = pytest.mark.fault("files-damaged")
 
@@ -112,13 +112,6 @@ def all_of(reads: ReadItems, last: int) -> list[tuple[int, Item]]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A path for one example of Hypothesis."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory) / "journal.sqlite"
 
 
 @given(st.data())
