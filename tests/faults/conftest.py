@@ -56,15 +56,15 @@ def probe(worker: Start, tmp_path: Path) -> Callable[[], None]:
 
 @pytest.fixture
 def whole(figures: Tell, tmp_path: Path) -> Whole:
-    """`whole(expected, extra=0, **figures)`: the worker's run holds its steps once each, as expect_each_once says; its
-    ledger accounts for them, and log() was not blocked.
+    """`whole(expected, extra=0, world=1, **figures)`: the workers' run holds its steps once each, as expect_each_once
+    says; its ledger accounts for them, and log() was not blocked.
     """
 
-    def check(expected: Mapping[int, float], extra: int = 0, **more: float) -> None:
+    def check(expected: Mapping[int, float], extra: int = 0, world: int = 1, **more: float) -> None:
         expect_each_once(tmp_path / "p" / "run", "loss", dict(expected), extra)
-        expect_balanced(tmp_path / "p" / "run", len(expected), extra)
+        expect_balanced(tmp_path / "p" / "run", world * len(expected), extra)
         if (tmp_path / "times-run-0").exists():
             more["log_p999_us"] = expect_unblocked(tmp_path)
-        figures(issued=len(expected), lost=0, doubled=0, **more)
+        figures(issued=world * len(expected), lost=0, doubled=0, **more)
 
     return check

@@ -84,7 +84,7 @@ def test_rows_have_the_clocks_time_and_all_arrive_once_in_their_order_without_de
     assert [rank.wait(60) for rank in ranks] == [0, 0]
     serving.terminate()
     assert serving.wait(30) == 0
-    whole({step: value(0, step) + 0.5 for step in range(STEPS)})
+    whole({step: value(0, step) + 0.5 for step in range(STEPS)}, world=2)
     found = points(tmp_path)
     assert [entry["step"] for entry in found] == list(range(STEPS))
     assert days_off(entry["time"] for entry in found) == [0, 1, -1]
