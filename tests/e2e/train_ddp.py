@@ -26,6 +26,7 @@ def main() -> None:
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     torch.distributed.init_process_group("gloo")
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # or its first loss may happen to be smaller than its last
     rank = torch.distributed.get_rank()
     model = DistributedDataParallel(nn.Linear(4, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
