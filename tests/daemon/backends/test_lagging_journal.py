@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from asynclogd.backends.base import Backend, Item, Rewind, RunEnd
@@ -16,6 +15,8 @@ from asynclogd.backends.wandb import WandbBackend, WandbConfig
 from asynclogd.entries import Cursor, DeadLetter
 from asynclogd.samples import table
 from tests.daemon.sinkplace import Place
+
+pandas = pytest.importorskip("pandas")
 
 Eventually = Callable[..., None]
 
@@ -90,7 +91,7 @@ def test_parquet_finds_no_rows_missing(tmp_path: Path, eventually: Eventually) -
     for kills in KILLS:
         place = Lagging(tmp_path / "-".join(map(str, kills)))
         killed(place, lambda: ParquetBackend(ParquetConfig()), kills, eventually)
-        frame = pd.read_parquet(place.run.own_dir / "points")
+        frame = pandas.read_parquet(place.run.own_dir / "points")
         assert sorted(frame["step"]) == list(range(11)), kills
 
 
@@ -99,7 +100,7 @@ def test_csv_finds_no_rows_missing(tmp_path: Path, eventually: Eventually) -> No
     for kills in KILLS:
         place = Lagging(tmp_path / "-".join(map(str, kills)))
         killed(place, lambda: CsvBackend(CsvConfig()), kills, eventually)
-        assert sorted(set(pd.read_csv(place.run.own_dir / "metrics.csv")["step"])) == list(range(11)), kills
+        assert sorted(set(pandas.read_csv(place.run.own_dir / "metrics.csv")["step"])) == list(range(11)), kills
 
 
 @pytest.mark.sdk
