@@ -11,7 +11,7 @@ from typing import Any, Union
 
 from asynclogd import mending
 from asynclogd.entries import Cause, Commit, Cursor, DeadLetter, Input, Stream
-from asynclogd.journal import Journal
+from asynclogd.journal import Journal, JournalCorruptError
 from asynclogd.media.pending import MediaStanding
 from asynclogd.points import Item
 from asynclogd.reducer import ReducerSettings
@@ -98,6 +98,10 @@ class RunStore:
         self._replayed = 0
         try:
             self.state = mending.restored(self.journal, settings, self._inputs)
+        except JournalCorruptError as error:
+            self.journal.close()
+            way = "the run can't go on, under another name it can; `asynclog export` and `replay` give what had closed"
+            raise JournalCorruptError(f"{error}: {way}") from error
         except BaseException:
             self.journal.close()  # or who asks again finds it locked, by us
             raise
