@@ -8,7 +8,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -37,7 +37,8 @@ class Estate:
         self._open_run = open_run
         self._has_remote = has_remote
         self._burials: dict[str, asyncio.Task[None]] = {}
-        self._untaken = Untaken()
+        self.untaken = Untaken()
+        """rings and spools; whoever tries those that are due tells it"""
         self.sightings = living.sightings()
         """of spools, for whoever looks whether their processes live"""
 
@@ -46,36 +47,23 @@ class Estate:
         """Rings and spools that could not be taken up; they stay where they are: those that may be later are tried
         again, the rest is for `asynclog sync` or a later daemon.
         """
-        return self._untaken.paths
+        return self.untaken.paths
 
     @property
     def left_alone(self) -> set[Path]:
         """Those of them that are not to be tried now."""
-        return self._untaken.left_alone(time.monotonic())
-
-    def due(self) -> dict[Path, float]:
-        """Those of them that are to be tried now, and since when; `tried` is to be told when that is done."""
-        return self._untaken.due(time.monotonic())
-
-    def tried(self, due: Mapping[Path, float]) -> None:
-        """These have been looked at: what was not given up again is taken up, or will be."""
-        self._untaken.tried(due)
-
-    @property
-    def waits(self) -> bool:
-        """Whether anything waits for its next try."""
-        return bool(self._untaken.waiting)
+        return self.untaken.left_alone(time.monotonic())
 
     def awaits(self, pipeline: Pipeline) -> bool:
         """Whether something of a run's waits for its next try: nobody else would come back to it."""
-        waiting = self._untaken.waiting
+        waiting = self.untaken.waiting
         files = (path for session in pipeline.sessions.values() for path in (session.ring, session.spool))
         return bool(waiting) and (
             any(path.is_relative_to(pipeline.run_dir) for path in waiting) or any(path in waiting for path in files)
         )
 
     def _give_up(self, path: Path, seconds: float = math.inf) -> None:
-        self._untaken.add(path, time.monotonic(), seconds)
+        self.untaken.add(path, time.monotonic(), seconds)
 
     async def recover(self, rings: Iterable[Path], pipelines: Iterable[Pipeline]) -> None:
         """Take up dead streams by their `rings`, and by their spools those of `pipelines` and of the rings' runs: what

@@ -229,14 +229,13 @@ class Journal:
     def _read(self, table: str, make: Callable[[Any, bytes], T]) -> list[T]:
         """What `make` makes of each row's key and body, in the order of the keys."""
         with self._reading():
-            rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id").fetchall()  # noqa: S608 - ours
-            return [make(key, journalrows.check(key, body, crc)) for key, body, crc in rows]
+            return [make(key, journalrows.check(key, body, crc)) for key, body, crc in self._rows(table)]
 
     def _sound(self, table: str, make: Callable[[Any, bytes], T]) -> list[T]:
         """The same of a table of whose rows each stands for itself; those that are spoiled are told and left out."""
         found = []
         with self._reading():
-            rows = self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id").fetchall()  # noqa: S608 - ours
+            rows = self._rows(table)
         for key, body, crc in rows:
             try:
                 found.append(make(key, journalrows.check(key, body, crc)))
@@ -244,6 +243,9 @@ class Journal:
                 text, told = "%s: %s %r is spoiled, and left out: %s", about("journal-spoiled", cause=error)
                 log.error(text, self.path, table, key, error, extra=told)
         return found
+
+    def _rows(self, table: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(f"SELECT id, body, crc FROM {table} ORDER BY id").fetchall()  # noqa: S608 - ours
 
     def _some(self, query: str, after: int, max_bytes: int, weigh: Callable[[Any], int]) -> list[tuple[Any, ...]]:
         """Rows after an id until they weigh `max_bytes`. Ids have no holes: a hole is a lost row."""

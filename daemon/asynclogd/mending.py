@@ -23,10 +23,15 @@ log = logging.getLogger(__name__)
 REASON = "its row in the journal is spoiled (a disk's error?)"
 
 
-def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int], Iterable[Input]]) -> RunState:
-    """A run's state: by its snapshot and the `inputs` after it, by all of them where another version has written it or
-    it is spoiled. Raises JournalCorruptError.
+Inputs = Callable[[int], Iterable[Input]]
+"""A run's inputs after one, by its number, in order."""
+
+
+def restored(journal: Journal, settings: ReducerSettings, inputs: Inputs | None = None) -> RunState:
+    """A run's state: by its snapshot and the inputs after it, by all of them where another version has written it or
+    it is spoiled. `inputs` reads them, by default the journal. Raises JournalCorruptError.
     """
+    inputs = inputs or _inputs_of(journal)
     snapshot = journal.snapshot()
     if snapshot is not None:
         after, blob = snapshot
@@ -36,6 +41,10 @@ def restored(journal: Journal, settings: ReducerSettings, inputs: Callable[[int]
             text = "%s: all of it is read, for the snapshot in it is of another version: %s"
             log.warning(text, journal.path, error, extra=about("snapshot-foreign", cause=error))
     return RunState.restore(settings, None, inputs(0))
+
+
+def _inputs_of(journal: Journal) -> Inputs:
+    return lambda after: (entry for _, entry in journal.inputs(after))
 
 
 class Items:
@@ -86,9 +95,8 @@ class Items:
 
     def _missing(self, made: Iterable[Item]) -> int:
         """Logged values that are in no item that is known, though they had closed. 0 where nothing tells."""
-        inputs = lambda after: (entry for _, entry in self._journal.inputs(after))  # noqa: E731
         try:
-            state = restored(self._journal, self._settings, inputs)
+            state = restored(self._journal, self._settings)
         except JournalCorruptError:
             return 0
         closed = state.journaled - state.reducer.open_values() - len(state.media)
@@ -122,7 +130,7 @@ def _from_inputs(journal: Journal, settings: ReducerSettings) -> Iterator[Item]:
     """All items, as the inputs make them; they end at the first input that is spoiled."""
     state = RunState(settings)
     try:
-        for _, group in groupby((entry for _, entry in journal.inputs(0)), key=lambda entry: entry.now):
+        for _, group in groupby(_inputs_of(journal)(0), key=lambda entry: entry.now):
             for entry in group:
                 state.apply(entry)
             yield from state.drain()

@@ -107,7 +107,7 @@ def overview(run_dir: Path, journal: Journal, *, live: bool) -> Overview:
     """A run by its open journal; `live` when that is a copy of one that another process has open. Its files are not
     looked at.
     """
-    state = mending.restored(journal, ReducerSettings(), lambda after: (entry for _, entry in journal.inputs(after)))
+    state = mending.restored(journal, ReducerSettings())
     streams, cursors, facts = journal.streams(), journal.cursors(), journal.facts()
     tally = state.reducer.tally
     return Overview(

@@ -83,13 +83,14 @@ class Rounds:
 
     async def _try_again(self, burials: Iterable[asyncio.Future[list[BaseException | None]]]) -> None:
         """Orphans, and what could not be taken up before and is due."""
-        again, left = self._estate.due(), self._left.due(time.monotonic())
+        now = time.monotonic()
+        again, left = self._estate.untaken.due(now), self._left.due(now)
         spooled = [run for run in self._runs.open.values() if any(path.is_relative_to(run.run_dir) for path in again)]
         orphans = self.orphans()
         if orphans or again or left:
             await asyncio.gather(*burials)  # an orphan may be of a launch that supersedes theirs
             await self.recover(orphans, list(left), spooled)
-            self._estate.tried(again)
+            self._estate.untaken.tried(again)
             self._left.tried(left)
 
     async def recover(self, rings: list[Path], run_dirs: list[Path], runs: Iterable[Pipeline] = ()) -> None:
@@ -154,7 +155,7 @@ class Rounds:
     @property
     def waits(self) -> bool:
         """Whether something is there that a later round will try to take up."""
-        return self._estate.waits or bool(self._left.waiting)
+        return bool(self._estate.untaken.waiting or self._left.waiting)
 
 
 def _by_launch(sessions: Iterable[Session]) -> list[list[Session]]:
