@@ -2,7 +2,7 @@
 
 What comes in waits an interval for what other ranks send, unless all have sent or someone waits for it: where training
 keeps all cores busy, a step pays for each commit. A disk that refuses is tried again each second: nothing is acked
-meanwhile, so the clients keep their data.
+meanwhile, so the clients keep their data. At the journal's cap it is the same, but that backends go on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TypeVar
 from asynclogd.entries import Cause, Input
 from asynclogd.incidents import about
 from asynclogd.journal import JournalError
+from asynclogd.journalcap import JournalCap
 from asynclogd.session import Session
 from asynclogd.store import Interest, Outcome, RunStore, Work
 
@@ -40,18 +41,18 @@ class Committer:
         self,
         name: str,
         interval: float,
+        cap: JournalCap,
         committed: Callable[[Outcome, Work], None],
         interest: Callable[[], Interest],
         broken: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.work = Work()
-        self.error = ""
-        """why the journal refuses data, "" while it does not"""
         self.next_deadline: float | None = None
         self.expected = 0
         """of how many streams batches may come"""
-        self._name, self._interval = name, interval
+        self._name, self._interval, self._cap = name, interval, cap
+        self._refusal = ""
         self._committed, self._interest, self._broken = committed, interest, broken
         self._monotonic = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{name}")
@@ -130,6 +131,11 @@ class Committer:
         self._gathering, self._gathered_at = loop.call_at(at, self.wake), at
 
     @property
+    def error(self) -> str:
+        """Why the journal refuses data, "" while it does not."""
+        return self._refusal or self._cap.full
+
+    @property
     def settled(self) -> bool:
         """Whether everything that has come in is committed."""
         return not self.work and not self._committing
@@ -144,6 +150,12 @@ class Committer:
         while not self.settled and not self._failed:
             self.wake()
             await self._round.wait()
+            if self._cap.full:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def settle_what_may(self) -> None:
+        """The same, but at the journal's cap what ranks have sent is not waited for: it is theirs still."""
+        await (self.round() if self._cap.full else self.settle())
 
     async def round(self) -> None:
         """Wait until the work that is there now is committed, whatever comes meanwhile. Raises JournalError where it
@@ -169,7 +181,7 @@ class Committer:
                 await self._wait_for_work()
                 self._wake.clear()
                 self._stop_gathering()
-                if self._due():
+                if self._due() and not self._cap.full:
                     self.work.inputs.append(Input(Cause.TICK))
                 if self.work or self._interest():
                     await self._commit(self._take())
@@ -180,13 +192,13 @@ class Committer:
         except Exception as error:  # a defect of ours: the clients keep their data, and are told
             told = about("commits-failed", run=self._name, cause=error)
             log.exception("run %s: its commits have failed", self._name, extra=told)
-            self.error = f"{type(error).__name__}: {error}"
+            self._refusal = f"{type(error).__name__}: {error}"
             self._failed = True
             self._round.set()
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
     async def _wait_for_work(self) -> None:
-        if self.next_deadline is None:
+        if self.next_deadline is None or self._cap.full:  # then no step closes
             await self._wake.wait()
             return
         # Not wait_for: before Python 3.12 it swallows a cancellation that comes with what it waits for.
@@ -209,6 +221,8 @@ class Committer:
 
     def _take(self) -> Work:
         work, self.work = self.work, Work()
+        if self._cap.full:
+            work, self.work = work.parted()
         # All inputs of one commit share one time, later than that of the one before: replay finds the groups by it.
         self._now = max(self._clock(), self._now + 1e-6)
         work.inputs = [replace(entry, now=self._now) for entry in work.inputs]
@@ -220,6 +234,7 @@ class Committer:
         self._began = asyncio.get_running_loop().time()
         outcome = await self._until_taken(lambda: self._store.commit(work))
         self._committing = False
+        self._cap.weigh(outcome.journal_bytes)
         self.next_deadline = outcome.next_deadline
         self._committed(outcome, work)
 
@@ -228,16 +243,16 @@ class Committer:
             try:
                 outcome = await self.in_thread(commit)
             except (sqlite3.Error, OSError) as error:
-                if not self.error:
+                if not self._refusal:
                     told = about("journal-refuses", run=self._name, cause=error)
                     text = "run %s: the journal refuses: %s; trying again each second"
                     log.error(text, self._name, error, extra=told)
-                self.error = str(error)
+                self._refusal = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 commit = self._store.retry
             else:
-                if self.error:
+                if self._refusal:
                     told = about("journal-works", run=self._name)
                     log.warning("run %s: the journal takes data again", self._name, extra=told)
-                self.error = ""
+                self._refusal = ""
                 return outcome

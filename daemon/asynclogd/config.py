@@ -72,6 +72,8 @@ class DaemonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_streams: Count = 4096
     max_names: Count = 1_000_000
     """different names that a run's ranks may log; values of further ones are dropped"""
+    max_journal_mb: Count = 102_400
+    """of a run's journal; at it what ranks log waits with them, as it does for a full disk"""
     max_connections: Count = 8192
     """connections to each endpoint at once; less where the system allows fewer file descriptors"""
     bind: str = ""

@@ -21,6 +21,7 @@ from asynclogd.entries import Cause, DeadLetter, Input
 from asynclogd.fanout import Fanout
 from asynclogd.incidents import about
 from asynclogd.intake import Intake
+from asynclogd.journalcap import JournalCap
 from asynclogd.lastvalues import LastValues
 from asynclogd.lookup import Lookup
 from asynclogd.media.runmedia import RunMedia
@@ -67,7 +68,10 @@ class Pipeline:
         self._caveats = Caveats(self.title, settings.max_names)
         fsync = settings.durability == "fsync"
         self.media = RunMedia(run_dir, workers, lambda: self.sessions, self._put_media, fsync=fsync)
-        self._commits = Committer(self.title, settings.commit_interval, self._committed, self._interest, self._broken)
+        cap = JournalCap(self.title, settings.max_journal_mb)
+        self._commits = Committer(
+            self.title, settings.commit_interval, cap, self._committed, self._interest, self._broken
+        )
         self._answers = Answers(send, self.credit, self.media.freed)
         self._intake = Intake(self.title, self._commits, self._answers)
 
@@ -124,7 +128,7 @@ class Pipeline:
 
     async def _settle_within(self, timeout: float) -> None:
         try:
-            await asyncio.wait_for(self._commits.settle(), timeout)
+            await asyncio.wait_for(self._commits.settle_what_may(), timeout)
         except asyncio.TimeoutError:
             text = "run %s: not everything could be committed; the clients keep what was not"
             log.error(text, self.title, extra=about("commit-late", run=self.title))

@@ -17,6 +17,7 @@ from asynclogd import committer as module
 from asynclogd.committer import Committer
 from asynclogd.entries import Cause, Cursor, Input, Stream
 from asynclogd.journal import JournalError
+from asynclogd.journalcap import JournalCap
 from asynclogd.points import Points
 from asynclogd.reducer import ReducerSettings
 from asynclogd.session import Session
@@ -42,12 +43,13 @@ async def until(condition: Callable[[], object]) -> None:
 class Scene:
     """A committer over a real store, and what it told."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic, most_mb: int = 1000) -> None:
         self.path = path
         self.outcomes: list[Outcome] = []
         self.broken: list[str] = []
         self.session = Session.of(STREAM)
-        self.commits = Committer("run", 0.0, self.took, Interest, self.broken.append, clock)
+        self.cap = JournalCap("run", most_mb)
+        self.commits = Committer("run", 0.0, self.cap, self.took, Interest, self.broken.append, clock)
 
     def took(self, outcome: Outcome, work: Work) -> None:  # noqa: ARG002 - as the pipeline has it
         self.outcomes.append(outcome)

@@ -84,6 +84,7 @@ MATRIX = {
 CAPS = {
     "ring": "ring of a rank",
     "spool": "spool of a rank",
+    "journal": "journal of a run",
     "media": "media in memory, and in the spool",
     "pending-media": "media that wait to be encoded, a run",
     "encoding": "encoding one item",
