@@ -21,6 +21,8 @@ class Bell:
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
         self._closed = False
+        self._poll = select.poll()  # select() takes no descriptor above 1,023, and loaders of data open many
+        self._poll.register(self.reader, select.POLLIN)
 
     def ring(self) -> None:
         """Wake the thread now or, when it is busy, at its next poll."""
@@ -36,7 +38,7 @@ class Bell:
 
     def wait(self, seconds: float) -> None:
         """Wait for a ring, at most so long."""
-        select.select([self.reader], [], [], seconds)
+        self._poll.poll(math.ceil(seconds * 1000))
         self.hush()
 
     def close(self) -> None:

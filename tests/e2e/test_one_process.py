@@ -36,6 +36,24 @@ def test_what_is_logged_is_in_the_files_when_finish_returns(tmp_path: Path) -> N
     assert logged == [value(0, step) for step in range(500)]
 
 
+def test_a_training_with_thousands_of_open_descriptors_logs_as_any_other(tmp_path: Path, start, output) -> None:
+    """Workers that load data leave one for each tensor that they share."""
+    script = f"""
+import os, resource, time, asynclog
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [os.open(os.devnull, os.O_RDONLY) for _ in range(2000)]
+with asynclog.init(project="p", name="r", dir={str(tmp_path)!r}) as run:
+    for step in range(500):
+        run.log({{"loss": step}}, step=step)
+        if step == 0:
+            run.flush()  # from here on the daemon is there
+        time.sleep(0.001)
+    assert run.finish().complete
+"""
+    assert start(sys.executable, "-W", "error", "-c", script).wait(60) == 0, output()
+    expect_each_once(tmp_path / "p" / "r", "loss", dict(enumerate(map(float, range(500)))))
+
+
 @pytest.mark.fault("values-odd")
 def test_non_finite_values_arrive(tmp_path: Path) -> None:
     with asynclog.init(project="p", name="r", dir=str(tmp_path)) as run:

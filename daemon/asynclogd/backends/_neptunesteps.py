@@ -63,7 +63,8 @@ class Steps:
         groups: dict[tuple[int, int, float], list[int]] = {}
         for number, pile in sorted(self._moved):
             groups.setdefault((pile, *self._tops[number][pile]), []).append(number)
-        lines.extend(["s", *top, [*_ranges(numbers)]] for top, numbers in groups.items())
+        # Lower piles first: read back, a series' pile follows the one below it.
+        lines.extend(["s", *top, [*_ranges(numbers)]] for top, numbers in sorted(groups.items()))
         if lines:
             self._file.append(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
             self._told, self._moved = len(self._numbers), {}

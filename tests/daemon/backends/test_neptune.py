@@ -95,6 +95,18 @@ def test_piles_rise_and_keep_every_point_however_late(points: list[tuple[str, in
         assert sum(map(len, piles.values())) == len(points)
 
 
+def test_piles_that_moved_together_with_another_series_are_there_after_a_restart(tmp_path: Path):
+    """Found by the test above, once in many hours."""
+    steps = Steps(tmp_path / "steps.jsonl", 0)
+    moves = [("b", 0), *[("a", 0)] * 7, ("a", 1), ("b", 0)]
+    assert [steps.place(name, step, 0.0)[0] for name, step in moves] == [0, 0, 1, 2, 3, 4, 5, 6, 0, 1]
+    length = steps.flush()
+    steps.close()
+    again = Steps(tmp_path / "steps.jsonl", length)
+    assert again.place("a", 0, 0.0)[0] == 7
+    again.close()
+
+
 def test_late_points_and_revisions_are_in_series_beside(tmp_path: Path):
     run = info(tmp_path)
     values = filled(["a"], [1, 2, 5], np.array([[1.0], [2.0], [5.0]]))
