@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from asynclogd.cli import daemons
 from tests.e2e.stored import delivered
 
 HERE = Path(__file__).parent
@@ -57,17 +58,9 @@ def worker(start: Start, tmp_path: Path) -> Start:
 
 
 @pytest.fixture
-def status(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
-    """`status()`: what `asynclog status --json` prints."""
-
-    def ask() -> list[dict[str, Any]]:
-        answer = subprocess.run(
-            [sys.executable, "-m", "asynclogd", "status", "--json"], capture_output=True, text=True, check=False
-        )
-        reports: list[dict[str, Any]] = json.loads(answer.stdout)
-        return reports
-
-    return ask
+def status(runtime_dir: Path) -> Callable[[], list[dict[str, Any]]]:
+    """`status()`: what `asynclog status --json` prints, asked from here: it is waited with, and a process is slow."""
+    return lambda: json.loads(json.dumps([report for _, report in daemons.reports(runtime_dir)]))
 
 
 @pytest.fixture

@@ -130,7 +130,8 @@ def test_a_backend_whose_files_could_not_be_written_has_everything_once_they_can
         eventually(lambda: training.backend(backend).get("delivered"), what="the first rows")
         disk.breaks()
     eventually(lambda: training.backend(backend)["failures"], what="the backend fails")
-    assert re.search(rf"{backend} is retrying, tried \d+ times: OSError: .*{words(error)}", shown())
+    seen = rf"{backend} is retrying, tried \d+ times: OSError: .*{words(error)}"
+    eventually(lambda: re.search(seen, shown()), what="the status says so")
     if when == "killed":
         os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
         training.daemon()
@@ -139,7 +140,7 @@ def test_a_backend_whose_files_could_not_be_written_has_everything_once_they_can
     more, further = training.backend(other)["delivered"] + 1000, training.backend(backend)["failures"] + 50
     eventually(lambda: training.backend(other)["delivered"] > more, what="the other backend goes on")
     eventually(lambda: training.backend(backend)["failures"] > further, what="it is tried again")
-    assert training.backend(backend)["pending"] >= 1000
+    eventually(lambda: training.backend(backend)["pending"] >= 1000, what="rows wait")
     assert only_run(status)["journal_error"] == ""
     assert descriptors(daemon_pid(runtime_dir)) <= open_files + 5
     assert len(files(tmp_path / "p" / "run", backend)) <= len(made) + 5
@@ -153,7 +154,7 @@ def test_a_backend_whose_files_could_not_be_written_has_everything_once_they_can
     assert "are lost" not in said
     steps = training.steps
     whole({step: value(0, step) for step in range(steps)})
-    eventually(lambda: not only_run(status), what="the run is closed")
+    eventually(lambda: status()[0]["closed_runs"], what="the run is closed")
     ((closed,),) = [daemon["closed_runs"].values() for daemon in status()]
     ledger = closed["ledger"]
     assert (ledger["issued"], ledger["journaled"], ledger["dropped"]) == (steps, steps, {})

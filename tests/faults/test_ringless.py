@@ -16,6 +16,7 @@ import pytest
 from asynclog_proto.records import Layout, Row
 from asynclog_proto.spoolfile import SUFFIX
 from asynclogd import living
+from asynclogd.recovery import spool_batches
 from tests.daemon.speaker import Speaker
 from tests.e2e.balance import expect_balanced
 from tests.e2e.conftest import HERE, Start
@@ -75,6 +76,10 @@ class Pair:
     def spooled(self) -> list[Path]:
         return list((self._out / "p" / "run" / "spool").glob(f"1-*/*{SUFFIX}"))
 
+    def holds_rows(self) -> bool:
+        """Whether there is more in its spool than its hello and the names of its metrics."""
+        return any(batch.count > 1 for path in self.spooled() for batch in spool_batches(path.parent))
+
     def logged(self, rank: int) -> int:
         return returned(self._out / f"returned-run-{rank}") + 1
 
@@ -92,8 +97,8 @@ def leave_for_long(segments: list[Path]) -> None:
 
 
 def states(status: Callable[[], Any]) -> list[str]:
-    """Of both ranks, as the daemon has them."""
-    ranks = [rank for daemon in status() for run in daemon.get("runs", ()) for rank in run["ranks"]]
+    """Of both ranks, as the daemon has them journaled."""
+    ranks = [rank for daemon in status() for run in daemon.get("runs", ()) for rank in run["ranks"] if rank["records"]]
     return [rank["state"] for rank in sorted(ranks, key=lambda rank: int(rank["rank"]))]
 
 
@@ -134,7 +139,7 @@ def test_it_is_not_taken_for_a_process_of_another_container(
 ) -> None:
     """It is dead, its process id was that of a living process here, and it had no daemon."""
     ringless = pair.rank(1, "0.0001", "unshare", "-Urpf", "--mount-proc", "--kill-child")
-    eventually(pair.spooled, what="its spool")
+    eventually(pair.holds_rows, what="its spool")
     os.killpg(ringless.pid, signal.SIGKILL)
     ringless.wait()
     if when == "long before":

@@ -21,6 +21,7 @@ Lines = list[dict[str, Any]]
 def quiet_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No model hub is asked; and what a test began ends with it, while its daemon is there."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("ASYNCLOG_HOST_METRICS_ENABLED", "false")  # a training of ten seconds would have system/*
     yield
     from asynclog.process import RUNS
 
