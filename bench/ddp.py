@@ -29,6 +29,8 @@ from own_daemon import own_daemon
 PROCESS = Path(__file__).with_name("ddp_process.py")
 CASES: dict[int, tuple[str, ...]] = {2: ("1", "20", "100", "1000", "10000", "20+uneven"), 4: ("20", "1000")}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
+BLOCK = 200
+"""Steps of a block, about a second: where no core is idle the sender flushes so often, so each block has its flush."""
 OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
 WAYS = {
     "noop": "no-op logger",
@@ -41,12 +43,12 @@ HEADER = ("", "ranks", "metrics", "step us", "added us", "in the call us", "p99"
 Row = harness.Row
 
 
-def measure(ranks: int, cases: Sequence[str], rounds: int) -> list[Row]:
-    """Train on so many ranks; one row a case and way to log. RuntimeError when that fails."""
+def measure(ranks: int, cases: Sequence[str], rounds: int, steps: int) -> list[Row]:
+    """Train on so many ranks, so many steps a block; one row a case and way to log. RuntimeError when that fails."""
     with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder, own_daemon():
         answer = Path(folder) / "answer.json"
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        command = [sys.executable, *launcher, str(PROCESS), folder, str(answer), str(rounds), *cases]
+        command = [sys.executable, *launcher, str(PROCESS), folder, str(answer), str(rounds), str(steps), *cases]
         environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
         if done.returncode != 0:
@@ -114,13 +116,14 @@ def main() -> int:
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--ranks", type=int, action="append", choices=list(CASES), help="only on so many")
     parser.add_argument("--rounds", type=int, help="blocks of each way to log (default 5; quick 2)")
+    parser.add_argument("--steps", type=int, default=BLOCK, help="steps of a block")
     options = parser.parse_args()
     out = harness.console(options.json)
     cases, rounds = (QUICK, options.rounds or 2) if options.quick else (CASES, options.rounds or 5)
     rows: list[Row] = []
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
-            rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds)
+            rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
     footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
     out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
     out.print(f"{harness.machine_line()}; {footnote}")

@@ -1,6 +1,7 @@
 """One rank of `bench/ddp.py`: trains with DDP, in blocks of steps with each way to log in turn, and measures them.
 
-argv: DIRECTORY ANSWER ROUNDS CASE..., each case METRICS or METRICS+uneven. Started by torchrun; rank 0 answers.
+argv: DIRECTORY ANSWER ROUNDS STEPS CASE..., STEPS of a block, each case METRICS or METRICS+uneven. Started by torchrun;
+rank 0 answers.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ import harness
 
 STEP_S = 0.005
 PAUSE_S = 0.002
-BLOCK = 200
-"""Steps of a block, about a second: where no core is idle the sender flushes so often, so each block has its flush."""
 WARM_UP = 30
 WIDTH = 256
 MOST_EACH = 100
@@ -108,7 +107,7 @@ class Measurement:
         self.blocks: list[tuple[str, float, list[int]]] = []
         """way to log, a step's mean (us), each call's time (ns)"""
 
-    def block(self, name: str, log: Log, steps: int = BLOCK) -> None:
+    def block(self, name: str, log: Log, steps: int) -> None:
         """Train for a block, logging in this way."""
         clock, calls = time.perf_counter_ns, []
         began = clock()
@@ -131,7 +130,9 @@ class Measurement:
             time.sleep(PAUSE_S)
 
 
-def trained(training: Training, directory: Path, metrics: int, rounds: int, *, uneven: bool) -> list[dict[str, Any]]:
+def trained(
+    training: Training, directory: Path, metrics: int, rounds: int, steps: int, *, uneven: bool
+) -> list[dict[str, Any]]:
     """A row for each way to log: of each block the step (us), that of the blocks without around it, and the calls."""
     run = asynclog.init("bench", f"{metrics}-{uneven}", dir=str(directory), backends=["tensorboard"])
     ways: dict[str, Log] = {"noop": noop, "asynclog": run.log, "alone": alone(metrics), "packed": packed}
@@ -143,10 +144,10 @@ def trained(training: Training, directory: Path, metrics: int, rounds: int, *, u
     run.flush()
     dist.barrier()
     measurement.blocks.clear()
-    measurement.block("none", noop)
+    measurement.block("none", noop, steps)
     for _, name in harness.interleaved(list(ways), rounds):
-        measurement.block(name, ways[name])
-        measurement.block("none", noop)
+        measurement.block(name, ways[name], steps)
+        measurement.block("none", noop, steps)
     ledger = run.finish()
     if not ledger.complete or ledger.dropped:
         raise RuntimeError(f"not every value was delivered:\n{ledger}")
@@ -165,15 +166,15 @@ def around(blocks: Sequence[tuple[str, float, list[int]]], name: str) -> dict[st
 
 
 def main() -> None:
-    directory, answer, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    directory, answer, rounds, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     training = Training()
     training.fit_batch()
     rows = []
-    for case in sys.argv[4:]:
+    for case in sys.argv[5:]:
         metrics, _, kind = case.partition("+")
-        rows += trained(training, directory, int(metrics), rounds, uneven=kind == "uneven")
+        rows += trained(training, directory, int(metrics), rounds, steps, uneven=kind == "uneven")
     if dist.get_rank() == 0:
         answer.write_text(json.dumps(rows))
     dist.destroy_process_group()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 
 
 def test_every_way_to_log_is_measured_in_one_training_of_two_ranks() -> None:
-    command = [sys.executable, str(BENCH / "ddp.py"), "--quick", "--rounds", "1", "--json", "-"]
+    command = [sys.executable, str(BENCH / "ddp.py"), "--quick", "--rounds", "1", "--steps", "30", "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=150)
     rows = json.loads(done.stdout)
     even = {row["way"]: row for row in rows if not row["uneven"]}
