@@ -143,13 +143,17 @@ def test_a_spawned_child_ends_its_own_run(
 
 
 def rank(number: int, endpoint: str, directory: str) -> None:
-    """A rank of mp.spawn: the second one fails once it has logged."""
+    """A rank of mp.spawn: the second one fails once both have logged."""
     os.environ.update(RANK=str(number), WORLD_SIZE="2")
     run = asynclog.init("p", "spawned", dir=directory, endpoint=endpoint)
     for step in range(100):
         run.log({"x": float(number)}, step=step)
+    logged = Path(directory, "logged")
     if number == 1:
+        while not logged.exists():
+            time.sleep(0.001)
         raise ZeroDivisionError
+    logged.touch()
     signal.pause()  # in a collective with the one that fails: mp.spawn ends it by SIGTERM
 
 

@@ -1,4 +1,4 @@
-"""Each target of the fuzzer: on its corpus, and on what Hypothesis makes of valid inputs."""
+"""Each target of the fuzzer: on its corpus, and on what Hypothesis makes of valid inputs, for about ten seconds."""
 
 from __future__ import annotations
 
@@ -72,36 +72,36 @@ def test_a_daemon_that_has_seen_it_all_keeps_nothing(ingest: Run, quiet: None) -
 
 
 @given(data=inputs.a_message())
-@settings(max_examples=700)
+@settings(max_examples=4000)
 def test_messages(messages: Run, data: bytes) -> None:
     messages(data)
 
 
 @given(data=inputs.a_payload())
-@settings(max_examples=600, suppress_health_check=SLOW)
+@settings(max_examples=1500, suppress_health_check=SLOW)
 def test_payloads(codec: Run, data: bytes) -> None:
     codec(data)
 
 
 @given(data=inputs.what_is_left())
-@settings(max_examples=150, suppress_health_check=SLOW)
+@settings(max_examples=1200, suppress_health_check=SLOW)
 def test_rings_and_spools(remains: Run, data: bytes) -> None:
     remains(data)
 
 
 @given(data=inputs.edits())
-@settings(max_examples=300)
+@settings(max_examples=1200)
 def test_journals(journal: Run, data: bytes) -> None:
     journal(data)
 
 
 @given(data=inputs.a_setting())
-@settings(max_examples=200, suppress_health_check=SLOW)
+@settings(max_examples=1500, suppress_health_check=SLOW)
 def test_settings(config: Run, data: bytes) -> None:
     config(data)
 
 
 @given(data=inputs.a_play())
-@settings(max_examples=200, suppress_health_check=SLOW)
+@settings(max_examples=250, suppress_health_check=SLOW)
 def test_plays(ingest: Run, data: bytes) -> None:
     ingest(data)
