@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -9,20 +10,40 @@ import click
 
 from asynclog_proto import __version__
 from asynclog_proto.errors import AsynclogError
-from asynclogd.cli.bench import bench
-from asynclogd.cli.daemon import daemon
-from asynclogd.cli.export import export_command
-from asynclogd.cli.gc import gc
-from asynclogd.cli.keys import keys
-from asynclogd.cli.replay import replay
-from asynclogd.cli.run import run
-from asynclogd.cli.runs import runs
-from asynclogd.cli.show import show
-from asynclogd.cli.status import status
-from asynclogd.cli.sync import sync
+
+COMMANDS = {
+    "bench": "bench",
+    "daemon": "daemon",
+    "export": "export_command",
+    "gc": "gc",
+    "keys": "keys",
+    "replay": "replay",
+    "run": "run",
+    "runs": "runs",
+    "show": "show",
+    "status": "status",
+    "sync": "sync",
+}
+"""Each is a module here, and the name of the command in it."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """Imports a command when it is asked for: `status` needs none of what the daemon does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All of them."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """The command of that name, None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = getattr(module, COMMANDS[cmd_name])
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="asynclog")
 def cli() -> None:
     """Asynchronous logging for training: ranks push, a daemon reduces, limits and delivers.
@@ -45,10 +66,6 @@ def cli() -> None:
     with asynclog.init(project="digits") as run:
         run.log({"loss": 0.5})
     """
-
-
-for command in (bench, daemon, export_command, gc, keys, replay, run, runs, show, status, sync):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
