@@ -57,9 +57,11 @@ def known(start: Start, runtime_dir: Path, eventually: Eventually) -> Iterator[z
 
 
 def told(peer: zmq.Socket[bytes]) -> dict[str, Any]:
-    """The daemon's report, which it gives."""
+    """The daemon's report, which it gives; who has said hello may have acks before it."""
     answer = asked(peer, frames.Query(), 60)
-    assert isinstance(answer, frames.Report)
+    while not isinstance(answer, frames.Report):
+        assert peer.poll(60_000), "no report"
+        answer, _ = frames.decode(peer.recv_multipart(), max_header=1 << 26)
     return dict(answer.report)
 
 
