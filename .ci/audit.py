@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def verdict(answer: str, errors: str) -> tuple[list[str], bool, bool]:
 
 
 def main() -> int:
+    if find_spec("pip_audit") is None:
+        sys.exit("pip-audit is not installed: make install")
     command = [*COMMAND, "-r", str(PINS), "-f", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines, holes, known = verdict(done.stdout, done.stderr)

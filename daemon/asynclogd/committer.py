@@ -141,21 +141,24 @@ class Committer:
         return not self.work and not self._committing
 
     @property
+    def full(self) -> bool:
+        """Whether the journal is at its cap: what comes in is not taken any more."""
+        return bool(self._cap.full)
+
+    @property
+    def _only_withholds(self) -> bool:
+        return self.full and not self._committing and not self.work.parted()[0]
+
+    @property
     def failed(self) -> bool:
         """Whether the store can't go on: what has come in since is not journaled, and never will be."""
         return self._failed
 
     async def settle(self) -> None:
         """Wait until it is, or never will be; not for those who wait themselves for what an outcome tells."""
-        while not self.settled and not self._failed:
+        while not (self.settled or self._failed or self._only_withholds):
             self.wake()
             await self._round.wait()
-            if self._cap.full:
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def settle_what_may(self) -> None:
-        """The same, but at the journal's cap what ranks have sent is not waited for: it is theirs still."""
-        await (self.round() if self._cap.full else self.settle())
 
     async def round(self) -> None:
         """Wait until the work that is there now is committed, whatever comes meanwhile. Raises JournalError where it
@@ -181,7 +184,7 @@ class Committer:
                 await self._wait_for_work()
                 self._wake.clear()
                 self._stop_gathering()
-                if self._due() and not self._cap.full:
+                if self._due() and not self.full:
                     self.work.inputs.append(Input(Cause.TICK))
                 if self.work or self._interest():
                     await self._commit(self._take())
@@ -198,7 +201,7 @@ class Committer:
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
     async def _wait_for_work(self) -> None:
-        if self.next_deadline is None or self._cap.full:  # then no step closes
+        if self.next_deadline is None or self.full:  # then no step closes
             await self._wake.wait()
             return
         # Not wait_for: before Python 3.12 it swallows a cancellation that comes with what it waits for.
@@ -221,7 +224,7 @@ class Committer:
 
     def _take(self) -> Work:
         work, self.work = self.work, Work()
-        if self._cap.full:
+        if self.full:
             work, self.work = work.parted()
         # All inputs of one commit share one time, later than that of the one before: replay finds the groups by it.
         self._now = max(self._clock(), self._now + 1e-6)

@@ -22,7 +22,7 @@ from asynclogd.health import describe
 from asynclogd.incidents import about
 from asynclogd.journal import JournalBusyError
 from asynclogd.pipeline import Pipeline
-from asynclogd.rounds import Rounds
+from asynclogd.rounds import PATIENCE_SECONDS, Rounds
 from asynclogd.runs import Runs
 from asynclogd.session import Session
 from asynclogd.untaken import BusyError, RunDirError
@@ -62,9 +62,16 @@ class Hub:
         self.rounds = Rounds(runtime, config.daemon, self._runs, self._estate)
 
     async def open(self) -> None:
-        """Take up what an earlier daemon or dead ranks left, and begin to watch."""
-        await self.rounds.recover(self.rounds.orphans(), self._runs.left())
-        self._spawn(self.rounds.watch(), "watch")
+        """Take up what an earlier daemon or dead ranks left, and begin to watch. Where that takes long (a journal may
+        refuse it, for a full disk) others are served meanwhile.
+        """
+        taking = self._spawn(self.rounds.recover(self.rounds.orphans(), self._runs.left()), "recovery")
+        await asyncio.wait({taking}, timeout=PATIENCE_SECONDS)
+        self._spawn(self._watch_after(taking), "watch")
+
+    async def _watch_after(self, taking: asyncio.Task[None]) -> None:
+        await asyncio.wait({taking})
+        await self.rounds.watch()
 
     @property
     def runs(self) -> Mapping[Path, Pipeline]:
@@ -132,7 +139,8 @@ class Hub:
     async def _hello(self, hello: Hello, peer: bytes, *, afar: bool = False) -> None:
         try:
             pipeline = await self._pipeline(hello)
-            await self._bury_launches_before(pipeline, hello.launch)
+            if not _goes_on(pipeline, hello.launch):
+                await self.rounds.bury_launches_before(pipeline, hello.launch)
             session = pipeline.hello(hello, peer, self._reshape(pipeline, hello), afar=afar)
             self._runs.count_live()
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
@@ -204,16 +212,6 @@ class Hub:
         if len(self._untaken) > UNTAKEN_RUNS:
             del self._untaken[next(iter(self._untaken))]
         return now - since
-
-    async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
-        """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows."""
-        if _goes_on(pipeline, launch):
-            return
-        older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
-        if dead := await self.rounds.dead(older):
-            await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
-        # Of that launch, or of later ones that nobody has heard of.
-        await self._estate.recover(self.rounds.orphans(), [pipeline])
 
     async def _pipeline(self, hello: Hello) -> Pipeline:
         for what, value in (("project", hello.project), ("run name", hello.name)):

@@ -53,10 +53,10 @@ class Intake:
 
     async def take_left(self, sessions: Mapping[str, Session], batches: Iterator[tuple[str, LeftBatch]]) -> None:
         """What dead streams left, by incarnation, in the order in which it is to be taken. Reads it in a thread, a
-        little at a time; returns when it is journaled.
+        little at a time; returns when it is journaled, or can't be: then no more is read.
         """
         await self._commits.settle()
-        while some := await asyncio.to_thread(lambda: list(islice(batches, LEFT_BATCHES))):
+        while not self._commits.full and (some := await asyncio.to_thread(lambda: list(islice(batches, LEFT_BATCHES)))):
             for incarnation, batch in some:
                 session = sessions[incarnation]
                 if batch.first_seq > session.flow.next_seq:

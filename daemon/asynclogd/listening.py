@@ -36,8 +36,11 @@ def on_path(path: Path) -> Listening:
     else:
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
+    before = os.umask(0o177)  # it is ours alone from its first moment
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
     return _listen(listener, address)
 
 

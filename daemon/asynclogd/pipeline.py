@@ -128,7 +128,7 @@ class Pipeline:
 
     async def _settle_within(self, timeout: float) -> None:
         try:
-            await asyncio.wait_for(self._commits.settle_what_may(), timeout)
+            await asyncio.wait_for(self._commits.settle(), timeout)
         except asyncio.TimeoutError:
             text = "run %s: not everything could be committed; the clients keep what was not"
             log.error(text, self.title, extra=about("commit-late", run=self.title))
@@ -160,7 +160,8 @@ class Pipeline:
         self._intake.begin(session, hello.first_seq, "were journaled once and the journal has gone since")
         if peer is not None:
             step = self.outcome.climb.before_launch(session.stream.launch)
-            notice = "; ".join(filter(None, [self._roster.odd_world(session.stream), notice]))
+            refuses = f"the journal refuses data: {self.journal_error}" if self.journal_error else ""
+            notice = "; ".join(filter(None, [self._roster.odd_world(session.stream), notice, refuses]))
             self._send(peer, Welcome(session.flow.committed, self.credit(), notice, step))
             if self.media.freed(session.stream.id):
                 self._answers.ack(session)
@@ -205,7 +206,9 @@ class Pipeline:
         self._asks.put(session, ask)
 
     def host_rows(self, payload: bytes, count: int) -> None:
-        """Records of the daemon itself: host metrics."""
+        """Records of the daemon itself: host metrics. Nobody keeps them where the journal refuses data."""
+        if self._commits.error:
+            return
         self._commits.put(Input(Cause.BATCH, HOST_STREAM, count=count, payload=payload))
 
     async def take_left(self, sessions: Iterable[Session], batches: Iterator[tuple[str, LeftBatch]]) -> None:
@@ -333,8 +336,8 @@ class Pipeline:
 
     @property
     def failed(self) -> bool:
-        """Whether it journals nothing any more."""
-        return self._commits.failed
+        """Whether it journals nothing any more: it can't, or is at the journal's cap."""
+        return self._commits.failed or self._commits.full
 
     @property
     def stages(self) -> Mapping[str, Stage]:

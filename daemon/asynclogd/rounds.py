@@ -18,7 +18,7 @@ from asynclogd.lookout import Lookout
 from asynclogd.pipeline import Pipeline
 from asynclogd.runs import Runs
 from asynclogd.session import Session
-from asynclogd.untaken import Untaken, again_after
+from asynclogd.untaken import BusyError, Untaken, again_after
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ WATCH_SECONDS = 0.5
 
 REST_SECONDS = 2.0
 """A complete run stays open so long, for a rank that starts again."""
+
+PATIENCE_SECONDS = 5.0
+"""What was left is waited for so long where its journal may refuse it."""
 
 
 class Rounds:
@@ -104,6 +107,27 @@ class Rounds:
                 told = about("run-left", run=title(run_dir), cause=error)
                 log.error("run %s can't be taken up: %s", run_dir, error, extra=told)
         await self._estate.recover(rings, pipelines)
+
+    async def bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
+        """A restart supersedes the launch before it: what its dead ranks left belongs ahead of the new rows. Raises
+        BusyError where the run's journal refuses that.
+        """
+        burial = asyncio.ensure_future(self._bury_launches_before(pipeline, launch))
+        try:
+            while not burial.done():
+                await asyncio.wait({burial}, timeout=PATIENCE_SECONDS)
+                if not burial.done() and pipeline.journal_error:
+                    raise BusyError(f"the journal refuses what the launch before left: {pipeline.journal_error}")
+            burial.result()
+        finally:
+            burial.cancel()
+
+    async def _bury_launches_before(self, pipeline: Pipeline, launch: str) -> None:
+        older = [session for session in pipeline.sessions.values() if session.stream.launch != launch]
+        if dead := await self.dead(older):
+            await self._estate.bury(pipeline, dead)  # of one launch: those before it were buried when it came
+        # Of that launch, or of later ones that nobody has heard of.
+        await self._estate.recover(self.orphans(), [pipeline])
 
     async def bury_unheard(self) -> None:
         """For who opens no door: a rank that has left no trace of its life can't say hello, and is dead."""

@@ -53,9 +53,9 @@ class Work:
     interest: Interest = field(default_factory=Interest)
 
     def parted(self) -> tuple[Work, Work]:
-        """What backends have done, which takes next to no room, and the rest."""
-        done = Work(cursors=self.cursors, dead_letters=self.dead_letters, interest=self.interest)
-        return done, Work(inputs=self.inputs, streams=self.streams, facts=self.facts)
+        """What backends have done and what is known of the run, which takes next to no room; and what has come in."""
+        done = replace(self, inputs=[], streams={})
+        return done, Work(inputs=self.inputs, streams=self.streams)
 
     def __bool__(self) -> bool:
         return bool(self.inputs or self.streams or self.cursors or self.dead_letters or self.facts)

@@ -40,7 +40,8 @@ def test_a_training_with_thousands_of_open_descriptors_logs_as_any_other(tmp_pat
     """Workers that load data leave one for each tensor that they share."""
     script = f"""
 import os, resource, time, asynclog
-resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 held = [os.open(os.devnull, os.O_RDONLY) for _ in range(2000)]
 with asynclog.init(project="p", name="r", dir={str(tmp_path)!r}) as run:
     for step in range(500):

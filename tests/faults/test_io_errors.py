@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Start
+from tests.e2e.conftest import HERE, Start
 from tests.e2e.daemons import daemon_pid
-from tests.e2e.oracle import value
+from tests.e2e.oracle import expect_each_once, returned, value
 from tests.faults.conftest import Whole
 from tests.faults.endless import Endless
 from tests.faults.preloaded import BreakingDisk
@@ -137,3 +138,39 @@ def test_a_disk_that_was_broken_has_everything_once_it_works(
     assert "are lost" not in output()
     assert "refuses this run" not in output()
     whole({step: value(0, step) for step in range(rank.steps)})
+
+
+@pytest.mark.fault("disk-broken")
+def test_a_journal_that_refuses_what_was_left_keeps_no_other_run_from_being_served(
+    disk: BreakingDisk,
+    start: Start,
+    worker: Start,
+    tmp_path: Path,
+    runtime_dir: Path,
+    status: Callable[[], Any],
+    output: Callable[[], str],
+    eventually: Callable[..., None],
+) -> None:
+    """A daemon begins on such a disk, and the training of that run is started again."""
+    training = worker("--steps", 10**7, "--period", "0.001")
+    logged = tmp_path / "returned-run-0"
+    eventually(lambda: returned(logged) > 500 and told(status) != "[]", 60, "500 steps")
+    os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
+    training.kill()
+    training.wait()
+    first = returned(logged) + 1
+    disk.breaks()
+    command = [sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics"]
+    start(*command, **disk.environment("*/p/run/journal.sqlite*", "write", errno.ENOSPC))
+    endpoint = f"ipc://{runtime_dir}/daemon.sock"
+
+    def rank(*options: object) -> subprocess.Popen[str]:
+        return start(sys.executable, HERE / "worker.py", tmp_path, *options, ASYNCLOG_ENDPOINT=endpoint)
+
+    assert rank("--name", "other", "--steps", 100).wait(90) == 0
+    assert "disk is full" in told(status)
+    again = rank("--first", first, "--steps", 100)
+    eventually(lambda: "the journal refuses what the launch before left" in output(), 60, "the rank is told")
+    disk.works()
+    assert again.wait(90) == 0
+    expect_each_once(tmp_path / "p" / "run", "loss", {step: value(0, step) for step in range(first + 100)})

@@ -30,11 +30,7 @@ COMMANDS = {
 class Commands(click.Group):
     """Imports a command when it is asked for: `status` needs none of what the daemon does."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """All of them."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """The command of that name, None when there is none."""
         if cmd_name not in COMMANDS:
             return None
@@ -43,7 +39,11 @@ class Commands(click.Group):
         return command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands,
+    commands=dict.fromkeys(COMMANDS, click.Command(None)),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="asynclog")
 def cli() -> None:
     """Asynchronous logging for training: ranks push, a daemon reduces, limits and delivers.

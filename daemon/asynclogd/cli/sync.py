@@ -6,7 +6,9 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,13 +27,7 @@ from asynclogd.report import run_report
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--timeout",
-    type=float,
-    default=600.0,
-    show_default=True,
-    help="Seconds to wait for backends, or for a journal that refuses data (a full disk).",
-)
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait for backends.")
 @runtime_option
 @daemon_options
 def sync(
@@ -70,11 +66,11 @@ async def _sync(
     prepare_runtime(own)
     hub = Hub(own, config, lambda *_: None, own_backends=own_backends)
     before = {path: await _opened(hub, path) for path in runs}
-    taking = asyncio.create_task(_take_up(hub, rings, runs), name="what was left")
+    await hub.rounds.recover(rings, runs)
+    await hub.rounds.bury_unheard()
     try:
-        done = await _drain(hub, taking, timeout)
+        done = await _drain(hub, timeout)
     finally:
-        taking.cancel()
         reports = [run_report(run) for run in hub.runs.values()]
         idle = {str(path) for path, run in hub.runs.items() if before.get(path) == run.outcome.journaled}
         await hub.close(config.daemon.drain_timeout)
@@ -85,10 +81,9 @@ async def _sync(
             render.ended_run({**run, **hub.closed_runs[run["dir"]], "ranks": taken})
     if idle:
         render.console.print(f"{len(idle)} of {len(reports)} runs had nothing left to deliver")
-    for run in reports:
-        if run["journal_error"]:
-            text = f"[red]the journal of {run['dir']} refuses data, what ranks left stays:[/] {run['journal_error']}"
-            render.console.print(text, soft_wrap=True)
+    for run in filter(_is_refused, reports):
+        text = f"[red]the journal of {run['dir']} refuses data, what ranks left stays:[/] {run['journal_error']}"
+        render.console.print(text, soft_wrap=True)
     for rank in refused:
         render.console.print(f"[red]rank {rank['rank']} is refused, its data stay:[/] {rank['reason']}")
     if done:
@@ -118,23 +113,19 @@ def _belongs(ring: Path, directory: Path) -> bool:
     return run_dir.is_relative_to(directory)
 
 
-async def _take_up(hub: Hub, rings: list[Path], runs: list[Path]) -> None:
-    await hub.rounds.recover(rings, runs)
-    await hub.rounds.bury_unheard()
+def _is_refused(report: Mapping[str, Any]) -> bool:
+    """Whether a run's journal takes no more of what ranks left, and backends have what is in it."""
+    behind = any(backend["behind_items"] for backend in report["backends"].values())
+    return bool(report["journal_error"]) and not report["complete"] and not behind
 
 
-async def _drain(hub: Hub, taking: asyncio.Task[None], timeout: float) -> bool:
-    """Until all that is taken up has been delivered. What is read of spools may take as long as it does, unless a
-    journal refuses it.
-    """
+async def _drain(hub: Hub, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     with DrainProgress() as progress:
-        while (not taking.done() or hub.busy) and time.monotonic() < deadline:
-            progress.show([run_report(run) for run in hub.runs.values()])
-            await asyncio.wait([taking], timeout=POLL_SECONDS)
-            if taking.done():
-                taking.result()
-                await asyncio.sleep(POLL_SECONDS)
-            elif not any(run.journal_error for run in hub.runs.values()):
-                deadline = time.monotonic() + timeout
-    return taking.done() and not hub.busy
+        while hub.busy and time.monotonic() < deadline:
+            reports = [run_report(run) for run in hub.runs.values()]
+            progress.show(reports)
+            if any(map(_is_refused, reports)) and all(each["complete"] or _is_refused(each) for each in reports):
+                break  # nobody here makes room
+            await asyncio.sleep(POLL_SECONDS)
+    return not hub.busy
