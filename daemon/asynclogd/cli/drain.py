@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class DrainProgress:
     ) -> None:
         self._progress.stop()
 
-    def show(self, runs: list[Mapping[str, Any]]) -> None:
+    def show(self, runs: Iterable[Mapping[str, Any]]) -> None:
         """Take the runs of a report."""
         for run in runs:
             for name, row in run["ledger"]["backends"].items():
