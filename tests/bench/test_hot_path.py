@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def check_rows(rows: list[dict[str, Any]], name: str, names: list[int]) -> None:
     assert paced["cpu_us_per_call"] >= 0
     (durable,) = (row for row in mine if row["mode"] == "back_to_back")
     assert durable["until_durable_us_per_row"] > 0
-    assert durable["cpu_us_per_row"] >= 0
+    assert math.isfinite(durable["cpu_us_per_row"])  # a difference, which may come out below nothing
     wide = [row for row in mine if row["mode"] == "names"]
     assert [row["names"] for row in wide] == names
     assert all(row["ns_per_value"] > 0 for row in wide)

@@ -123,7 +123,7 @@ def test_a_log_that_is_cut_by_a_flipped_bit_costs_what_came_after_it_and_that_is
     account = json.loads(asynclog("show", run, "--json").stdout)["ledger"]
     found = csv_series(run, "loss")
     assert all(values == [value(0, step)] for step, values in found.items())
-    assert account["journaled"] == len(found)
+    assert account["journaled"] - account["host"] == len(found)  # the host's metrics come when they come
     assert account["in_transit"] == 0
-    assert account["dropped"]["lost"] == account["issued"] - len(found) > 0
-    assert account["issued"] <= steps + 1, "less, where the rank had not said lately how far it was"
+    assert account["dropped"]["lost"] == account["issued"] - account["journaled"] > 0
+    assert account["issued"] - account["host"] <= steps + 1, "less, where the rank had not said lately how far it was"

@@ -154,7 +154,7 @@ def test_a_journal_that_refuses_what_was_left_keeps_no_other_run_from_being_serv
     """A daemon begins on such a disk, and the training of that run is started again."""
     training = worker("--steps", 10**7, "--period", "0.001")
     logged = tmp_path / "returned-run-0"
-    eventually(lambda: returned(logged) > 500 and told(status) != "[]", 60, "500 steps")
+    eventually(lambda: any(run["items"] for daemon in status() for run in daemon["runs"]), 60, "the first items")
     os.kill(daemon_pid(runtime_dir), signal.SIGKILL)
     training.kill()
     training.wait()
@@ -168,7 +168,7 @@ def test_a_journal_that_refuses_what_was_left_keeps_no_other_run_from_being_serv
         return start(sys.executable, HERE / "worker.py", tmp_path, *options, ASYNCLOG_ENDPOINT=endpoint)
 
     assert rank("--name", "other", "--steps", 100).wait(90) == 0
-    assert "disk is full" in told(status)
+    eventually(lambda: "disk is full" in told(status), what="the daemon says so")
     again = rank("--first", first, "--steps", 100)
     eventually(lambda: "the journal refuses what the launch before left" in output(), 60, "the rank is told")
     disk.works()
