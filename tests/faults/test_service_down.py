@@ -1,9 +1,12 @@
-"""A service is killed and started again while a real daemon delivers to it: MLflow's server, on sqlite."""
+"""A service fails while a real daemon delivers to it: MLflow's server on sqlite, killed, or behind a failing proxy."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,12 @@ import pytest
 
 from asynclog_proto import places
 from asynclogd import talk
+from asynclogd.catalog import JOURNAL
+from asynclogd.journal import Journal
 from tests.daemon.backends.mlflowserver import MlflowServer, mlflow_server
+from tests.daemon.httpservice import Answer, forwarded, serving
 from tests.e2e.conftest import HERE, Start
-from tests.e2e.oracle import csv_series, log_p999_us, returned, value
+from tests.e2e.oracle import csv_series, expect_unblocked, returned, value
 from tests.faults.plugin import Tell
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.timeout(180)]
@@ -26,47 +32,93 @@ OFTEN = """
 
 [backends.mlflow]
 tracking_uri = "{uri}"
+experiment = "{experiment}"
 delivery = {{ first_retry = 0.1, longest_retry = 0.2 }}
 """
 
 
-@pytest.fixture
+GONE = Answer(closes=True)
+
+SENT = "/log-batch"
+"""Requests that write metrics end so."""
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server(tmp_path_factory.mktemp("server")) as started:
         yield started
 
 
 def report(runtime: Path) -> dict[str, Any]:
-    """What the daemon tells of itself."""
+    """What the daemon tells of itself. Asked for all the time it would have no other work."""
+    time.sleep(0.1)
     return talk.ask(places.endpoint(runtime), timeout=30)
+
+
+class Training:
+    """A daemon that delivers to CSV and MLflow, and a rank that logs until it is told that it is enough."""
+
+    def __init__(self, start: Start, out: Path, runtime: Path, eventually: Eventually) -> None:
+        self.out, self._runtime, self._start, self._eventually = out, runtime, start, eventually
+
+    def begin(self, uri: str, experiment: str) -> None:
+        """Start both."""
+        self._experiment, config = experiment, self.out / "asynclog.toml"
+        config.write_text(OFTEN.format(uri=uri, experiment=experiment))
+        # MLflow tries once more by itself, and waits for that as long as its environment says.
+        at_once = {f"MLFLOW_HTTP_REQUEST_BACKOFF_{name}": "0" for name in ("FACTOR", "JITTER")}
+        self._start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--config", config, **at_once)
+        self._eventually((self._runtime / "daemon.sock").exists, what="the daemon")
+        self._rank = self._start(
+            sys.executable, HERE / "worker.py", self.out, "--period", "0.004", "--endless",
+            "--until", self.out / "enough", ASYNCLOG_ENDPOINT=f"ipc://{self._runtime}/daemon.sock",
+        )  # fmt: skip
+
+    def backend(self, name: str) -> dict[str, Any]:
+        """As the daemon has it, its share of the ledger beside it."""
+        runs = report(self._runtime)["runs"]
+        if not runs or name not in runs[0]["backends"]:
+            return {"delivered": 0, "failures": 0, "state": "", "error": ""}
+        return {**runs[0]["backends"][name], **runs[0]["ledger"]["backends"].get(name, {"delivered": 0})}
+
+    def finish(self) -> tuple[int, dict[str, Any]]:
+        """The rank ends; how many steps it has logged, and the ledger of the closed run, which accounts for them."""
+        (self.out / "enough").touch()
+        assert self._rank.wait(90) == 0
+        steps = returned(self.out / "returned-run-0") + 1
+        self._eventually(lambda: report(self._runtime)["closed_runs"], 60, "the run is closed")
+        ((_, closed),) = report(self._runtime)["closed_runs"].items()
+        ledger = closed["ledger"]
+        assert (ledger["issued"], ledger["journaled"], ledger["in_transit"], ledger["dropped"]) == (steps, steps, 0, {})
+        assert csv_series(self.out / "p" / "run", "loss") == {step: [value(0, step)] for step in range(steps)}
+        return steps, dict(ledger)
+
+    def end(self, server: MlflowServer, figures: Tell) -> None:
+        """The same, and everything is in both, once."""
+        steps, ledger = self.finish()
+        for name in ("csv", "mlflow"):
+            share = ledger["backends"][name]
+            assert (share["delivered"], share["dead"], share["pending"]) == (steps, 0, 0), name
+        assert history(server.uri, self._experiment) == {step: value(0, step) for step in range(steps)}
+        figures(issued=steps, lost=0, doubled=0, log_p999_us=expect_unblocked(self.out))
+
+
+@pytest.fixture
+def training(start: Start, tmp_path: Path, runtime_dir: Path, eventually: Eventually) -> Training:
+    return Training(start, tmp_path, runtime_dir, eventually)
 
 
 @pytest.mark.fault("service-down")
 def test_a_server_that_is_killed_while_a_rank_logs_has_everything_once_it_is_back(
     server: MlflowServer,
-    start: Start,
-    tmp_path: Path,
+    training: Training,
     output: Callable[[], str],
-    runtime_dir: Path,
     eventually: Eventually,
     figures: Tell,
 ) -> None:
     """Killed in the middle of its work: what it has answered to is there, and what it has not is sent again."""
-    config, enough = tmp_path / "asynclog.toml", tmp_path / "enough"
-    config.write_text(OFTEN.format(uri=server.uri))
-    start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--config", config)
-    eventually((runtime_dir / "daemon.sock").exists, what="the daemon")
-    rank = start(
-        sys.executable, HERE / "worker.py", tmp_path, "--period", "0.004", "--endless", "--until", enough,
-        ASYNCLOG_ENDPOINT=f"ipc://{runtime_dir}/daemon.sock",
-    )  # fmt: skip
-
-    def backend(name: str) -> dict[str, Any]:
-        runs = report(runtime_dir)["runs"]
-        if not runs or name not in runs[0]["backends"]:
-            return {"delivered": 0, "failures": 0, "state": "", "error": ""}
-        return {**runs[0]["backends"][name], **runs[0]["ledger"]["backends"].get(name, {"delivered": 0})}
-
+    training.begin(server.uri, "killed")
+    backend = training.backend
     eventually(lambda: backend("mlflow")["delivered"], 60, "MLflow's first rows")
     server.kill()
     eventually(lambda: backend("mlflow")["failures"], 60, "the daemon says so")
@@ -79,35 +131,66 @@ def test_a_server_that_is_killed_while_a_rank_logs_has_everything_once_it_is_bac
     assert (backend("csv")["state"], backend("csv")["failures"]) == ("ok", 0)
     server.start()
     eventually(lambda: backend("mlflow")["state"] == "ok", 60, "MLflow works again")
-    enough.touch()
-    assert rank.wait(90) == 0, output()
-    steps = returned(tmp_path / "returned-run-0") + 1
-    check_ledger(runtime_dir, eventually, steps)
-    check_mlflow(server.uri, {step: value(0, step) for step in range(steps)})
-    assert csv_series(tmp_path / "p" / "run", "loss") == {step: [value(0, step)] for step in range(steps)}
+    training.end(server, figures)
     assert re.search(r"mlflow: works again after \d+ failures", output())
     assert "could not be taken" not in output()
-    figures(issued=steps, lost=0, doubled=0, log_p999_us=log_p999_us(tmp_path))
 
 
-def check_mlflow(uri: str, expected: dict[int, float]) -> None:
-    """The server has one run, which is over, and each step of it once."""
+@pytest.mark.fault("answer-lost")
+def test_answers_that_are_lost_after_the_server_has_committed_double_nothing(
+    server: MlflowServer, training: Training, eventually: Eventually, figures: Tell
+) -> None:
+    """The first ones, and those after the daemon knows that some came through."""
+    sent = itertools.count()
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        answer = forwarded(server.uri, method, path, body)
+        return GONE if path.endswith(SENT) and next(sent) % 5 < 2 else answer
+
+    with serving(script) as proxy:
+        training.begin(proxy, "lost")
+        eventually(lambda: training.backend("mlflow")["delivered"] > 200, 60, "rows")
+        training.end(server, figures)
+    assert next(sent) > 4
+
+
+@pytest.mark.fault("record-refused")
+def test_a_step_that_the_server_refuses_for_good_is_a_dead_letter_and_the_rest_goes_on(
+    server: MlflowServer, training: Training, eventually: Eventually, tmp_path: Path
+) -> None:
+    refusal = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": "step 300 is refused"}).encode()
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        if path.endswith(SENT) and any(metric["step"] == 300 for metric in json.loads(body).get("metrics", ())):
+            return Answer(400, {"Content-Type": "application/json"}, refusal)
+        return forwarded(server.uri, method, path, body)
+
+    with serving(script) as proxy:
+        training.begin(proxy, "refused")
+        eventually(lambda: training.backend("mlflow").get("dead"), 60, "a dead letter")
+        further = training.backend("mlflow")["delivered"] + 100
+        eventually(lambda: training.backend("mlflow")["delivered"] > further, 60, "MLflow goes on")
+        steps, ledger = training.finish()
+    dead = ledger["backends"]["mlflow"]["dead"]
+    found = history(server.uri, "refused")
+    assert 300 not in found
+    assert len(found) == steps - dead == ledger["backends"]["mlflow"]["delivered"]
+    assert found == {step: value(0, step) for step in range(steps) if step in found}
+    assert ledger["backends"]["csv"]["delivered"] == steps
+    with Journal.open(tmp_path / "p" / "run" / JOURNAL) as journal:
+        reasons = {letter.backend: letter.reason for letter in journal.dead_letters()}
+    assert "step 300 is refused" in reasons.pop("mlflow")
+    assert not reasons
+
+
+def history(uri: str, experiment: str) -> dict[int, float]:
+    """What the server has of the one run of an experiment, which is over; each step once."""
     import mlflow
 
     client = mlflow.MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("p").experiment_id])
+    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     assert run.info.status == "FINISHED"
-    history = client.get_metric_history(run.info.run_id, "loss")
-    assert len(history) == len(expected)
-    assert {metric.step: metric.value for metric in history} == expected
-
-
-def check_ledger(runtime: Path, eventually: Eventually, steps: int) -> None:
-    """All that was logged was delivered, to both."""
-    eventually(lambda: report(runtime)["closed_runs"], 60, "the run is closed")
-    ((_, closed),) = report(runtime)["closed_runs"].items()
-    ledger = closed["ledger"]
-    assert (ledger["issued"], ledger["journaled"], ledger["in_transit"], ledger["dropped"]) == (steps, steps, 0, {})
-    for name in ("csv", "mlflow"):
-        share = ledger["backends"][name]
-        assert (share["delivered"], share["dead"], share["pending"]) == (steps, 0, 0), name
+    metrics = client.get_metric_history(run.info.run_id, "loss")
+    found = {metric.step: metric.value for metric in metrics}
+    assert len(metrics) == len(found)
+    return found
