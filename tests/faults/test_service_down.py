@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ delivery = {{ first_retry = 0.1, longest_retry = 0.2 }}
 """
 
 
-GONE = Answer(closes=True)
+THROTTLED, FAILED, GONE = Answer(429, {"Retry-After": "0"}), Answer(500), Answer(closes=True)
 
 SENT = "/log-batch"
 """Requests that write metrics end so."""
@@ -134,6 +135,34 @@ def test_a_server_that_is_killed_while_a_rank_logs_has_everything_once_it_is_bac
     training.end(server, figures)
     assert re.search(r"mlflow: works again after \d+ failures", output())
     assert "could not be taken" not in output()
+
+
+@pytest.mark.fault("service-errors")
+def test_a_server_that_fails_in_every_way_has_everything_once_it_does_not(
+    server: MlflowServer, training: Training, eventually: Eventually, figures: Tell
+) -> None:
+    """429, 500 and a broken connection by turns, then an answer that takes seconds; CSV goes on."""
+    failures = iter([THROTTLED, FAILED, GONE] * 3)
+    slow, told = threading.Event(), set[str]()
+
+    def script(method: str, path: str, body: bytes) -> Answer:
+        failure = next(failures, None) if path.endswith(SENT) else None
+        if path.endswith(SENT) and failure is None and not slow.is_set():
+            slow.set()
+            time.sleep(2)  # it is the fault itself
+        return failure or forwarded(server.uri, method, path, body)
+
+    def all_have_come() -> bool:
+        told.add(training.backend("mlflow")["error"].partition(":")[0])
+        return slow.is_set()
+
+    with serving(script) as proxy:
+        training.begin(proxy, "errors")
+        eventually(all_have_come, 60, "all failures")
+        further = training.backend("csv")["delivered"] + 100
+        eventually(lambda: training.backend("csv")["delivered"] > further, 60, "CSV goes on")
+        training.end(server, figures)
+    assert "ThrottledError" in told
 
 
 @pytest.mark.fault("answer-lost")
