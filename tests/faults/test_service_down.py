@@ -44,7 +44,7 @@ SENT = "/log-batch"
 """Requests that write metrics end so."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server(tmp_path_factory.mktemp("server")) as started:
         yield started
