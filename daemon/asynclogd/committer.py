@@ -184,7 +184,7 @@ class Committer:
                 await self._wait_for_work()
                 self._wake.clear()
                 self._stop_gathering()
-                if self._due() and not self.full:
+                if self._due():
                     self.work.inputs.append(Input(Cause.TICK))
                 if self.work or self._interest():
                     await self._commit(self._take())
@@ -201,11 +201,11 @@ class Committer:
             self._broken(f"the daemon can't go on with this run ({self.error})")
 
     async def _wait_for_work(self) -> None:
-        if self.next_deadline is None or self.full:  # then no step closes
+        if self._deadline is None:
             await self._wake.wait()
             return
         # Not wait_for: before Python 3.12 it swallows a cancellation that comes with what it waits for.
-        due = asyncio.get_running_loop().call_later(max(0.0, self.next_deadline - self._clock()), self.wake)
+        due = asyncio.get_running_loop().call_later(max(0.0, self._deadline - self._clock()), self.wake)
         try:
             await self._wake.wait()
         finally:
@@ -217,7 +217,12 @@ class Committer:
             self._gathering = None
 
     def _due(self) -> bool:
-        return self.next_deadline is not None and self._clock() >= self.next_deadline
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    @property
+    def _deadline(self) -> float | None:
+        """When a step closes next; at the journal's cap none does."""
+        return None if self.full else self.next_deadline
 
     def _clock(self) -> float:
         return self._monotonic() + self._clock_offset

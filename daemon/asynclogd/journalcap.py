@@ -27,9 +27,9 @@ class JournalCap:
 
     def weigh(self, journal_bytes: int) -> None:
         """A commit is done, and the journal has so many bytes on disk."""
-        share = journal_bytes / (self._most_mb << 20)
         if self.full:
             return
+        share = journal_bytes / (self._most_mb << 20)
         if share >= 1:
             self._fill(journal_bytes)
         elif share >= NEAR and not self._told_near:
