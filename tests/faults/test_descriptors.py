@@ -57,12 +57,16 @@ def known(start: Start, runtime_dir: Path, eventually: Eventually) -> Iterator[z
 
 
 def told(peer: zmq.Socket[bytes]) -> dict[str, Any]:
-    """The daemon's report, which it gives; who has said hello may have acks before it."""
-    answer = asked(peer, frames.Query(), 60)
-    while not isinstance(answer, frames.Report):
-        assert peer.poll(60_000), "no report"
-        answer, _ = frames.decode(peer.recv_multipart(), max_header=1 << 26)
-    return dict(answer.report)
+    """The daemon's report, which it gives; who has said hello may have acks before it. A question is lost with its
+    connection, which the daemon may end: then it is asked again.
+    """
+    for _ in range(6):
+        answer = asked(peer, frames.Query(), 10)
+        while answer is not None and not isinstance(answer, frames.Report):
+            answer = frames.decode(peer.recv_multipart(), max_header=1 << 26)[0] if peer.poll(10_000) else None
+        if answer is not None:
+            return dict(answer.report)
+    raise AssertionError("no report")
 
 
 def only_run(report: dict[str, Any]) -> dict[str, Any]:

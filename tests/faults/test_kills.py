@@ -38,7 +38,8 @@ def test_a_killed_rank_loses_nothing(
     monkeypatch.setenv("ASYNCLOG_FLUSH_MS", str(flush_ms))
     rank = worker("--steps", 10**7)
     told = tmp_path / "returned-run-0"
-    eventually(lambda: returned(told) > 20_000, 60, "20,000 steps logged")
+    # A rank that is killed before it has started a daemon waits for the next one.
+    eventually(lambda: returned(told) > 20_000 and daemon_pid(runtime_dir), 60, "20,000 steps logged, and a daemon")
     rank.kill()
     rank.wait()
     last = returned(told)
