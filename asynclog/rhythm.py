@@ -1,4 +1,4 @@
-"""How often a sender flushes: seldom while no core is idle, for what flushes cost is taken from the training then."""
+"""How often a sender flushes: seldom where hardly a core is idle, for there the training pays for a flush."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from asynclog_proto.beats import next_beat
 MEMORY_S = 2.0
 """What was seen so long ago counts a third."""
 
-BUSY_BELOW, CALM_ABOVE = 0.1, 0.2
-"""Share of the machine's time that is idle. Between the two nothing changes: a flush itself takes some of it."""
+AT_ONCE = 2
+"""Cores that a flush uses at once: the threads of sender and daemon take turns, but not strictly, and with one idle
+core some of it runs on the training's.
+"""
+
+BUSY_BELOW, CALM_ABOVE = 0.625, 0.75
+"""Shares of those that are idle. Between the two nothing changes: a flush itself takes some of it."""
 
 _UPTIME = Path("/proc/uptime")
 
@@ -29,8 +34,8 @@ def idle_seconds() -> float | None:
 
 
 class Rhythm:
-    """`calm_s` from flush to flush while cores are idle, `busy_s` while none is; all ranks of a machine at the same
-    moments: what delays one rank of a step delays them all, and the daemon commits their batches together.
+    """`calm_s` from flush to flush while cores are idle, `busy_s` while they are short; all ranks of a machine at the
+    same moments: what delays one rank of a step delays them all, and the daemon commits their batches together.
     """
 
     def __init__(
@@ -39,9 +44,9 @@ class Rhythm:
         self.busy = False
         self._calm_s = calm_s
         self._busy_s = busy_s
-        self._cores = cores
         self._idle = idle
-        self._share = 1.0
+        self._wanted = min(cores, AT_ONCE)
+        self._idle_cores = float(cores)
         self._seen: tuple[float, float] | None = None
         """when it was looked last, and what there was to see"""
 
@@ -61,7 +66,7 @@ class Rhythm:
             return
         if self._seen is not None:
             since, before = self._seen
-            share = (idle - before) / ((now - since) * self._cores)
-            self._share += -math.expm1((since - now) / MEMORY_S) * (share - self._share)
+            cores = (idle - before) / (now - since)
+            self._idle_cores += -math.expm1((since - now) / MEMORY_S) * (cores - self._idle_cores)
         self._seen = now, idle
-        self.busy = self._share < (CALM_ABOVE if self.busy else BUSY_BELOW)
+        self.busy = self._idle_cores < self._wanted * (CALM_ABOVE if self.busy else BUSY_BELOW)

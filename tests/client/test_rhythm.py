@@ -25,10 +25,10 @@ linux = pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="Linux alon
 class Machine:
     """A rhythm on a machine whose idle cores are told."""
 
-    def __init__(self) -> None:
-        self.idle_cores = float(CORES)
+    def __init__(self, cores: int = CORES) -> None:
+        self.idle_cores = float(cores)
         self.idle = 5000.0
-        self.rhythm = Rhythm(0.1, 1.0, CORES, lambda: self.idle)
+        self.rhythm = Rhythm(0.1, 1.0, cores, lambda: self.idle)
         self.now = 1000.03
 
     def goes_on(self, seconds: float) -> list[float]:
@@ -42,23 +42,26 @@ class Machine:
         return intervals
 
 
-@pytest.mark.parametrize("idle_cores", [CORES, 1, 0.5])
-def test_it_is_calm_while_a_core_is_idle(idle_cores: float) -> None:
-    machine = Machine()
+@pytest.mark.parametrize(("cores", "idle_cores"), [(CORES, CORES), (CORES, 1.3), (64, 1.3), (2, 1.3), (1, 0.7)])
+def test_it_is_calm_while_cores_are_idle(cores: int, idle_cores: float) -> None:
+    machine = Machine(cores)
     machine.idle_cores = idle_cores
     assert max(machine.goes_on(30)) < 0.11
 
 
-def test_it_is_busy_after_seconds_without_an_idle_core_and_calm_again_after_as_many_with_one() -> None:
-    machine = Machine()
+@pytest.mark.parametrize(("cores", "idle_cores"), [(CORES, 0.05), (64, 1), (2, 1), (1, 0.5)])
+def test_it_is_busy_after_seconds_without_enough_of_them_and_calm_again_after_as_many_with(
+    cores: int, idle_cores: float
+) -> None:
+    machine = Machine(cores)
     machine.goes_on(10)
-    machine.idle_cores = 0.05
-    intervals = machine.goes_on(12)
+    machine.idle_cores = idle_cores
+    intervals = machine.goes_on(20)
     assert max(intervals[:5]) < 0.11
     assert intervals[-1] == pytest.approx(1.0, abs=1e-3)
-    machine.idle_cores = 0.6  # what a busy machine gains by flushing less does not make it calm
-    assert machine.goes_on(10)[-1] == pytest.approx(1.0, abs=1e-3)
-    machine.idle_cores = 2
+    machine.idle_cores = 0.7 * min(cores, 2)  # what a busy machine gains by flushing less does not make it calm
+    assert machine.goes_on(20)[-1] == pytest.approx(1.0, abs=1e-3)
+    machine.idle_cores = cores
     assert machine.goes_on(10)[-1] < 0.11
 
 
