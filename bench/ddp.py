@@ -5,13 +5,16 @@
 Two and four ranks log 1 to 10,000 metrics at every step of about 5 ms, in five ways: a no-op logger; asynclog;
 one all_reduce of all metrics packed into a tensor, whose means are read; that collective alone; one all_reduce for
 each metric. Blocks of steps with each of them and without take turns within one training, so what a step takes is
-compared with the blocks around, and the training's mood is the same. "Uneven": each rank in turn is 2 ms late before
-it logs, and another after that.
+compared with the blocks around, and the training's mood is the same. Two ranks and 20 metrics, for which something is
+promised, are looked at closer: by the steps that flushes meet (ddp_flushes.py). After ± the standard error. "CPU
+beside": of the ranks' senders and the daemon, for each step; where no core is idle it is taken from the training.
+"Uneven": each rank in turn is 2 ms late before it logs, and another after that.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,9 +29,11 @@ import harness
 from contenders import QUIET
 from own_daemon import own_daemon
 
-PROCESS = Path(__file__).with_name("ddp_process.py")
+PROCESS, FLUSHES = (Path(__file__).with_name(f"ddp_{name}.py") for name in ("process", "flushes"))
 CASES: dict[int, tuple[str, ...]] = {2: ("1", "20", "100", "1000", "10000", "20+uneven"), 4: ("20", "1000")}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
+LOOKS, QUICK_LOOKS = (8, 15.0, 10.0), (1, 3.5, 1.0)
+"""Turns of each logger in the closer look, the seconds of one, and those of logging before the first."""
 BLOCK = 200
 """Steps of a block, about a second: where no core is idle the sender flushes so often, so each block has its flush."""
 OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
@@ -39,74 +44,98 @@ WAYS = {
     "packed": "packed all_reduce",
     "each": "an all_reduce a metric",
 }
-HEADER = ("", "ranks", "metrics", "step us", "added us", "in the call us", "p99", "by asynclog's")
+HEADER = ("", "ranks", "metrics", "step us", "added us", "CPU beside us", "in the call us", "p99", "by asynclog's")
 Row = harness.Row
 
 
 def measure(ranks: int, cases: Sequence[str], rounds: int, steps: int) -> list[Row]:
     """Train on so many ranks, so many steps a block; one row a case and way to log. RuntimeError when that fails."""
+    return [summarized(row) for row in trained(PROCESS, ranks, [str(rounds), str(steps), *cases])]
+
+
+def closer_look(rounds: int, seconds: float, warm_up: float) -> list[Row]:
+    """Two ranks for so many turns of so long, a row a way to log: what flushes add. RuntimeError when that fails."""
+    return trained(FLUSHES, 2, [str(rounds), str(seconds), str(warm_up), str(METRICS)])
+
+
+def trained(process: Path, ranks: int, arguments: Sequence[str]) -> list[Row]:
+    """What the ranks of a training answer."""
     with tempfile.TemporaryDirectory(prefix="asynclog-bench-", ignore_cleanup_errors=True) as folder, own_daemon():
         answer = Path(folder) / "answer.json"
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        command = [sys.executable, *launcher, str(PROCESS), folder, str(answer), str(rounds), str(steps), *cases]
+        command = [sys.executable, *launcher, str(process), folder, str(answer), *arguments]
         environ = {**os.environ, **QUIET, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
         if done.returncode != 0:
             raise RuntimeError(f"training on {ranks} ranks failed:\n{done.stderr[-3000:]}")
         rows: list[Row] = json.loads(answer.read_text())
-    return [summarized(row) for row in rows]
+    return rows
 
 
 def summarized(row: Row) -> Row:
     """Medians over the blocks, and quantiles of the calls."""
     step_us, without_us, calls_us = (row.pop(key) for key in ("step_us", "without_us", "calls_us"))
     added = [step - without for step, without in zip(step_us, without_us, strict=True)]
+    rank_us, daemon_us = (statistics.fmean(row.pop(key)) for key in ("rank_us", "daemon_us"))
     quantiles = harness.quantiles_us([round(call * 1e3) for call in calls_us])
     return {
         **row,
         "step_us": statistics.median(step_us),
         "without_us": statistics.median(without_us),
         "added_us": statistics.median(added),
+        "added_error_us": harness.error_of_median(added),
+        "beside_us": rank_us * row["ranks"] + daemon_us,
         "call_us": quantiles["p50_us"],
         "call_p99_us": quantiles["p99_us"],
         "blocks": len(step_us),
     }
 
 
-def found(rows: Sequence[Row], ranks: int, metrics: int, way: str) -> Row | None:
+def found(rows: Sequence[Row], ranks: int, metrics: int, way: str, *, closer: bool = False) -> Row | None:
     """A row of ranks that are even; None when it was not measured."""
     for row in rows:
-        if (row["ranks"], row["metrics"], row["way"], row["uneven"]) == (ranks, metrics, way, False):
+        if row["way"] == way and _case(row) == (ranks, metrics, False, closer):
             return row
     return None
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """A line a row; in the last column how many times asynclog's call."""
-    ours = {(row["ranks"], row["metrics"], row["uneven"]): row["call_us"] for row in rows if row["way"] == "asynclog"}
+    ours = {_case(row): row["call_us"] for row in rows if row["way"] == "asynclog"}
     made = []
     for row in rows:
-        label = WAYS[row["way"]] + (", uneven ranks" if row["uneven"] else "")
-        numbers = [harness.short(row[key]) for key in ("step_us", "added_us", "call_us", "call_p99_us")]
-        times = row["call_us"] / ours[row["ranks"], row["metrics"], row["uneven"]]
-        made.append([label, str(row["ranks"]), f"{row['metrics']:,}", *numbers, f"{times:.1f}x"])
+        how = ", uneven ranks" if row["uneven"] else ", a closer look" if "flushes" in row else ""
+        added = harness.give_or_take(row["added_us"], row["added_error_us"])
+        beside = harness.short(row["beside_us"]) if row["way"] == "asynclog" else ""
+        step, call, p99 = (harness.short(row[key]) for key in ("step_us", "call_us", "call_p99_us"))
+        times = row["call_us"] / ours[_case(row)]
+        numbers = [step, added, beside, call, p99]
+        made.append([WAYS[row["way"]] + how, str(row["ranks"]), f"{row['metrics']:,}", *numbers, f"{times:.1f}x"])
     return made
+
+
+def _case(row: Row) -> tuple[object, ...]:
+    return row["ranks"], row["metrics"], row["uneven"], "flushes" in row
 
 
 def checks(rows: Sequence[Row]) -> list[harness.Check]:
     """What is promised of two ranks and 20 metrics, and that no number of metrics makes the collective cheaper."""
     made = []
     ours, theirs = found(rows, 2, METRICS, "asynclog"), found(rows, 2, METRICS, "each")
-    nothing = found(rows, 2, METRICS, "noop")
-    if ours is not None and theirs is not None and nothing is not None:
-        # What a logger that does nothing "adds" is the clock's noise: nobody is seen to add less.
-        added = max(ours["added_us"], abs(nothing["added_us"]))
-        for cost, key, what in ((added, "added_us", "added"), (ours["call_us"], "call_us", "in the call")):
-            made.append(harness.Check(f"{what}, of a step", cost / ours["without_us"], OF_A_STEP))
-            made.append(harness.Check(f"{what}, over an all_reduce a metric", cost / theirs[key], OF_EACH))
+    closer, nothing = (found(rows, 2, METRICS, way, closer=True) for way in ("asynclog", "noop"))
+    if ours is not None and theirs is not None:
+        made.append(harness.Check("in the call, of a step", ours["call_us"] / ours["without_us"], OF_A_STEP))
+        share = ours["call_us"] / theirs["call_us"]
+        made.append(harness.Check("in the call, over an all_reduce a metric", share, OF_EACH))
+    if closer is not None and nothing is not None and theirs is not None:
+        # Less than the clock can tell is not less.
+        error = math.hypot(closer["added_error_us"], nothing["added_error_us"])
+        added = max(closer["added_us"] - nothing["added_us"], error)
+        made.append(harness.Check("added beyond a no-op logger's, of a step", added / nothing["step_us"], OF_A_STEP))
+        made.append(harness.Check("the same, over an all_reduce a metric", added / theirs["added_us"], OF_EACH))
     for row in rows:
         packed = found(rows, row["ranks"], row["metrics"], "packed")
-        if row["way"] == "asynclog" and not row["uneven"] and packed is not None:
+        if row["way"] == "asynclog" and not row["uneven"] and "flushes" not in row and packed is not None:
             about = f"{row['ranks']} ranks, {row['metrics']:,} metrics: in the call, over a packed all_reduce"
             made.append(harness.Check(about, row["call_us"] / packed["call_us"], 1.0))
     return made
@@ -124,6 +153,9 @@ def main() -> int:
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
+    if options.ranks is None or 2 in options.ranks:
+        with out.status("training on 2 ranks, a closer look"):
+            rows += closer_look(*(LOOKS if not options.quick else QUICK_LOOKS))
     footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
     out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
     out.print(f"{harness.machine_line()}; {footnote}")

@@ -7,12 +7,13 @@ rank 0 answers.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -21,10 +22,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 import asynclog
 import harness
+from asynclog_proto import places
+from beside import Beside
 
 STEP_S = 0.005
 PAUSE_S = 0.002
 WARM_UP = 30
+SETTLING_S = 1.2
+"""Steps for so long come before those that count where asynclog begins and ends: until what is flushed each second,
+where no core is idle, is of the block that logged it."""
 WIDTH = 256
 MOST_EACH = 100
 """Metrics up to which one all_reduce for each is tried."""
@@ -97,20 +103,41 @@ def alone(metrics: int) -> Log:
     return lambda row, step: dist.all_reduce(values)  # noqa: ARG005 - as above
 
 
+class Block(NamedTuple):
+    """Steps that were logged in one way."""
+
+    way: str
+    step_us: float
+    """a step's mean"""
+    rank_us: float
+    """CPU a step of this rank's sender"""
+    daemon_us: float
+    """CPU a step of the daemon"""
+    calls_ns: list[int]
+
+
 class Measurement:
     """Blocks of steps, and what they took on this rank."""
 
-    def __init__(self, training: Training, metrics: int, *, uneven: bool) -> None:
-        self._training, self._uneven = training, uneven
+    def __init__(self, training: Training, metrics: int, beside: Beside, *, uneven: bool) -> None:
+        self._training, self._uneven, self._beside = training, uneven, beside
         self._names = [f"train/metric_{index}" for index in range(metrics)]
         self._step = 0
-        self.blocks: list[tuple[str, float, list[int]]] = []
-        """way to log, a step's mean (us), each call's time (ns)"""
+        self.blocks: list[Block] = []
 
-    def block(self, name: str, log: Log, steps: int) -> None:
+    def block(self, way: str, log: Log, steps: int) -> None:
         """Train for a block, logging in this way."""
+        rank, daemon = self._beside.rank_seconds(), self._beside.daemon_seconds()
+        began = time.perf_counter()
+        calls = self.steps(log, steps)
+        seconds = time.perf_counter() - began
+        rank, daemon = self._beside.rank_seconds() - rank, self._beside.daemon_seconds() - daemon
+        step_us, rank_us, daemon_us = (value / steps * 1e6 for value in (seconds, rank, daemon))
+        self.blocks.append(Block(way, step_us, rank_us, daemon_us, calls))
+
+    def steps(self, log: Log, steps: int) -> list[int]:
+        """Train, and log at each step. What each call took (ns)."""
         clock, calls = time.perf_counter_ns, []
-        began = clock()
         for _ in range(steps):
             loss = self._training.step()
             row = {key: loss + index for index, key in enumerate(self._names)}
@@ -120,7 +147,7 @@ class Measurement:
             calls.append(clock() - before)
             self._pause(1)
             self._step += 1
-        self.blocks.append((name, (clock() - began) / steps / 1e3, calls))
+        return calls
 
     def _pause(self, turn: int) -> None:
         """Ranks whose work is the same in sum, but not at the same time: each is late in turn, before it logs and after
@@ -133,35 +160,42 @@ class Measurement:
 def trained(
     training: Training, directory: Path, metrics: int, rounds: int, steps: int, *, uneven: bool
 ) -> list[dict[str, Any]]:
-    """A row for each way to log: of each block the step (us), that of the blocks without around it, and the calls."""
+    """A row for each way to log: what each block's steps took, beside those of the blocks around it, and the calls."""
     run = asynclog.init("bench", f"{metrics}-{uneven}", dir=str(directory), backends=["tensorboard"])
     ways: dict[str, Log] = {"noop": noop, "asynclog": run.log, "alone": alone(metrics), "packed": packed}
     if metrics <= MOST_EACH and not uneven:
         ways["each"] = each
-    measurement = Measurement(training, metrics, uneven=uneven)
-    for name, log in ways.items():  # the daemon's start, spelt names, connections of gloo
-        measurement.block(name, log, WARM_UP)
+    measurement = Measurement(training, metrics, Beside(places.runtime_dir(os.environ, os.getuid())), uneven=uneven)
+    for log in ways.values():  # the daemon's start, spelt names, connections of gloo
+        measurement.steps(log, WARM_UP)
     run.flush()
     dist.barrier()
-    measurement.blocks.clear()
     measurement.block("none", noop, steps)
-    for _, name in harness.interleaved(list(ways), rounds):
-        measurement.block(name, ways[name], steps)
+    for _, way in harness.interleaved(list(ways), rounds):
+        settling = min(steps, round(SETTLING_S / STEP_S)) if way == "asynclog" else 0
+        measurement.steps(ways[way], settling)
+        measurement.block(way, ways[way], steps)
+        measurement.steps(noop, settling)
         measurement.block("none", noop, steps)
     ledger = run.finish()
     if not ledger.complete or ledger.dropped:
         raise RuntimeError(f"not every value was delivered:\n{ledger}")
     about = {"ranks": dist.get_world_size(), "metrics": metrics, "uneven": uneven}
-    return [{**about, "way": name, **around(measurement.blocks, name)} for name in ways]
+    return [{**about, "way": way, **around(measurement.blocks, way)} for way in ways]
 
 
-def around(blocks: Sequence[tuple[str, float, list[int]]], name: str) -> dict[str, list[float]]:
-    """What the blocks of a way to log took, and the two around each of them, where nothing is logged."""
-    found = [index for index, block in enumerate(blocks) if block[0] == name]
+def around(blocks: Sequence[Block], way: str) -> dict[str, list[float]]:
+    """What the blocks of a way to log took, and the two around each of them, where nothing is logged; of the CPU
+    beside the training what is more than there.
+    """
+    found = [index for index, block in enumerate(blocks) if block.way == way]
+    sides = [(blocks[at], blocks[at - 1], blocks[at + 1]) for at in found]
     return {
-        "step_us": [blocks[at][1] for at in found],
-        "without_us": [(blocks[at - 1][1] + blocks[at + 1][1]) / 2 for at in found],
-        "calls_us": [call / 1e3 for at in found for call in blocks[at][2]],
+        "step_us": [block.step_us for block, _, _ in sides],
+        "without_us": [(before.step_us + after.step_us) / 2 for _, before, after in sides],
+        "rank_us": [block.rank_us - (before.rank_us + after.rank_us) / 2 for block, before, after in sides],
+        "daemon_us": [block.daemon_us - (before.daemon_us + after.daemon_us) / 2 for block, before, after in sides],
+        "calls_us": [call / 1e3 for block, _, _ in sides for call in block.calls_ns],
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -59,6 +60,15 @@ def quantiles_us(samples_ns: Sequence[int]) -> dict[str, float]:
         return ordered[min(last, round(fraction * last))] / 1e3
 
     return {"p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": at(1.0)}
+
+
+def error_of_median(samples: Sequence[float]) -> float:
+    """The standard error of their median, were they normally distributed: 1.2533 of the mean's, the spread by 1.4826
+    of the median absolute deviation, which outliers do not move.
+    """
+    middle = statistics.median(samples)
+    spread = 1.4826 * statistics.median(abs(sample - middle) for sample in samples)
+    return 1.2533 * spread / math.sqrt(len(samples))
 
 
 def median_rows(rows: Iterable[Mapping[str, Any]], key: Sequence[str]) -> list[Row]:
@@ -143,6 +153,11 @@ def short(value: object) -> str:
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def give_or_take(value: float, error: float) -> str:
+    """A number and its standard error: "242.0 ± 61.3"."""
+    return f"{short(value)} ± {short(error)}" if error else short(value)
 
 
 def against(value: float, base: float | None, decimals: int = 1) -> str:

@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import harness
+from asynclog_proto import places
+from beside import Beside
 
 METRICS = 20
 WARM_UP_STEPS = 20
@@ -75,13 +78,20 @@ class Stopwatch(Callback):
 
     def __init__(self, settling: int, counted: int) -> None:
         self.times: list[int] = []
-        self._settling, self._counted = settling, counted
+        self._beside: Beside | None = None
+        self._cpu: dict[int, float] = {}
+        """CPU seconds beside the training, by the step before which that was"""
+        self._settling, self._counted, self._size = settling, counted, settling + counted
         self._calls: list[int] = []
         self._loggers: list[Any] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - the signature
         """Remember the loggers, and time what hands them metrics."""
         self._loggers = trainer.loggers
+        for logger in self._loggers:
+            if hasattr(logger, "run"):  # asynclog's: it has threads of its own, once it is heard
+                logger.run.flush()
+                self._beside = Beside(places.runtime_dir(os.environ, os.getuid()))
         connector: Any = trainer._logger_connector  # noqa: SLF001 - the one place that all loggers have in common
         log_metrics = connector.log_metrics
 
@@ -96,7 +106,11 @@ class Stopwatch(Callback):
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """A step begins: all of the one before it is done."""
         self.times.append(time.perf_counter_ns())
-        trainer.loggers = self._loggers if self._logs(len(self.times) - 1) else []
+        step = len(self.times) - 1
+        trainer.loggers = self._loggers if self._logs(step) else []
+        at_edge = (step - WARM_UP_STEPS) % self._size in (0, self._settling)
+        if self._beside is not None and at_edge:
+            self._cpu[step] = self._beside.rank_seconds() * world() + self._beside.daemon_seconds()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - as above
         """The loggers are finalized."""
@@ -109,11 +123,18 @@ class Stopwatch(Callback):
         Means, because rare and long flushes count as they are; on both sides, because machines get warm.
         """
         steps = [end - begin for begin, end in pairwise(self.times)][WARM_UP_STEPS:]
-        size = self._settling + self._counted
-        ends = range(size, len(steps) + 1, size)
-        means = [statistics.fmean(steps[end - self._counted : end]) / 1e3 for end in ends]
-        around = list(zip(means[::2], means[1::2], means[2::2], strict=False))  # the last may lack one after it
-        return [block for _, block, _ in around], [(before + after) / 2 for before, _, after in around]
+        ends = range(self._size, len(steps) + 1, self._size)
+        return with_and_without([statistics.fmean(steps[end - self._counted : end]) / 1e3 for end in ends])
+
+    @property
+    def beside_us(self) -> list[float]:
+        """CPU of threads beside the training (microseconds a step): what each block with the logger has more than the
+        two without around it; 0 for loggers that have no such threads.
+        """
+        ends = range(WARM_UP_STEPS + self._size, len(self.times), self._size)
+        spent = [self._cpu[end] - self._cpu[end - self._counted] for end in ends if self._cpu]
+        pairs = with_and_without([seconds / self._counted * 1e6 for seconds in spent])
+        return [own - without for own, without in zip(*pairs, strict=True)] or [0.0]
 
     @property
     def call_us(self) -> float:
@@ -121,7 +142,13 @@ class Stopwatch(Callback):
         return statistics.median(self._calls) / 1e3 if self._calls and self._loggers else 0.0
 
     def _logs(self, step: int) -> bool:
-        return step >= WARM_UP_STEPS and (step - WARM_UP_STEPS) // (self._settling + self._counted) % 2 == 1
+        return step >= WARM_UP_STEPS and (step - WARM_UP_STEPS) // self._size % 2 == 1
+
+
+def with_and_without(blocks: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Of blocks that take turns, those with the logger, and what those around each of them have."""
+    around = list(zip(blocks[::2], blocks[1::2], blocks[2::2], strict=False))  # the last may lack one after it
+    return [block for _, block, _ in around], [(before + after) / 2 for before, _, after in around]
 
 
 def logger_of(contender: str, directory: Path) -> Any:
@@ -176,7 +203,7 @@ def main() -> None:
     seconds = float(sys.argv[5])
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    contenders = [("csv", False), ("tensorboard", False), ("asynclog", False)]
+    contenders = [("none", False), ("csv", False), ("tensorboard", False), ("asynclog", False)]
     if world() > 1:
         contenders.append(("none", True))
     keys = [f"{name} {sync}" for name, sync in contenders]
@@ -191,7 +218,7 @@ def main() -> None:
         watch = fit(contender, directory / f"{repeat}-{key}", blocks, settling, counted, sync_dist=sync_dist)
         step_us, without_us = watch.blocks_us
         row = {"repeat": repeat, "ranks": world(), "contender": contender, "sync_dist": sync_dist}
-        row |= {"step_us": step_us, "without_us": without_us, "call_us": [watch.call_us]}
+        row |= {"step_us": step_us, "without_us": without_us, "call_us": [watch.call_us], "beside_us": watch.beside_us}
         rows.append(row)
     if os.environ.get("RANK", "0") == "0":
         answer.write_text(json.dumps(rows))

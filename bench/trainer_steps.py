@@ -4,10 +4,12 @@ The same small model, 20 metrics logged at every step, `log_every_n_steps=1`, on
 Each process trains with all contenders in turn, again and again, so that the machine's moods hit all alike. What a
 logger adds is measured within its trainings, where blocks of steps with and without it take turns, and each block has
 steps ahead of it that do not count, until what the block before it had left to do is done; what sync_dist adds, against
-the trainings without. "In the call" is the part of it that the Trainer waits for where it hands metrics to its
-loggers: a step of 10 ms swings by more than that. Shown are medians over the repeats, of rank 0.
+the trainings without. What no logger adds is the clock's noise, and after ± is the standard error. "CPU beside" is of
+the ranks' senders and the daemon, for each step: where no core is idle it is taken from the training. "In the call" is
+what the Trainer waits for where it hands metrics to its loggers: a step of 10 ms swings by more than that. Shown are
+medians over the repeats, of rank 0.
 
-    python bench/lightning.py                    six minutes
+    python bench/lightning.py                    eight minutes
     python bench/lightning.py --quick --json -   a look, as JSON
     python bench/lightning.py --ranks 1
 """
@@ -33,7 +35,7 @@ TITLE = "What a logger adds to a step of Lightning's Trainer"
 PROCESS = Path(__file__).with_name("trainer_process.py")
 HEADER = (
     "20 metrics at every step", "ranks", "sync_dist", "step us", "added us", "added, by asynclog's",
-    "in the call us", "by asynclog's",
+    "CPU beside us", "in the call us", "by asynclog's",
 )  # fmt: skip
 LABELS = {
     "none": "no logger",
@@ -66,16 +68,17 @@ def summarized(rows: Sequence[Row]) -> list[Row]:
         some = [row for row in rows if row["ranks"] == ranks]
         plain = [row for row in some if not row["sync_dist"]]
         without = _median(plain, "without_us")
-        made.append(_row(ranks, "none", without, 0.0, 0.0))
         for contender in dict.fromkeys(row["contender"] for row in plain):
             own = [row for row in plain if row["contender"] == contender]
             pairs = zip(_all(own, "step_us"), _all(own, "without_us"), strict=True)
-            added_us = statistics.median(step - before for step, before in pairs)
-            made.append(_row(ranks, contender, _median(own, "step_us"), added_us, _median(own, "call_us")))
+            added = [step - before for step, before in pairs]
+            call_us, beside_us = _median(own, "call_us"), statistics.fmean(_all(own, "beside_us"))
+            made.append(_row(ranks, contender, _median(own, "step_us"), added, call_us, beside_us))
         synced = [row for row in some if row["sync_dist"]]
         if synced:  # in every step of its trainings: compared with those of the others
             step_us = _median(synced, "step_us")
-            made.append(_row(ranks, "none", step_us, step_us - without, 0.0, sync=True))
+            added = [step - without for step in _all(synced, "step_us")]
+            made.append(_row(ranks, "none", step_us, added, sync=True))
     return made
 
 
@@ -87,8 +90,18 @@ def _all(rows: Sequence[Row], key: str) -> list[float]:
     return [value for row in rows for value in row[key]]
 
 
-def _row(ranks: int, contender: str, step_us: float, added_us: float, call_us: float, *, sync: bool = False) -> Row:
-    numbers = {"step_us": step_us, "added_us": added_us, "call_us": call_us}
+def _row(
+    ranks: int,
+    contender: str,
+    step_us: float,
+    added_us: Sequence[float] = (0.0,),
+    call_us: float = 0.0,
+    beside_us: float = 0.0,
+    *,
+    sync: bool = False,
+) -> Row:
+    numbers = {"step_us": step_us, "call_us": call_us, "beside_us": beside_us}
+    numbers |= {"added_us": statistics.median(added_us), "added_error_us": harness.error_of_median(added_us)}
     return {"ranks": ranks, "contender": contender, "label": LABELS[contender], "sync_dist": sync, **numbers}
 
 
@@ -105,15 +118,20 @@ def added(
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """The table's cells; in the last column how many times what asynclog adds on as many ranks."""
-    made = []
-    for row in rows:
-        made.append([row["label"], str(row["ranks"]), "yes" if row["sync_dist"] else "no"])
-        made[-1].append(harness.short(row["step_us"]))
-        for key in ("added_us", "call_us"):
-            ours = added(rows, row["ranks"], "asynclog", key=key)
-            times = f"{row[key] / ours:.1f}x" if row[key] > 0 and ours is not None and ours > 0 else ""
-            made[-1] += [harness.short(row[key]), times]
-    return made
+    return [
+        [
+            row["label"], str(row["ranks"]), "yes" if row["sync_dist"] else "no", harness.short(row["step_us"]),
+            harness.give_or_take(row["added_us"], row["added_error_us"]), _times(rows, row, "added_us"),
+            harness.short(row["beside_us"]) if row["beside_us"] else "",
+            harness.short(row["call_us"]), _times(rows, row, "call_us"),
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
+def _times(rows: Sequence[Row], row: Row, key: str) -> str:
+    ours = added(rows, row["ranks"], "asynclog", key=key)
+    return f"{row[key] / ours:.1f}x" if row[key] > 0 and ours is not None and ours > 0 else ""
 
 
 def checks(rows: Sequence[Row]) -> list[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_quantiles_are_nearest_ranks_in_microseconds():
 
 def test_one_sample_is_every_quantile():
     assert set(harness.quantiles_us([1_500]).values()) == {1.5}
+
+
+def test_the_error_of_a_median_is_that_of_normal_samples_and_no_outlier_moves_it():
+    samples = random.Random(0).choices(range(-1000, 1001), k=10_000)
+    found = harness.error_of_median(samples)
+    assert found == pytest.approx(1.2533 * 1.4826 * 500 / 100, rel=0.05)  # evenly spread: half are within 500
+    assert harness.error_of_median([*samples, 10**9]) == pytest.approx(found, rel=0.01)
+    assert harness.error_of_median([7]) == 0
 
 
 def test_median_rows_folds_repeats_and_keeps_what_is_no_number():

@@ -1,0 +1,41 @@
+"""CPU that logging takes beside the training: of this rank's threads that are not the training's, and of the daemon."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from asynclog_proto import places
+from asynclogd import talk
+from cpu import cpu_clock
+
+SENDER, ZEROMQ = "asynclog-", "ZMQbg"
+"""How the threads that asynclog starts are called: Python's own, and libzmq's in the kernel."""
+
+_TASKS = Path("/proc/self/task")
+
+
+class Beside:
+    """Reads CPU clocks of threads that are there when it is made. Linux only."""
+
+    def __init__(self, runtime: Path) -> None:
+        """`runtime`: of a daemon that answers. RuntimeError when this process has no sender."""
+        self._daemon: int = talk.ask(places.endpoint(runtime), timeout=30)["daemon"]["pid"]
+        senders = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(SENDER)]
+        if not senders:
+            raise RuntimeError("no run is open here: there is no sender to measure")
+        native = [int(task.name) for task in _TASKS.iterdir() if (task / "comm").read_text().startswith(ZEROMQ)]
+        self._threads = [task for task in (*senders, *native) if task is not None]
+
+    def rank_seconds(self) -> float:
+        """CPU seconds of this process's threads of asynclog."""
+        # clock_getcpuclockid(3) of a thread of this process, in nanoseconds.
+        return sum(time.clock_gettime((~task << 3) | 6) for task in self._threads)
+
+    def daemon_seconds(self) -> float:
+        """CPU seconds of the daemon, all its threads; its encoders are left out, which only media need."""
+        seconds = cpu_clock(self._daemon)
+        if seconds is None:
+            raise RuntimeError("the daemon is gone")
+        return seconds
