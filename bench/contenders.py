@@ -11,6 +11,7 @@ import psutil
 
 import peers
 from contender import Contender, MessagePack
+from least_daemon import LeastDaemon
 
 
 class Asynclog(Contender):
@@ -57,6 +58,7 @@ def _runs_in(pid: int, runtime: str | None) -> bool:
 CONTENDERS: Mapping[str, type[Contender]] = {
     "empty": Contender,
     "msgpack": MessagePack,
+    "least": LeastDaemon,
     "asynclog": Asynclog,
     "csvlogger": peers.LightningCSV,
     "tensorboardlogger": peers.LightningTensorBoard,
