@@ -6,7 +6,7 @@ import math
 from array import array
 
 KEPT = 512
-"""Calls whose times are kept: those of the last minute or so."""
+"""Calls whose times are kept: those of the last minute or so, or of nine where flushes are a second apart."""
 
 
 class LogTimes:

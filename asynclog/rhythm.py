@@ -1,4 +1,4 @@
-"""How often a sender flushes: seldom where hardly a core is idle, for there the training pays for a flush."""
+"""How often a sender flushes: seldom where cores are short, for there the training pays for a flush."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ AT_ONCE = 2
 core some of it runs on the training's.
 """
 
-BUSY_BELOW, CALM_ABOVE = 0.625, 0.75
-"""Shares of those that are idle. Between the two nothing changes: a flush itself takes some of it."""
+BUSY_BELOW, OF_ALL = 0.625, 0.1
+"""Shares, of those and of all cores, that are idle at least while it is calm: many ranks flush at the same moment."""
+
+CALM_ABOVE = 1.2
+"""So many times as many make it calm again. Between the two nothing changes: a flush itself takes some of it."""
 
 _UPTIME = Path("/proc/uptime")
 
@@ -45,8 +48,8 @@ class Rhythm:
         self._calm_s = calm_s
         self._busy_s = busy_s
         self._idle = idle
-        self._wanted = min(cores, AT_ONCE)
-        self._idle_cores = float(cores)
+        self._enough = max(BUSY_BELOW * min(cores, AT_ONCE), OF_ALL * cores)
+        self._idle_cores = 2 * self._enough
         self._seen: tuple[float, float] | None = None
         """when it was looked last, and what there was to see"""
 
@@ -66,7 +69,8 @@ class Rhythm:
             return
         if self._seen is not None:
             since, before = self._seen
-            cores = (idle - before) / (now - since)
+            # No more than that, or a moment's pause on a machine with many cores would count for seconds.
+            cores = min((idle - before) / (now - since), 2 * self._enough)
             self._idle_cores += -math.expm1((since - now) / MEMORY_S) * (cores - self._idle_cores)
         self._seen = now, idle
-        self.busy = self._idle_cores < self._wanted * (CALM_ABOVE if self.busy else BUSY_BELOW)
+        self.busy = self._idle_cores < self._enough * (CALM_ABOVE if self.busy else 1)

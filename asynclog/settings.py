@@ -20,7 +20,7 @@ DEFAULT_DIR = "asynclog"
 class Settings:
     """`ring_bytes`, `spool_bytes`: caps, and of media bodies `media_bytes` (the outbox; 0 for none) and
     `media_spool_bytes` (the oldest are dropped there; 0: what has no room in the outbox is). `flush_s`: seconds between
-    two flushes of the sender, `busy_flush_s` while no core of the machine is idle; ASYNCLOG_FLUSH_MS sets both.
+    two flushes of the sender, `busy_flush_s` while its cores are short; ASYNCLOG_FLUSH_MS sets both.
     """
 
     mode: str

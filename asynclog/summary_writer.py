@@ -40,7 +40,7 @@ class SummaryWriter(Summaries):
         purge_step: What the directory has of this step and later is hidden from TensorBoard: for a training that
             crashed, and goes on from there.
         max_queue: For SummaryWriter's sake: nothing is kept back.
-        flush_secs: Likewise: the files follow within a second.
+        flush_secs: Likewise: the files follow within a second or little more.
         filename_suffix: End of the event file's name; without a slash.
         backends: As for `asynclog.init`; files of several backends lie in `log_dir` itself.
 

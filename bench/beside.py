@@ -21,17 +21,17 @@ class Beside:
 
     def __init__(self, runtime: Path) -> None:
         """`runtime`: of a daemon that answers. RuntimeError when this process has no sender."""
-        self._daemon: int = talk.ask(places.endpoint(runtime), timeout=30)["daemon"]["pid"]
         senders = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(SENDER)]
         if not senders:
             raise RuntimeError("no run is open here: there is no sender to measure")
         native = [int(task.name) for task in _TASKS.iterdir() if (task / "comm").read_text().startswith(ZEROMQ)]
         self._threads = [task for task in (*senders, *native) if task is not None]
+        # After that, for asking has threads of its own.
+        self._daemon: int = talk.ask(places.endpoint(runtime), timeout=30)["daemon"]["pid"]
 
     def rank_seconds(self) -> float:
         """CPU seconds of this process's threads of asynclog."""
-        # clock_getcpuclockid(3) of a thread of this process, in nanoseconds.
-        return sum(time.clock_gettime((~task << 3) | 6) for task in self._threads)
+        return sum(map(_thread_seconds, self._threads))
 
     def daemon_seconds(self) -> float:
         """CPU seconds of the daemon, all its threads; its encoders are left out, which only media need."""
@@ -39,3 +39,10 @@ class Beside:
         if seconds is None:
             raise RuntimeError("the daemon is gone")
         return seconds
+
+
+def _thread_seconds(task: int) -> float:
+    try:
+        return time.clock_gettime((~task << 3) | 6)  # clock_getcpuclockid(3) of a thread of this process, to the ns
+    except OSError:  # of a run that has ended: it was about to go
+        return 0.0

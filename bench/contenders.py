@@ -68,6 +68,9 @@ CONTENDERS: Mapping[str, type[Contender]] = {
     "mlflow": peers.MlflowSync,
 }
 
+CALM: Mapping[str, str] = {"ASYNCLOG_FLUSH_MS": "100"}
+"""As asynclog does while cores are idle, whatever those before it have left the machine to do."""
+
 QUIET: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

@@ -1,11 +1,10 @@
 """One rank of the closer look of `bench/ddp.py`: what flushes add to the steps that they meet.
 
-argv: DIRECTORY ANSWER ROUNDS SECONDS WARM-UP METRICS. Started by torchrun; rank 0 answers.
+argv: DIRECTORY ANSWER SECONDS METRICS, with ASYNCLOG_FLUSH_MS=1000. Started by torchrun; rank 0 answers.
 
-Where no core is idle, which each rank knows after some seconds (WARM-UP), all flush at the same moment, each second of
-the machine's clock. So the steps of the moment
-after it are compared with the others of their second; whole blocks of steps swing by more than a flush takes. In turns
-with a logger that does nothing, whose "flushes" say how well that can tell.
+Where cores are short all ranks flush at the same moment, each second of the machine's clock. So the steps of the moment
+after it are compared with the others of their second; whole blocks of steps swing by more than a flush takes. A logger
+that does nothing, before there is a run or a daemon, has "flushes" too, which say how well that can tell.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ import asynclog
 import harness
 from asynclog_proto import places
 from beside import Beside
-from ddp_process import SETTLING_S, STEP_S, Log, Training, noop
+from ddp_process import STEP_S, Log, Training, noop
+
+WARM_UP_S = 4.0
 
 AFTER_A_FLUSH_S = 0.15
 """By then it is committed, in TensorBoard's file and acked."""
@@ -39,14 +40,6 @@ class Step(NamedTuple):
     ended: float
     us: float
     call_us: float
-
-
-class Turn(NamedTuple):
-    """Steps that were logged in one way, and the CPU beside them (us a step) of this rank's sender and the daemon."""
-
-    steps: list[Step]
-    rank_us: float
-    daemon_us: float
 
 
 class Measurement:
@@ -65,14 +58,6 @@ class Measurement:
         pace = torch.tensor(len(steps) / (steps[-1].ended - steps[0].ended))
         dist.broadcast(pace, 0)
         self._pace = float(pace)
-
-    def turn(self, log: Log, seconds: float, beside: Beside) -> Turn:
-        """Train for about so long."""
-        self.steps(log, SETTLING_S)
-        rank, daemon = beside.rank_seconds(), beside.daemon_seconds()
-        steps = self.steps(log, seconds)
-        rank, daemon = beside.rank_seconds() - rank, beside.daemon_seconds() - daemon
-        return Turn(steps, rank / len(steps) * 1e6, daemon / len(steps) * 1e6)
 
     def steps(self, log: Log, seconds: float) -> list[Step]:
         """Train for about so long, the same number of steps on all ranks, and log at each."""
@@ -106,23 +91,18 @@ def excesses(steps: Sequence[Step]) -> list[float]:
     return found
 
 
-def summarized(way: str, turns: Sequence[Turn], without: Sequence[Turn]) -> dict[str, Any]:
-    """What one way to log adds to a step: its flushes' share, and its call's. CPU is beyond that of `without`."""
-    steps = [step for turn in turns for step in turn.steps]
-    found = [excess for turn in turns for excess in excesses(turn.steps)]
+def summarized(steps: Sequence[Step]) -> dict[str, Any]:
+    """What logging adds to a step: its share of what flushes do, and its call. ValueError for less than two flushes."""
+    found = excesses(steps)
+    if len(found) < 2:
+        raise ValueError(f"{len(found)} whole seconds in {len(steps)} steps")
     step_us, call_us = (statistics.fmean(values) for values in zip(*(step[1:] for step in steps), strict=True))
-    a_step = step_us / 1e6  # of a second's excess
+    a_step = step_us / 1e6  # of what a second has
     quantiles = harness.quantiles_us([round(step.call_us * 1e3) for step in steps])
-    world = dist.get_world_size()
-    beside, idle = (
-        statistics.fmean(turn.rank_us * world + turn.daemon_us for turn in some) for some in (turns, without)
-    )
     return {
-        "way": way,
         "step_us": step_us,
         "added_us": statistics.fmean(found) * a_step + call_us,
         "added_error_us": statistics.stdev(found) / math.sqrt(len(found)) * a_step,
-        "beside_us": beside - idle,
         "call_us": quantiles["p50_us"],
         "call_p99_us": quantiles["p99_us"],
         "flushes": len(found),
@@ -130,26 +110,31 @@ def summarized(way: str, turns: Sequence[Turn], without: Sequence[Turn]) -> dict
 
 
 def main() -> None:
-    directory, answer = Path(sys.argv[1]), Path(sys.argv[2])
-    rounds, seconds, warm_up, metrics = int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]), int(sys.argv[6])
+    directory, answer, seconds, metrics = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     training = Training()
     training.fit_batch()
-    run = asynclog.init("bench", f"flushes-{metrics}", dir=str(directory), backends=["tensorboard"])
     measurement = Measurement(training, metrics)
-    measurement.warm_up(run.log, warm_up)
+    measurement.warm_up(noop, min(WARM_UP_S, seconds))
+    without = measurement.steps(noop, seconds)
+    run = asynclog.init("bench", f"flushes-{metrics}", dir=str(directory), backends=["tensorboard"])
+    measurement.steps(run.log, min(WARM_UP_S, seconds))
     run.flush()
     beside = Beside(places.runtime_dir(os.environ, os.getuid()))
-    turns: dict[str, list[Turn]] = {"noop": [], "asynclog": []}
-    for _, way in harness.interleaved(list(turns), rounds):
-        turns[way].append(measurement.turn(run.log if way == "asynclog" else noop, seconds, beside))
+    rank, daemon = beside.rank_seconds(), beside.daemon_seconds()
+    logged = measurement.steps(run.log, seconds)
+    spent = (beside.rank_seconds() - rank) * dist.get_world_size() + beside.daemon_seconds() - daemon
     ledger = run.finish()
     if not ledger.complete or ledger.dropped:
         raise RuntimeError(f"not every value was delivered:\n{ledger}")
     about = {"ranks": dist.get_world_size(), "metrics": metrics, "uneven": False}
+    rows = [
+        {**about, "way": "noop", **summarized(without), "beside_us": 0.0},
+        {**about, "way": "asynclog", **summarized(logged), "beside_us": spent / len(logged) * 1e6},
+    ]
     if dist.get_rank() == 0:
-        answer.write_text(json.dumps([{**about, **summarized(way, turns[way], turns["noop"])} for way in turns]))
+        answer.write_text(json.dumps(rows))
     dist.destroy_process_group()
 
 

@@ -30,7 +30,7 @@ PAUSE_S = 0.002
 WARM_UP = 30
 SETTLING_S = 1.2
 """Steps for so long come before those that count where asynclog begins and ends: until what is flushed each second,
-where no core is idle, is of the block that logged it."""
+where cores are short, is of the block that logged it."""
 WIDTH = 256
 MOST_EACH = 100
 """Metrics up to which one all_reduce for each is tried."""
@@ -165,6 +165,7 @@ def trained(
     ways: dict[str, Log] = {"noop": noop, "asynclog": run.log, "alone": alone(metrics), "packed": packed}
     if metrics <= MOST_EACH and not uneven:
         ways["each"] = each
+    run.flush()  # the sender is connected
     measurement = Measurement(training, metrics, Beside(places.runtime_dir(os.environ, os.getuid())), uneven=uneven)
     for log in ways.values():  # the daemon's start, spelt names, connections of gloo
         measurement.steps(log, WARM_UP)

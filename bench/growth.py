@@ -7,7 +7,7 @@ daemon's, from the socket to the files, without its start and the first batches.
 
   names     1 to 10,000 names a row; 8 ranks, batches of 128 KiB as fast as they are acked
   ranks     1 to 1,000 ranks of 10 names; 100 rows a batch
-  rate      10 to 10,000 rows a second of each of 8 ranks, 10 names, sent every 0.1 s as a sender does
+  rate      10 to 10,000 rows a second of each of 8 ranks, 10 names, sent every 0.1 s, as while cores are idle
   backends  0 to 8 TensorBoard directories; 8 ranks, 10 names
   length    10^5 to 10^8 values in a run; 8 ranks, 10 names, a new daemon for each. Then it is killed, its journal is
             opened again (restart), and the run is replayed from it to another TensorBoard directory

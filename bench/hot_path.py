@@ -29,7 +29,7 @@ from typing import Any
 from rich.console import Console
 
 import harness
-from contenders import CONTENDERS, QUIET
+from contenders import CALM, CONTENDERS, QUIET
 from hot_path_report import TITLE, checks, footnote, names_table, paced_table, readme_block
 
 NAME_COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)
@@ -76,7 +76,7 @@ def contender_process(name: str, directory: Path, runtime: Path) -> Iterator[Tur
     """A fresh process for one contender, ended on the way out; what it prints goes to `NAME.log`."""
     answers, theirs = os.pipe()
     program = Path(__file__).with_name("hot_path_process.py")
-    environment = {**os.environ, **QUIET, "ASYNCLOG_RUNTIME_DIR": str(runtime)}
+    environment = {**os.environ, **QUIET, **CALM, "ASYNCLOG_RUNTIME_DIR": str(runtime)}
     with (directory / f"{name}.log").open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, str(program), name, str(directory / name), str(theirs)],

@@ -23,7 +23,8 @@ from contenders import CONTENDERS
 from cpu import ProcessTree
 
 STEP_S = 0.001
-SETTLE_S = 0.05
+SETTLE_S = 0.3
+"""Until what is flushed each 100 ms is delivered."""
 WARM_UP_CALLS = 20
 POOL = 256
 """Distinct rows that are logged back to back: making them is the trainer's cost, not the logger's."""

@@ -27,8 +27,8 @@ from beside import Beside
 METRICS = 20
 WARM_UP_STEPS = 20
 SETTLING_SECONDS = 1.2
-"""Steps for so long come before those of a block that count: until what is flushed each second, where no core is
-idle, is of the block that logged it."""
+"""Steps for so long come before those of a block that count: until what is flushed each second, where cores are short,
+is of the block that logged it."""
 PACE_STEPS = 100
 """A training of so many tells how many steps are a second."""
 WIDTH, BATCH, SAMPLES = 64, 32, 4096

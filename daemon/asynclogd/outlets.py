@@ -16,9 +16,12 @@ from asynclogd.registry import CLASS, Registry
 from asynclogd.store import RunStore
 
 LOCAL_CURSOR_SECONDS = 1.25
-"""Cursors of local backends wait so long for a commit that is made anyway: while ranks are live, that is at least one a
-second, for no rank puts its rows off for longer.
+"""Cursors of local backends wait so long for a commit that is made anyway: while ranks log there is one a second at
+least, unless ASYNCLOG_FLUSH_MS is longer.
 """
+
+LAST_CURSOR_SECONDS = 0.0
+"""Where no rank is live such a commit may never come."""
 
 JOURNALED_WITHIN = 60.0
 """s: a sink that has to be sure of a cursor waits so long for the journal, and then says it again."""
@@ -85,6 +88,6 @@ class Outlets:
         self.fanout.moved(name, cursor)
         self._commits.work.dead_letters.extend(dead_letters)
         # After a crash a local file is cut to the cursor that is journaled; others would get again what is after it.
-        may_wait = self.fanout.sinks[name].local and self._commits.expected > 0
-        self._commits.gather(LOCAL_CURSOR_SECONDS if may_wait else 0.0)
+        local = LOCAL_CURSOR_SECONDS if self._commits.expected else LAST_CURSOR_SECONDS
+        self._commits.gather(local if self.fanout.sinks[name].local else 0.0)
         self._moved()

@@ -31,6 +31,7 @@ SMALL = {
     (store, "SNAPSHOT_BYTES"): 1500,
     (committer, "RETRY_SECONDS"): 0.0,
     (outlets, "LOCAL_CURSOR_SECONDS"): 1e6,
+    (outlets, "LAST_CURSOR_SECONDS"): 1e6,
 }
 """Sizes and waits with which a few dozen rows come to every place."""
 
