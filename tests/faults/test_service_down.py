@@ -24,7 +24,7 @@ from tests.e2e.conftest import HERE, Start
 from tests.e2e.oracle import csv_series, expect_unblocked, returned, value
 from tests.faults.plugin import Tell
 
-pytestmark = [pytest.mark.mlflow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.mlflow, pytest.mark.timeout(360)]
 
 Eventually = Callable[..., None]
 
@@ -71,7 +71,7 @@ class Training:
         self._start(sys.executable, "-m", "asynclogd", "daemon", "--no-host-metrics", "--config", config, **at_once)
         self._eventually((self._runtime / "daemon.sock").exists, what="the daemon")
         self._rank = self._start(
-            sys.executable, HERE / "worker.py", self.out, "--period", "0.004", "--endless",
+            sys.executable, HERE / "worker.py", self.out, "--period", "0.01", "--endless",
             "--until", self.out / "enough", ASYNCLOG_ENDPOINT=f"ipc://{self._runtime}/daemon.sock",
         )  # fmt: skip
 
@@ -85,9 +85,9 @@ class Training:
     def finish(self) -> tuple[int, dict[str, Any]]:
         """The rank ends; how many steps it has logged, and the ledger of the closed run, which accounts for them."""
         (self.out / "enough").touch()
-        assert self._rank.wait(90) == 0
+        assert self._rank.wait(120) == 0
         steps = returned(self.out / "returned-run-0") + 1
-        self._eventually(lambda: report(self._runtime)["closed_runs"], 60, "the run is closed")
+        self._eventually(lambda: report(self._runtime)["closed_runs"], 120, "the run is closed")
         ((_, closed),) = report(self._runtime)["closed_runs"].items()
         ledger = closed["ledger"]
         assert (ledger["issued"], ledger["journaled"], ledger["in_transit"], ledger["dropped"]) == (steps, steps, 0, {})
@@ -120,18 +120,18 @@ def test_a_server_that_is_killed_while_a_rank_logs_has_everything_once_it_is_bac
     """Killed in the middle of its work: what it has answered to is there, and what it has not is sent again."""
     training.begin(server.uri, "killed")
     backend = training.backend
-    eventually(lambda: backend("mlflow")["delivered"], 60, "MLflow's first rows")
+    eventually(lambda: backend("mlflow")["delivered"], 120, "MLflow's first rows")
     server.kill()
-    eventually(lambda: backend("mlflow")["failures"], 60, "the daemon says so")
+    eventually(lambda: backend("mlflow")["failures"], 120, "the daemon says so")
     told = backend("mlflow")
     assert told["state"] == "retrying"
     assert told["error"]
     further = backend("csv")["delivered"] + 300
-    eventually(lambda: backend("csv")["delivered"] > further, 60, "CSV goes on")
+    eventually(lambda: backend("csv")["delivered"] > further, 120, "CSV goes on")
     assert backend("mlflow")["delivered"] == told["delivered"], "it is really gone"
     assert (backend("csv")["state"], backend("csv")["failures"]) == ("ok", 0)
     server.start()
-    eventually(lambda: backend("mlflow")["state"] == "ok", 60, "MLflow works again")
+    eventually(lambda: backend("mlflow")["state"] == "ok", 120, "MLflow works again")
     training.end(server, figures)
     assert re.search(r"mlflow: works again after \d+ failures", output())
     assert "could not be taken" not in output()
@@ -158,9 +158,9 @@ def test_a_server_that_fails_in_every_way_has_everything_once_it_does_not(
 
     with serving(script) as proxy:
         training.begin(proxy, "errors")
-        eventually(all_have_come, 60, "all failures")
+        eventually(all_have_come, 120, "all failures")
         further = training.backend("csv")["delivered"] + 100
-        eventually(lambda: training.backend("csv")["delivered"] > further, 60, "CSV goes on")
+        eventually(lambda: training.backend("csv")["delivered"] > further, 120, "CSV goes on")
         training.end(server, figures)
     assert "ThrottledError" in told
 
@@ -178,7 +178,7 @@ def test_answers_that_are_lost_after_the_server_has_committed_double_nothing(
 
     with serving(script) as proxy:
         training.begin(proxy, "lost")
-        eventually(lambda: training.backend("mlflow")["delivered"] > 200, 60, "rows")
+        eventually(lambda: training.backend("mlflow")["delivered"] > 200, 120, "rows")
         training.end(server, figures)
     assert next(sent) > 4
 
@@ -196,9 +196,9 @@ def test_a_step_that_the_server_refuses_for_good_is_a_dead_letter_and_the_rest_g
 
     with serving(script) as proxy:
         training.begin(proxy, "refused")
-        eventually(lambda: training.backend("mlflow").get("dead"), 60, "a dead letter")
+        eventually(lambda: training.backend("mlflow").get("dead"), 120, "a dead letter")
         further = training.backend("mlflow")["delivered"] + 100
-        eventually(lambda: training.backend("mlflow")["delivered"] > further, 60, "MLflow goes on")
+        eventually(lambda: training.backend("mlflow")["delivered"] > further, 120, "MLflow goes on")
         steps, ledger = training.finish()
     dead = ledger["backends"]["mlflow"]["dead"]
     found = history(server.uri, "refused")
