@@ -5,16 +5,14 @@
 Two and four ranks log 1 to 10,000 metrics at every step of about 5 ms, in five ways: a no-op logger; asynclog;
 one all_reduce of all metrics packed into a tensor, whose means are read; that collective alone; one all_reduce for
 each metric. Blocks of steps with each of them and without take turns within one training, so what a step takes is
-compared with the blocks around, and the training's mood is the same. Two ranks and 20 metrics, for which something is
-promised, are looked at closer: by the steps that flushes meet (ddp_flushes.py). After ± the standard error. "CPU
-beside": of the ranks' senders and the daemon, for each step; where no core is idle it is taken from the training.
-"Uneven": each rank in turn is 2 ms late before it logs, and another after that.
+compared with the blocks around, and the training's mood is the same; after ± is the standard error, and flushes.py
+looks closer. "CPU beside": of the ranks' senders and the daemon, for each step; where no core is idle it is taken from
+the training. "Uneven": each rank in turn is 2 ms late before it logs, and another after that.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -29,11 +27,9 @@ import harness
 from contenders import QUIET
 from own_daemon import own_daemon
 
-PROCESS, FLUSHES = (Path(__file__).with_name(f"ddp_{name}.py") for name in ("process", "flushes"))
+PROCESS = Path(__file__).with_name("ddp_process.py")
 CASES: dict[int, tuple[str, ...]] = {2: ("1", "20", "100", "1000", "10000", "20+uneven"), 4: ("20", "1000")}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
-LOOK_S, QUICK_LOOK_S = 120.0, 3.5
-"""Seconds of the closer look, for each logger."""
 BLOCK = 200
 """Steps of a block, about a second: where cores are short the sender flushes so often, so each block has its flush."""
 OF_A_STEP, OF_EACH, METRICS = 0.005, 1 / 50, 20
@@ -51,11 +47,6 @@ Row = harness.Row
 def measure(ranks: int, cases: Sequence[str], rounds: int, steps: int) -> list[Row]:
     """Train on so many ranks, so many steps a block; one row a case and way to log. RuntimeError when that fails."""
     return [summarized(row) for row in trained(PROCESS, ranks, [str(rounds), str(steps), *cases])]
-
-
-def closer_look(seconds: float) -> list[Row]:
-    """Two ranks, a row a way to log: what flushes add, each second. RuntimeError when that fails."""
-    return trained(FLUSHES, 2, [str(seconds), str(METRICS)], ASYNCLOG_FLUSH_MS="1000")
 
 
 def trained(process: Path, ranks: int, arguments: Sequence[str], **environ: str) -> list[Row]:
@@ -91,10 +82,10 @@ def summarized(row: Row) -> Row:
     }
 
 
-def found(rows: Sequence[Row], ranks: int, metrics: int, way: str, *, closer: bool = False) -> Row | None:
+def found(rows: Sequence[Row], ranks: int, metrics: int, way: str) -> Row | None:
     """A row of ranks that are even; None when it was not measured."""
     for row in rows:
-        if row["way"] == way and _case(row) == (ranks, metrics, False, closer):
+        if row["way"] == way and _case(row) == (ranks, metrics, False):
             return row
     return None
 
@@ -104,7 +95,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     ours = {_case(row): row["call_us"] for row in rows if row["way"] == "asynclog"}
     made = []
     for row in rows:
-        how = ", uneven ranks" if row["uneven"] else ", a closer look" if "flushes" in row else ""
+        how = ", uneven ranks" if row["uneven"] else ""
         added = harness.give_or_take(row["added_us"], row["added_error_us"])
         beside = harness.short(row["beside_us"]) if row["way"] == "asynclog" else ""
         step, call, p99 = (harness.short(row[key]) for key in ("step_us", "call_us", "call_p99_us"))
@@ -115,27 +106,20 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _case(row: Row) -> tuple[object, ...]:
-    return row["ranks"], row["metrics"], row["uneven"], "flushes" in row
+    return row["ranks"], row["metrics"], row["uneven"]
 
 
 def checks(rows: Sequence[Row]) -> list[harness.Check]:
     """What is promised of two ranks and 20 metrics, and that no number of metrics makes the collective cheaper."""
     made = []
     ours, theirs = found(rows, 2, METRICS, "asynclog"), found(rows, 2, METRICS, "each")
-    closer, nothing = (found(rows, 2, METRICS, way, closer=True) for way in ("asynclog", "noop"))
     if ours is not None and theirs is not None:
         made.append(harness.Check("in the call, of a step", ours["call_us"] / ours["without_us"], OF_A_STEP))
         share = ours["call_us"] / theirs["call_us"]
         made.append(harness.Check("in the call, over an all_reduce a metric", share, OF_EACH))
-    if closer is not None and nothing is not None and theirs is not None:
-        # Less than the clock can tell is not less.
-        error = math.hypot(closer["added_error_us"], nothing["added_error_us"])
-        added = max(closer["added_us"] - nothing["added_us"], error)
-        made.append(harness.Check("added by logging, of a step", added / nothing["step_us"], OF_A_STEP))
-        made.append(harness.Check("the same, over an all_reduce a metric", added / theirs["added_us"], OF_EACH))
     for row in rows:
         packed = found(rows, row["ranks"], row["metrics"], "packed")
-        if row["way"] == "asynclog" and not row["uneven"] and "flushes" not in row and packed is not None:
+        if row["way"] == "asynclog" and not row["uneven"] and packed is not None:
             about = f"{row['ranks']} ranks, {row['metrics']:,} metrics: in the call, over a packed all_reduce"
             made.append(harness.Check(about, row["call_us"] / packed["call_us"], 1.0))
     return made
@@ -153,9 +137,6 @@ def main() -> int:
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
-    if options.ranks is None or 2 in options.ranks:
-        with out.status("training on 2 ranks, a closer look"):
-            rows += closer_look(QUICK_LOOK_S if options.quick else LOOK_S)
     footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
     out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
     out.print(f"{harness.machine_line()}; {footnote}")

@@ -27,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 
 BENCHMARKS = (
-    "hot_path", "threads", "waits", "ingest", "ranks", "memory", "growth", "tensorboard", "lightning", "ddp", "media",
-    "backends", "fanout", "import_time",
+    "hot_path", "threads", "waits", "ingest", "ranks", "memory", "growth", "tensorboard", "lightning", "ddp", "flushes",
+    "media", "backends", "fanout", "import_time",
 )  # fmt: skip
 AFTER = ("charts", "guard")
 

@@ -1,10 +1,7 @@
-"""One rank of the closer look of `bench/ddp.py`: what flushes add to the steps that they meet.
+"""One rank of `bench/flushes.py`: trains, in turns with each way to log, and tells what its steps took.
 
-argv: DIRECTORY ANSWER SECONDS METRICS, with ASYNCLOG_FLUSH_MS=1000. Started by torchrun; rank 0 answers.
-
-Where cores are short all ranks flush at the same moment, each second of the machine's clock. So the steps of the moment
-after it are compared with the others of their second; whole blocks of steps swing by more than a flush takes. A logger
-that does nothing, before there is a run or a daemon, has "flushes" too, which say how well that can tell.
+argv: DIRECTORY ANSWER ROUNDS SECONDS METRICS, with ASYNCLOG_FLUSH_MS=1000. Started by torchrun; rank 0 answers. Where
+asynclog logs nothing there is no run and no daemon either: it is stopped after each of its turns.
 """
 
 from __future__ import annotations
@@ -26,9 +23,10 @@ import asynclog
 import harness
 from asynclog_proto import places
 from beside import Beside
-from ddp_process import STEP_S, Log, Training, noop
+from ddp_process import STEP_S, Log, Training, each, noop
+from own_daemon import stopped
 
-WARM_UP_S = 4.0
+WARM_UP_S = 3.0
 
 AFTER_A_FLUSH_S = 0.15
 """By then it is committed, in TensorBoard's file and acked."""
@@ -42,22 +40,55 @@ class Step(NamedTuple):
     call_us: float
 
 
+class Turn(NamedTuple):
+    """Steps that were logged in one way, and the CPU (us a step) of all senders and the daemon meanwhile."""
+
+    steps: list[Step]
+    beside_us: float
+
+
 class Measurement:
     """One training, whose steps are told one by one."""
 
-    def __init__(self, training: Training, metrics: int) -> None:
-        self._training = training
+    def __init__(self, training: Training, directory: Path, metrics: int) -> None:
+        self._training, self._directory = training, directory
         self._names = [f"train/metric_{index}" for index in range(metrics)]
         self._step = 0
         self._pace = 1 / STEP_S
         """steps a second, the same on all ranks"""
 
-    def warm_up(self, log: Log, seconds: float) -> None:
-        """Train for about so long, and know the pace."""
-        steps = self.steps(log, seconds)
+    def find_pace(self) -> None:
+        """Train for a while, and know how many steps a second are."""
+        steps = self.steps(noop, WARM_UP_S)
         pace = torch.tensor(len(steps) / (steps[-1].ended - steps[0].ended))
         dist.broadcast(pace, 0)
         self._pace = float(pace)
+
+    def turn(self, way: str, seconds: float) -> Turn:
+        """Train for about so long, after some steps that do not count."""
+        if way == "asynclog":
+            return self._with_asynclog(seconds)
+        log = {"noop": noop, "each": each}[way]
+        self.steps(log, min(WARM_UP_S, seconds))
+        return Turn(self.steps(log, seconds), 0.0)
+
+    def _with_asynclog(self, seconds: float) -> Turn:
+        runtime = places.runtime_dir(os.environ, os.getuid())
+        run = asynclog.init("bench", f"from-{self._step}", dir=str(self._directory), backends=["tensorboard"])
+        self.steps(run.log, min(WARM_UP_S, seconds))
+        run.flush()
+        beside = Beside(runtime)
+        rank, daemon = beside.rank_seconds(), beside.daemon_seconds()
+        steps = self.steps(run.log, seconds)
+        spent = (beside.rank_seconds() - rank) * dist.get_world_size() + beside.daemon_seconds() - daemon
+        ledger = run.finish()
+        if not ledger.complete or ledger.dropped:
+            raise RuntimeError(f"not every value was delivered:\n{ledger}")
+        dist.barrier()
+        if dist.get_rank() == 0:
+            stopped(places.endpoint(runtime))
+        dist.barrier()
+        return Turn(steps, spent / len(steps) * 1e6)
 
     def steps(self, log: Log, seconds: float) -> list[Step]:
         """Train for about so long, the same number of steps on all ranks, and log at each."""
@@ -91,18 +122,22 @@ def excesses(steps: Sequence[Step]) -> list[float]:
     return found
 
 
-def summarized(steps: Sequence[Step]) -> dict[str, Any]:
-    """What logging adds to a step: its share of what flushes do, and its call. ValueError for less than two flushes."""
-    found = excesses(steps)
+def summarized(turns: Sequence[Turn]) -> dict[str, Any]:
+    """What one way to log adds to a step (us): its share of what flushes do, and its call; beside it the mean step of
+    each turn. ValueError for less than two flushes.
+    """
+    steps = [step for turn in turns for step in turn.steps]
+    found = [excess for turn in turns for excess in excesses(turn.steps)]
     if len(found) < 2:
         raise ValueError(f"{len(found)} whole seconds in {len(steps)} steps")
     step_us, call_us = (statistics.fmean(values) for values in zip(*(step[1:] for step in steps), strict=True))
     a_step = step_us / 1e6  # of what a second has
     quantiles = harness.quantiles_us([round(step.call_us * 1e3) for step in steps])
     return {
-        "step_us": step_us,
-        "added_us": statistics.fmean(found) * a_step + call_us,
-        "added_error_us": statistics.stdev(found) / math.sqrt(len(found)) * a_step,
+        "turns_us": [statistics.fmean(step.us for step in turn.steps) for turn in turns],
+        "by_flushes_us": statistics.fmean(found) * a_step + call_us,
+        "by_flushes_error_us": statistics.stdev(found) / math.sqrt(len(found)) * a_step,
+        "beside_us": statistics.median(turn.beside_us for turn in turns),
         "call_us": quantiles["p50_us"],
         "call_p99_us": quantiles["p99_us"],
         "flushes": len(found),
@@ -110,29 +145,18 @@ def summarized(steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def main() -> None:
-    directory, answer, seconds, metrics = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    directory, answer = Path(sys.argv[1]), Path(sys.argv[2])
+    rounds, seconds, metrics = int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     training = Training()
     training.fit_batch()
-    measurement = Measurement(training, metrics)
-    measurement.warm_up(noop, min(WARM_UP_S, seconds))
-    without = measurement.steps(noop, seconds)
-    run = asynclog.init("bench", f"flushes-{metrics}", dir=str(directory), backends=["tensorboard"])
-    measurement.steps(run.log, min(WARM_UP_S, seconds))
-    run.flush()
-    beside = Beside(places.runtime_dir(os.environ, os.getuid()))
-    rank, daemon = beside.rank_seconds(), beside.daemon_seconds()
-    logged = measurement.steps(run.log, seconds)
-    spent = (beside.rank_seconds() - rank) * dist.get_world_size() + beside.daemon_seconds() - daemon
-    ledger = run.finish()
-    if not ledger.complete or ledger.dropped:
-        raise RuntimeError(f"not every value was delivered:\n{ledger}")
-    about = {"ranks": dist.get_world_size(), "metrics": metrics, "uneven": False}
-    rows = [
-        {**about, "way": "noop", **summarized(without), "beside_us": 0.0},
-        {**about, "way": "asynclog", **summarized(logged), "beside_us": spent / len(logged) * 1e6},
-    ]
+    measurement = Measurement(training, directory, metrics)
+    measurement.find_pace()
+    turns: dict[str, list[Turn]] = {"noop": [], "asynclog": [], "each": []}
+    for _, way in harness.interleaved(list(turns), rounds):
+        turns[way].append(measurement.turn(way, seconds))
+    rows = [{"way": way, **summarized(some)} for way, some in turns.items()]
     if dist.get_rank() == 0:
         answer.write_text(json.dumps(rows))
     dist.destroy_process_group()

@@ -185,14 +185,14 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--pace", choices=["asleep", "busy"], default="asleep", help="how the rest of a step is spent (asleep)"
     )
-    parser.add_argument("--turns", type=int, help="paced turns of each contender (default 15; quick 3)")
-    parser.add_argument("--calls", type=int, help="paced calls in a turn (default 200; quick 150)")
+    parser.add_argument("--turns", type=int, help="paced turns of each contender (default 5; quick 3)")
+    parser.add_argument("--calls", type=int, help="paced calls in a turn (default 2000; quick 150)")
     parser.add_argument("--rows", type=int, help="rows back to back; slow peers get a share (40000)")
-    parser.add_argument("--repeats", type=int, help="repeats of the other questions (default 3; quick 1)")
+    parser.add_argument("--repeats", type=int, help="repeats of the other questions (default 5; quick 1)")
     parser.add_argument("--names", type=int, default=NAME_COUNTS[-1], help="names in the widest row (default 100000)")
     options = parser.parse_args(arguments)
     usual = {"turns": 3, "calls": 150, "rows": 20_000, "repeats": 1} if options.quick else {}
-    for name, value in {"turns": 15, "calls": 200, "rows": 40_000, "repeats": 3, **usual}.items():
+    for name, value in {"turns": 5, "calls": 2000, "rows": 40_000, "repeats": 5, **usual}.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     return options
