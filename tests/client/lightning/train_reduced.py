@@ -1,6 +1,6 @@
 """Two ranks whose local validation values would have them decide differently: with reduced ones they agree.
 
-    train_reduced.py OUT STRATEGY
+train_reduced.py OUT STRATEGY
 """
 
 from __future__ import annotations
