@@ -36,7 +36,7 @@ class Featured(pl.LightningModule):
     def __init__(self, out: str, lr: float = 0.1, layers: tuple[int, ...] = (2, 1)) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.out = Path(out)
+        self.out, self.lr = Path(out), lr
         self.layer = torch.nn.Linear(2, 1)
         self.error = torchmetrics.MeanSquaredError()
 
@@ -46,7 +46,7 @@ class Featured(pl.LightningModule):
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
         value = torch.tensor((self.global_rank + 1) * 0.7 + index / 3)
-        forked = {"on_step": True, "on_epoch": True}
+        forked: dict[str, Any] = {"on_step": True, "on_epoch": True}
         self.log_both({"worst": value}, reduce_fx=torch.max, **forked)
         self.log_both({"least": value}, reduce_fx=torch.min, **forked)
         self.log_both({"most": value, "more": value - 9}, reduce_fx=max, **forked)
@@ -61,7 +61,8 @@ class Featured(pl.LightningModule):
     def by_experiment(self, step: int) -> None:
         """On both ranks, with numbers by which one tells whose they are."""
         value = 10.0 * self.global_rank + step
-        ours, board = (logger.experiment for logger in self.loggers[:2])
+        loggers: list[Any] = self.loggers
+        ours, board = (logger.experiment for logger in loggers[:2])
         figure = Figure()
         figure.add_subplot().plot([0, value])
         for experiment in (ours, board):
@@ -92,7 +93,7 @@ class Featured(pl.LightningModule):
         return self.layer(batch[0])
 
     def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
 def loader(samples: int = 24) -> Any:

@@ -39,7 +39,8 @@ class Disagreeing(pl.LightningModule):
             sys.stdout.flush()
 
     def on_fit_end(self) -> None:
-        values = [self.trainer.logger.reduced("val_loss_epoch", epoch=epoch).result(30) for epoch in range(3)]
+        logger: Any = self.trainer.logger
+        values = [logger.reduced("val_loss_epoch", epoch=epoch).result(30) for epoch in range(3)]
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         sys.stdout.write(f"decided {self.global_rank} {values} {rate:g}\n")
         sys.stdout.flush()
