@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from asynclog import AsynclogWarning
 from tests.client.lightning.modules import MARKS, AsyncLogger, loader, module_class, rows, scalars, torch, trainer
+from tests.client.lightning.test_ranks import TORCHRUN
 
 pytestmark = MARKS
 
@@ -83,6 +86,33 @@ def test_a_whole_fit_reads_nothing_and_all_is_in_the_files(package: str, bar: bo
     assert all({"loss_step", "later", "epoch", "step"} == row.keys() for row in whole)
     assert made.progress_bar_metrics["loss_step"] == pytest.approx(found["loss_step"][-1][1])
     assert all(type(value) is float for value in made.progress_bar_metrics.values())
+
+
+@pytest.mark.timeout(240)
+def test_two_ranks_read_nothing_and_all_is_reduced(tmp_path: Path) -> None:
+    command = [*TORCHRUN, str(Path(__file__).with_name("train_guarded.py")), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "asynclog:" not in done.stderr
+    ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
+    assert [rank["reads"] for rank in ranks] == [[], []]
+    losses = [rank["losses"] for rank in ranks]
+    assert losses[0] != losses[1]
+    means = [sum(both) / 2 for both in zip(*losses, strict=True)]
+    epochs = [means[:3], means[3:]]  # of 8, 8 and 4 samples on each rank
+    wanted = {
+        "loss_step": [*enumerate(means)],
+        "later": [*enumerate(means)],
+        "direct": [*enumerate(means, 100)],
+        "loss_epoch": [(2 + 3 * number, (8 * a + 8 * b + 4 * c) / 20) for number, (a, b, c) in enumerate(epochs)],
+        "train/max": [(2, max(max(each[:3]) for each in losses)), (5, max(max(each[3:]) for each in losses))],
+    }
+    found = scalars(tmp_path / "lightning_logs" / "version_0")
+    for name, points in wanted.items():
+        assert [step for step, _ in found[name]] == [step for step, _ in points], name
+        assert [value for _, value in found[name]] == pytest.approx([value for _, value in points], rel=1e-5), name
+    assert [step for step, _ in found["val_loss_epoch"]] == [2, 5]
+    assert [rank["bar"]["loss_step"] for rank in ranks] == pytest.approx([each[-1] for each in losses])
 
 
 def test_other_loggers_beside_it_get_floats_once(tmp_path: Path) -> None:

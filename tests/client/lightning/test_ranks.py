@@ -15,6 +15,8 @@ pytestmark = [*MARKS, pytest.mark.timeout(240)]
 
 SCRIPT = Path(__file__).with_name("train_ranks.py")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+LAUNCHES = [((sys.executable,), "ddp_fork"), ((sys.executable,), "ddp_spawn"), (TORCHRUN, "ddp")]
+IDS = ["fork", "spawn", "torchrun"]
 
 
 def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
@@ -27,26 +29,19 @@ def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
     return {name: sorted(points) for name, points in found.items()}
 
 
-@pytest.mark.parametrize(
-    ("launcher", "options"),
-    [
-        ((sys.executable,), ("ddp_fork",)),
-        ((sys.executable,), ("ddp_spawn",)),
-        (TORCHRUN, ("ddp", "again")),
-    ],
-    ids=["fork", "spawn", "torchrun"],
-)
+@pytest.mark.parametrize(("launcher", "strategy"), LAUNCHES, ids=IDS)
 def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
-    launcher: tuple[str, ...], options: tuple[str, ...], tmp_path: Path
+    launcher: tuple[str, ...], strategy: str, tmp_path: Path
 ) -> None:
-    command = [*launcher, str(SCRIPT), str(tmp_path), *options]
+    again = ["again"] * (strategy == "ddp")
+    command = [*launcher, str(SCRIPT), str(tmp_path), strategy, *again]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "asynclog:" not in done.stderr
     log_dir = tmp_path / "ours" / "lightning_logs" / "version_0"
     ours, theirs, board = series(tmp_path / "ours"), series(tmp_path / "theirs"), scalars(log_dir)
     reduced = [name for name in theirs if "_synced" in name]
-    assert len(reduced) == 10 + 1 * (len(options) > 1)
+    assert len(reduced) == 10 + len(again)
     for name in reduced:
         for twin in (name, name.replace("_synced", "")):
             assert [step for step, _ in ours[twin]] == [step for step, _ in theirs[name]], twin
@@ -61,11 +56,14 @@ def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
     assert not {"sum_epoch/rank0"} & ours.keys()
     assert set(ours["epoch"]) == set(theirs["epoch"])
     assert (log_dir / "checkpoints").is_dir()
-    assert f"log_dir {log_dir}" in done.stdout or options == ("ddp_fork",)  # its parent learns of no version
+    assert f"log_dir {log_dir}" in done.stdout or strategy == "ddp_fork"  # its parent learns of no version
 
 
-def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT.with_name("train_reduced.py")), str(tmp_path)]
+@pytest.mark.parametrize(("launcher", "strategy"), LAUNCHES, ids=IDS)
+def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(
+    launcher: tuple[str, ...], strategy: str, tmp_path: Path
+) -> None:
+    command = [*launcher, str(SCRIPT.with_name("train_reduced.py")), str(tmp_path), strategy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     seen = sorted(re.findall(r"seen \d \d \d\.0", done.stdout))
@@ -73,3 +71,6 @@ def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(tmp_pa
     wanted = [f"seen {rank} {epoch} {2.0 + epoch}" for rank in range(2) for epoch in range(3)]
     assert seen == wanted
     assert "epoch=0.ckpt" in done.stdout
+    # The rate was cut to a tenth after each epoch that was no better, of which there are two.
+    decided = sorted(re.findall(r"decided .*", done.stdout))
+    assert decided == [f"decided {rank} [2.0, 3.0, 4.0] 0.01" for rank in range(2)]

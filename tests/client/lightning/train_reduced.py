@@ -1,6 +1,6 @@
 """Two ranks whose local validation values would have them decide differently: with reduced ones they agree.
 
-train_reduced.py OUT
+train_reduced.py OUT STRATEGY
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ class Disagreeing(pl.LightningModule):
             sys.stdout.write(f"seen {self.global_rank} {self.current_epoch} {seen}\n")
             sys.stdout.flush()
 
+    def on_fit_end(self) -> None:
+        logger: Any = self.trainer.logger
+        values = [logger.reduced("val_loss_epoch", epoch=epoch).result(30) for epoch in range(3)]
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        sys.stdout.write(f"decided {self.global_rank} {values} {rate:g}\n")
+        sys.stdout.flush()
+
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
@@ -45,11 +52,12 @@ class Disagreeing(pl.LightningModule):
 
 
 def main() -> None:
-    logger = AsyncLogger(sys.argv[1], prefix="p")
+    out, strategy = sys.argv[1:]
+    logger = AsyncLogger(out, prefix="p")
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(8, 2)), batch_size=2)
     best = ModelCheckpoint(monitor="val_loss", filename="{epoch}")
     trainer = pl.Trainer(
-        logger=logger, strategy="ddp_fork", devices=2, accelerator="cpu", max_epochs=9, enable_progress_bar=False,
+        logger=logger, strategy=strategy, devices=2, accelerator="cpu", max_epochs=9, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[EarlyStopping("val_loss", patience=2), ReducedMetrics("val_loss"), best],
     )  # fmt: skip
     trainer.fit(Disagreeing(), data, data)
