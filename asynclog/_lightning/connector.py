@@ -22,7 +22,7 @@ from asynclog._lightning import lanes, numbers
 from asynclog._lightning.call import Call
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
-from asynclog._lightning.readback import read_back
+from asynclog._lightning.readback import check_names, read_back
 from asynclog._lightning.reductions import Rows, track
 from asynclog.notices import AsynclogWarning
 
@@ -159,8 +159,13 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
 
         def log_eval_end_metrics(self, metrics: dict[str, Any]) -> None:
             super().log_eval_end_metrics(metrics)
-            if self.trainer.world_size > 1 and not self.trainer.sanity_checking:
-                self.__dict__.setdefault(_REDUCED, {}).update(read_back(self.trainer, metrics))
+            if self.trainer.sanity_checking:
+                return
+            if _REDUCED not in self.__dict__ and self.trainer.validating:
+                check_names(self.trainer, metrics, super().callback_metrics)
+            reduced = self.__dict__.setdefault(_REDUCED, {})
+            if self.trainer.world_size > 1:
+                reduced.update(read_back(self.trainer, metrics))
 
         @property
         def callback_metrics(self) -> dict[str, Any]:
