@@ -99,12 +99,13 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         self._saved = False
         self._epochs = StepsOfEpochs()
         self._trainer: weakref.ref[Any] | None = None
+        self._plain = False  # whether metrics come as they come to Lightning's own loggers
         frameworks.register(type(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on in the same directory, with a run object of its own."""
         state = {**self.__dict__, "_version": self.version}
-        for name in ("_lazy", "_experiment", "_saved", "_epochs", "_trainer"):
+        for name in ("_lazy", "_experiment", "_saved", "_epochs", "_trainer", "_plain"):
             del state[name]
         return state
 
@@ -137,13 +138,17 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers or tensors of one element by name, on any rank; several ranks' are reduced to their mean.
 
-        Nested mappings are flattened with `/`. Without a step it is one more than the last.
+        Nested mappings are flattened with `/`. Without a step it is one more than the last. In a Trainer whose
+        Lightning asynclog does not know, which is warned of, only rank 0's are logged, as by Lightning's loggers.
         """
+        if self._plain and frameworks.global_rank() > 0:
+            return
         if not isinstance(metrics, Mapping):
             self.run.log(metrics, step)  # which says what is wrong with it
             return
         trainer = None if self._trainer is None else self._trainer()
-        self._log(Call(numbers.read(metrics), step, lane=lanes.around(trainer)))
+        lane = (lanes.of_plain_call if self._plain else lanes.around)(trainer)
+        self._log(Call(numbers.read(metrics), step, lane=lane))
 
     def log_calls(self, calls: Iterable[Call]) -> None:
         """For asynclog itself: metrics that are read as far as they can be, and known as to their reduction."""
@@ -186,7 +191,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
     def attach(self, trainer: Any) -> None:
         """Take a Trainer's metrics as tensors from here on, with what is known of their reduction."""
         self._trainer = weakref.ref(trainer)
-        connector.install(trainer)
+        self._plain = not connector.install(trainer)
         sigterm.throttle(trainer, self._sigterm_every)
 
     def reduced(self, name: str, *, epoch: int | None = None, step: int | None = None) -> Future[float]:

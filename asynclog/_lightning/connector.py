@@ -3,7 +3,8 @@
 `trainer._logger_connector` gets a subclass of its class. Its state stays, and so does every public behaviour; only
 two things change, which are where Lightning waits for the device: `log_metrics`, which turned each tensor into a number
 for all loggers, and `metrics`, which did so for the progress bar. No hook of Lightning's is public here, so the
-classes are looked at first; where they are not as they are known, they stay as they are, and a warning says so.
+classes are looked at first; where they are not as they are known, they stay as they are, and a warning says so. What
+the loggers get then says nothing of its reduction: rank 0 alone logs it, as with Lightning's own loggers.
 
 Why not a callback of Lightning's entry point group: it would be loaded into every training on the machine.
 """
@@ -21,12 +22,13 @@ from asynclog._lightning import lanes, numbers
 from asynclog._lightning.call import Call
 from asynclog._lightning.frameworks import PACKAGES, blank, package_of
 from asynclog._lightning.progressbar import Readings
-from asynclog._lightning.readback import read_back
+from asynclog._lightning.readback import check_names, read_back
 from asynclog._lightning.reductions import Rows, track
 from asynclog.notices import AsynclogWarning
 
 _MODULE = "trainer.connectors.logger_connector"
 _READINGS, _REDUCED, _PLACE = "_asynclog_readings", "_asynclog_reduced", "_asynclog_place"
+_UNKNOWN = "_asynclog_unknown"
 _OURS = frozenset({_READINGS, _REDUCED, _PLACE})
 
 
@@ -45,14 +47,29 @@ def install(trainer: Any) -> bool:
     if hasattr(kind, "asynclog_base"):
         _track(trainer)
         return True
+    if unknown(trainer):
+        return False
     reason = _what_is_new(kind, trainer)
     if reason:
-        text = f"{reason}: metrics go the way of Lightning's own loggers, which waits for the device"
-        warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=2)
+        setattr(connector, _UNKNOWN, reason)
+        if trainer.global_rank == 0:
+            _tell(reason, trainer.world_size)
         return False
     connector.__class__ = _asynchronous(kind)  # type: ignore[arg-type]  # a class is hashable
     _track(trainer)
     return True
+
+
+def unknown(trainer: Any) -> str:
+    """Why `install` has left the trainer's connector as it was, "" when it has not."""
+    return str(getattr(trainer._logger_connector, _UNKNOWN, ""))  # noqa: SLF001 - as above
+
+
+def _tell(reason: str, world_size: int) -> None:
+    text = f"{reason}: metrics go the way of Lightning's own loggers, which waits for the device"
+    if world_size > 1:
+        text += ", and only rank 0's are logged; sync_dist=True reduces them"
+    warnings.warn(f"asynclog: {text}", AsynclogWarning, stacklevel=3)
 
 
 def _track(trainer: Any) -> None:
@@ -142,8 +159,13 @@ def _asynchronous(base: Any) -> Any:  # noqa: C901 - the sum of a class's small 
 
         def log_eval_end_metrics(self, metrics: dict[str, Any]) -> None:
             super().log_eval_end_metrics(metrics)
-            if self.trainer.world_size > 1 and not self.trainer.sanity_checking:
-                self.__dict__.setdefault(_REDUCED, {}).update(read_back(self.trainer, metrics))
+            if self.trainer.sanity_checking:
+                return
+            if _REDUCED not in self.__dict__ and self.trainer.validating:
+                check_names(self.trainer, metrics, super().callback_metrics)
+            reduced = self.__dict__.setdefault(_REDUCED, {})
+            if self.trainer.world_size > 1:
+                reduced.update(read_back(self.trainer, metrics))
 
         @property
         def callback_metrics(self) -> dict[str, Any]:

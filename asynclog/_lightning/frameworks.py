@@ -56,6 +56,13 @@ def package_of(thing: object) -> str:
     return next((package for package in PACKAGES if module.startswith(f"{package}.")), "")
 
 
+def misconfiguration(trainer: Any) -> type[Exception]:
+    """The error that a trainer's Lightning raises for what does not fit together; RuntimeError where it has none."""
+    module = sys.modules.get(f"{package_of(trainer.fit_loop)}.utilities.exceptions")
+    kind: type[Exception] = getattr(module, "MisconfigurationException", RuntimeError)
+    return kind
+
+
 def global_rank() -> int:
     """This process's rank, as Lightning knows it from its strategy or the environment."""
     from lightning_utilities.core.rank_zero import rank_zero_only

@@ -34,5 +34,13 @@ def around(trainer: Any) -> Lane:
     return STEP if trainer is None or trainer.state.fn is None or _fits(trainer) else Lane("evaluation", own_steps=True)
 
 
+def of_plain_call(trainer: Any) -> Lane:
+    """The lane of what Lightning itself hands its loggers, for those that know no more of it than that."""
+    if trainer is None or trainer.state.fn is None:
+        return STEP
+    connector = getattr(trainer, "_logger_connector", None)
+    return of_call(trainer, on_step=getattr(connector, "_first_loop_iter", None) is not None)
+
+
 def _fits(trainer: Any) -> bool:
     return str(getattr(trainer.state.fn, "value", "")) == "fit"

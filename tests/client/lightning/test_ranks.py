@@ -59,6 +59,23 @@ def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
     assert f"log_dir {log_dir}" in done.stdout or strategy == "ddp_fork"  # its parent learns of no version
 
 
+def test_ranks_under_a_lightning_that_has_changed_give_what_lightnings_own_loggers_get(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*TORCHRUN, str(SCRIPT), str(tmp_path), "ddp", "again", "changed"],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("asynclog: ") == 1
+    assert "another _ResultCollection._forked_name than asynclog knows" in done.stderr
+    assert "only rank 0's are logged" in done.stderr
+    ours, theirs = series(tmp_path / "ours"), series(tmp_path / "theirs")
+    assert {"sum_step", "max_epoch", "min_epoch", "lead", "val_step", "test", "lr-SGD"} <= theirs.keys()
+    for name in theirs.keys() - {"epoch", "step"}:
+        assert [step for step, _ in ours[name]] == [step for step, _ in theirs[name]], name
+        assert all(close(a, b) for (_, a), (_, b) in zip(ours[name], theirs[name], strict=True)), name
+    assert set(ours["epoch"]) == set(theirs["epoch"])
+
+
 @pytest.mark.parametrize(("launcher", "strategy"), LAUNCHES, ids=IDS)
 def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(
     launcher: tuple[str, ...], strategy: str, tmp_path: Path

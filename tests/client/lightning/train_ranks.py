@@ -1,8 +1,8 @@
 """Two ranks train under Lightning, for the tests: every value twice, once reduced by Lightning (sync_dist), once by us.
 
-    train_ranks.py OUT STRATEGY [AGAIN]
+    train_ranks.py OUT STRATEGY [again] [changed]
 
-AGAIN: after the fit, a test with the same logger.
+again: after the fit, a test with the same logger. changed: by a Lightning that asynclog does not know.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.connectors.logger_connector import result
 
 from asynclog.lightning import AsyncLogger
 
@@ -55,8 +56,21 @@ def loader() -> Any:
     return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(24, 2)), batch_size=2)
 
 
+def change() -> None:
+    """A private method has another signature."""
+    collection: Any = result._ResultCollection
+    old = collection._forked_name
+
+    def renamed(self: Any, metric: Any, step: bool) -> Any:
+        return old(self, metric, step)
+
+    collection._forked_name = renamed
+
+
 def main() -> None:
-    out, strategy = sys.argv[1:3]
+    out, strategy, *options = sys.argv[1:]
+    if "changed" in options:
+        change()
     ours = AsyncLogger(f"{out}/ours", per_rank="mean_*", sigterm_check_every_n_steps=4)
     trainer = pl.Trainer(
         logger=[ours, CSVLogger(f"{out}/theirs")], strategy=strategy, devices=2, accelerator="cpu", max_epochs=2,
@@ -64,7 +78,7 @@ def main() -> None:
     )  # fmt: skip
     model = RankModel()
     trainer.fit(model, loader(), loader())
-    if len(sys.argv) > 3:
+    if "again" in options:
         trainer.test(model, loader(), verbose=False)
     # In one write, which another process can't get into: unbuffered, print makes several.
     sys.stdout.write(f"log_dir {ours.log_dir}\n")
