@@ -29,7 +29,8 @@ def own_daemon(*, host_metrics: bool = False) -> Iterator[str]:
         try:
             yield endpoint
         finally:
-            stopped(endpoint)
+            if Path(runtime, "daemon.sock").exists():  # it may have been stopped by then
+                stopped(endpoint)
 
 
 @contextmanager
