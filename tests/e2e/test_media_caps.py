@@ -102,10 +102,11 @@ for step in itertools.count():
 
 @pytest.mark.usefixtures("small_caps")
 def test_a_rank_that_is_killed_while_it_drops_media_leaves_each_delivered_or_counted(
-    tmp_path: Path, start, status, output, eventually: Callable[..., None]
+    tmp_path: Path, runtime_dir: Path, start, status, output, eventually: Callable[..., None]
 ) -> None:
     run = tmp_path / "p" / "run"
     daemon = start(*DAEMON)
+    eventually((runtime_dir / "daemon.sock").exists, what="the daemon")  # or the rank starts one, with host metrics
     rank = start(sys.executable, "-W", "ignore", "-c", RESTLESS, tmp_path)
     eventually(lambda: "begun" in output(), what="the rank logs")
     os.killpg(daemon.pid, signal.SIGSTOP)
