@@ -21,22 +21,16 @@ def agree(topic: str, rank: int, proposal: dict[str, Any]) -> dict[str, Any]:
 
     Raises TimeoutError when rank 0 has not called within PATIENCE_S.
     """
-    torch = sys.modules["torch"]
-    c10d = torch.distributed.distributed_c10d
-    if not hasattr(c10d, "_get_default_store"):  # private; a broadcast does the same where it is gone
+    met = _meeting(topic, rank)
+    if met is None:  # a broadcast does the same
         words = [proposal]
-        torch.distributed.broadcast_object_list(words, src=0)
+        _distributed().broadcast_object_list(words, src=0)
         return words[0]
-    store = c10d._get_default_store()  # noqa: SLF001 - as above
-    count = store.add(f"asynclog/{topic}/asked-by-{rank}", 1)
-    key = f"asynclog/{topic}/{count}"
+    store, key = met
     if rank == 0:
         store.set(key, json.dumps(proposal))
         return proposal
-    try:
-        store.wait([key], timedelta(seconds=PATIENCE_S))
-    except RuntimeError as error:  # torch's DistStoreError
-        raise TimeoutError(f"rank 0 has not used its logger within {PATIENCE_S:g} s") from error
+    _wait(store, key, PATIENCE_S, "rank 0 has not used its logger")
     word: dict[str, Any] = json.loads(store.get(key))
     return word
 
@@ -47,23 +41,40 @@ def complaint(topic: str, rank: int, world_size: int, own: str, patience: float)
     Every rank calls it, and the n-th calls for a topic meet. Raises TimeoutError when some do not within `patience`
     seconds.
     """
-    c10d = sys.modules["torch"].distributed.distributed_c10d
-    if not hasattr(c10d, "_get_default_store"):  # as above
+    met = _meeting(topic, rank)
+    if met is None:  # a gathering does the same
         words = [""] * world_size
-        sys.modules["torch"].distributed.all_gather_object(words, own)
+        _distributed().all_gather_object(words, own)
         return own or next(filter(None, words), "")
-    store = c10d._get_default_store()  # noqa: SLF001 - as above
-    count = store.add(f"asynclog/{topic}/asked-by-{rank}", 1)
-    key = f"asynclog/{topic}/{count}"
+    store, key = met
     if own:
         store.set(f"{key}/complaint", own)
         store.add(f"{key}/complaints", 1)
     if store.add(f"{key}/came", 1) == world_size:
         store.set(f"{key}/all", "came")
-    try:
-        store.wait([f"{key}/all"], timedelta(seconds=patience))
-    except RuntimeError as error:  # torch's DistStoreError
-        raise TimeoutError(f"{topic}: not all ranks have come here within {patience:g} s") from error
+    _wait(store, f"{key}/all", patience, f"{topic}: not all ranks have come here")
     if own or not store.add(f"{key}/complaints", 0):
         return own
     return str(store.get(f"{key}/complaint").decode())
+
+
+def _distributed() -> Any:
+    return sys.modules["torch"].distributed
+
+
+def _meeting(topic: str, rank: int) -> tuple[Any, str] | None:
+    """The process group's store, and the key at which the n-th calls for a topic meet; None where torch, whose private
+    function it takes, has it no more.
+    """
+    c10d = _distributed().distributed_c10d
+    if not hasattr(c10d, "_get_default_store"):
+        return None
+    store = c10d._get_default_store()  # noqa: SLF001 - as above
+    return store, f"asynclog/{topic}/{store.add(f'asynclog/{topic}/asked-by-{rank}', 1)}"
+
+
+def _wait(store: Any, key: str, seconds: float, late: str) -> None:
+    try:
+        store.wait([key], timedelta(seconds=seconds))
+    except RuntimeError as error:  # torch's DistStoreError
+        raise TimeoutError(f"{late} within {seconds:g} s") from error

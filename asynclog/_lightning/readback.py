@@ -71,14 +71,13 @@ def complain(callback: Any, trainer: Any, complaint: str) -> None:
     Raises TimeoutError when not all ranks call it.
     """
     complaint = complaint.strip()
-    place = frameworks.place()
     if trainer.world_size == 1:
         if complaint:
             text = f"asynclog: ReducedMetrics would fail on several ranks: {complaint}"
             warnings.warn(text, AsynclogWarning, stacklevel=2)
         return
     text = complaint and f"ReducedMetrics, on rank {trainer.global_rank}: {complaint}"
-    if place.distributed:
+    if (place := frameworks.place()).distributed:
         text = agreement.complaint("ReducedMetrics", place.rank, place.world_size, text, callback.timeout)
     if text:
         raise frameworks.misconfiguration(trainer)(text)
