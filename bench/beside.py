@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -19,15 +20,20 @@ _TASKS = Path("/proc/self/task")
 class Beside:
     """Reads CPU clocks of threads that are there when it is made. Linux only."""
 
-    def __init__(self, runtime: Path) -> None:
-        """`runtime`: of a daemon that answers. RuntimeError when this process has no sender."""
+    def __init__(self) -> None:
+        """The environment's daemon has to answer. RuntimeError when this process has no sender."""
         senders = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(SENDER)]
         if not senders:
             raise RuntimeError("no run is open here: there is no sender to measure")
         native = [int(task.name) for task in _TASKS.iterdir() if (task / "comm").read_text().startswith(ZEROMQ)]
         self._threads = [task for task in (*senders, *native) if task is not None]
         # After that, for asking has threads of its own.
-        self._daemon: int = talk.ask(places.endpoint(runtime), timeout=30)["daemon"]["pid"]
+        endpoint = places.endpoint(places.runtime_dir(os.environ, os.getuid()))
+        self._daemon: int = talk.ask(endpoint, timeout=30)["daemon"]["pid"]
+
+    def seconds(self, ranks: int) -> float:
+        """CPU seconds of the daemon and of so many ranks' threads, each as this one's."""
+        return self.rank_seconds() * ranks + self.daemon_seconds()
 
     def rank_seconds(self) -> float:
         """CPU seconds of this process's threads of asynclog."""

@@ -7,7 +7,6 @@ rank 0 answers.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import time
@@ -22,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 import asynclog
 import harness
-from asynclog_proto import places
 from beside import Beside
 
 STEP_S = 0.005
@@ -166,7 +164,7 @@ def trained(
     if metrics <= MOST_EACH and not uneven:
         ways["each"] = each
     run.flush()  # the sender is connected
-    measurement = Measurement(training, metrics, Beside(places.runtime_dir(os.environ, os.getuid())), uneven=uneven)
+    measurement = Measurement(training, metrics, Beside(), uneven=uneven)
     for log in ways.values():  # the daemon's start, spelt names, connections of gloo
         measurement.steps(log, WARM_UP)
     run.flush()

@@ -73,20 +73,19 @@ class Measurement:
         return Turn(self.steps(log, seconds), 0.0)
 
     def _with_asynclog(self, seconds: float) -> Turn:
-        runtime = places.runtime_dir(os.environ, os.getuid())
         run = asynclog.init("bench", f"from-{self._step}", dir=str(self._directory), backends=["tensorboard"])
         self.steps(run.log, min(WARM_UP_S, seconds))
         run.flush()
-        beside = Beside(runtime)
-        rank, daemon = beside.rank_seconds(), beside.daemon_seconds()
+        beside, ranks = Beside(), dist.get_world_size()
+        before = beside.seconds(ranks)
         steps = self.steps(run.log, seconds)
-        spent = (beside.rank_seconds() - rank) * dist.get_world_size() + beside.daemon_seconds() - daemon
+        spent = beside.seconds(ranks) - before
         ledger = run.finish()
         if not ledger.complete or ledger.dropped:
             raise RuntimeError(f"not every value was delivered:\n{ledger}")
         dist.barrier()
         if dist.get_rank() == 0:
-            stopped(places.endpoint(runtime))
+            stopped(places.endpoint(places.runtime_dir(os.environ, os.getuid())))
         dist.barrier()
         return Turn(steps, spent / len(steps) * 1e6)
 

@@ -21,7 +21,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import harness
-from asynclog_proto import places
 from beside import Beside
 
 METRICS = 20
@@ -91,7 +90,7 @@ class Stopwatch(Callback):
         for logger in self._loggers:
             if hasattr(logger, "run"):  # asynclog's: it has threads of its own, once it is heard
                 logger.run.flush()
-                self._beside = Beside(places.runtime_dir(os.environ, os.getuid()))
+                self._beside = Beside()
         connector: Any = trainer._logger_connector  # noqa: SLF001 - the one place that all loggers have in common
         log_metrics = connector.log_metrics
 
@@ -110,7 +109,7 @@ class Stopwatch(Callback):
         trainer.loggers = self._loggers if self._logs(step) else []
         at_edge = (step - WARM_UP_STEPS) % self._size in (0, self._settling)
         if self._beside is not None and at_edge:
-            self._cpu[step] = self._beside.rank_seconds() * world() + self._beside.daemon_seconds()
+            self._cpu[step] = self._beside.seconds(world())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - as above
         """The loggers are finalized."""

@@ -94,7 +94,7 @@ def _row(
     ranks: int,
     contender: str,
     step_us: float,
-    added_us: Sequence[float] = (0.0,),
+    added_us: Sequence[float],
     call_us: float = 0.0,
     beside_us: float = 0.0,
     *,
