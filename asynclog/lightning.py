@@ -183,7 +183,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         `log_graph` rank 0 traces the model with `input_array`, else with its `example_input_array`.
         """
         trainer = getattr(model, "_trainer", None)
-        if trainer is not None and frameworks.package_of(trainer):
+        if trainer is not None and frameworks.package_behind(trainer):
             self.attach(trainer)
         if self._log_graph and frameworks.global_rank() == 0:
             graphs.add(self.experiment, model, input_array)

@@ -52,13 +52,21 @@ def register(logger: type) -> None:
 
 def package_of(thing: object) -> str:
     """The Lightning that an object's class is of, "" for neither."""
-    module = type(thing).__module__
-    return next((package for package in PACKAGES if module.startswith(f"{package}.")), "")
+    return _package(type(thing))
+
+
+def package_behind(thing: object) -> str:
+    """The Lightning that an object's class is of or derives from, as a user's own Trainer does; "" for neither."""
+    return next(filter(None, map(_package, type(thing).__mro__)), "")
+
+
+def _package(kind: type) -> str:
+    return next((package for package in PACKAGES if kind.__module__.startswith(f"{package}.")), "")
 
 
 def misconfiguration(trainer: Any) -> type[Exception]:
     """The error that a trainer's Lightning raises for what does not fit together; RuntimeError where it has none."""
-    module = sys.modules.get(f"{package_of(trainer.fit_loop)}.utilities.exceptions")
+    module = sys.modules.get(f"{package_behind(trainer)}.utilities.exceptions")
     kind: type[Exception] = getattr(module, "MisconfigurationException", RuntimeError)
     return kind
 

@@ -158,6 +158,18 @@ def test_the_callback_attaches_where_the_trainer_does_not_tell(tmp_path: Path) -
     assert scalars(logger.log_dir)["loss_step"]
 
 
+def test_a_trainer_of_a_users_own_class_is_a_trainer(tmp_path: Path) -> None:
+    import lightning.pytorch as pl
+
+    class Own(pl.Trainer):
+        pass
+
+    logger = AsyncLogger(tmp_path)
+    options: dict[str, Any] = {"enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    Own(logger=logger, max_epochs=1, log_every_n_steps=1, **options).fit(guarded_module(), loader(), loader(16))
+    assert scalars(logger.log_dir)["loss_step"]
+
+
 @pytest.mark.parametrize(("every", "checked"), [(1, [0, 1, 2, 3, 4, 5, 6]), (3, [0, 3, 6])])
 def test_lightnings_sigterm_check_is_made_as_seldom_as_asked(
     every: int, checked: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
