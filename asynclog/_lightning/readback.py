@@ -33,7 +33,8 @@ class StepsOfEpochs:
         """The last step of `name` in `epoch`. Raises KeyError where it was not logged then."""
         found = [step for (names, when), step in self._steps.items() if when == epoch and name in names]
         if not found:
-            raise KeyError(f"{name!r} was not logged in epoch {epoch} by this process")
+            logged = {each for names, when in self._steps if when == epoch for each in _names(names)}
+            raise KeyError(f"{name!r} was not logged in epoch {epoch} by this process.{_did_you_mean(name, logged)}")
         return max(found)
 
 
@@ -94,8 +95,16 @@ def _missed(name: str, metrics: Collection[str], others: Collection[str]) -> str
     text = f"{name!r} is not among what validation logs: {', '.join(map(repr, sorted(metrics))) or 'nothing'}."
     if name in others:
         return f"{text} It is logged elsewhere, or with logger=False: sync_dist=True reduces such a metric."
+    return text + _did_you_mean(name, metrics)
+
+
+def _did_you_mean(name: str, metrics: Collection[str]) -> str:
     near = sorted(each for each in metrics if each.startswith(name)) or difflib.get_close_matches(name, metrics)
-    return f"{text} Did you mean {' or '.join(map(repr, near))}?" if near else text
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _names(names: Plan | tuple[str, ...]) -> tuple[str, ...]:
+    return names.names if isinstance(names, Plan) else names
 
 
 def _wait(name: str, future: Future[float], timeout: float) -> float:

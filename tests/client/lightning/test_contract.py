@@ -242,3 +242,5 @@ def test_a_reduced_value_is_asked_by_epoch(tmp_path: Path) -> None:
     assert logger.reduced("val_loss", step=2).result(30) == 1.0
     with pytest.raises(KeyError, match="'val_loss' was not logged in epoch 7"):
         logger.reduced("val_loss", epoch=7)
+    with pytest.raises(KeyError, match=r"'val' was not logged in epoch 1 .* Did you mean 'val_loss'\?"):
+        logger.reduced("val", epoch=1)
