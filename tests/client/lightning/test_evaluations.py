@@ -95,7 +95,7 @@ def test_a_test_in_another_process_adds_to_what_was_trained_and_a_resumed_fit_re
     assert rewinds == [{"rewind": 5, "generation": 3}]
 
 
-def test_backends_may_be_instances_and_mappings_of_any_options(tmp_path: Path) -> None:
+def test_backends_may_be_a_mapping_of_names_to_options(tmp_path: Path) -> None:
     options: dict[str, object] = {"csv": None, "jsonl": {"subdir": "lines"}}
     logger = AsyncLogger(tmp_path, backends=options)
     logger.log_metrics({"a": 1.0}, 0)

@@ -125,8 +125,19 @@ def test_a_failed_fit_ends_the_run_as_failed_and_its_values_are_there(tmp_path: 
     model.on_train_epoch_end = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         trainer(logger).fit(model, loader())
-    assert Path(logger.log_dir, "points.jsonl").read_text().splitlines()[-1] == '{"end":"failed"}'
+    lines = Path(logger.log_dir, "points.jsonl")
+    assert lines.read_text().splitlines()[-1] == '{"end":"failed"}'
     assert rows(logger.log_dir)[-1]["step"] == 3
+    logger.log_metrics({"later": 1.0}, step=99)  # which goes on in the same run
+    logger.close()
+    assert rows(logger.log_dir)[-1] == {"later": 1.0, "step": 99}
+    assert lines.read_text().splitlines()[-1] == '{"end":"success"}'
+
+
+def test_a_fit_whose_directory_cannot_be_made_says_which(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        trainer(AsyncLogger(tmp_path / "file")).fit(module_class()(), loader())
 
 
 @pytest.mark.parametrize(("finalize_timeout", "waits"), [(30.0, 5.0), (1.0, 1.0)])
