@@ -78,7 +78,7 @@ def measure(names: int, scalars: int, run: Callable[[Path, Values], float]) -> f
 
 def main() -> int:
     options = harness.parser(__doc__ or "").parse_args()
-    repeats, peer_scalars, own_scalars = (1, 5_000, 200_000) if options.quick else (3, 20_000, 2_000_000)
+    repeats, peer_scalars, own_scalars = (1, 5_000, 200_000) if options.quick else (5, 20_000, 2_000_000)
     contenders: dict[tuple[str, int], tuple[int, Callable[[Path, Values], float]]] = {
         ("SummaryWriter", 1): (peer_scalars, summary_writer),
     }

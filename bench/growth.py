@@ -207,7 +207,7 @@ def measure(axes: Sequence[str], repeats: int, longest: int, *, quick: bool) -> 
                 (axis, x), case = todo[name]
                 rows.append({"axis": axis, "x": x, **case(daemon)})
     lengths = [x for x in (10**5, 10**6, 10**7, 10**8) if x <= longest] if "length" in axes else []
-    rows += [{"axis": "length", "x": x, **length(x)} for x in lengths]
+    rows += [{"axis": "length", "x": x, **length(x)} for _ in range(repeats) for x in lengths]
     return sorted(harness.median_rows(rows, ("axis", "x")), key=lambda row: (list(AXES).index(row["axis"]), row["x"]))
 
 
@@ -217,7 +217,7 @@ def main() -> int:
     parser.add_argument("--longest", type=float, help="values of the longest run (default 1e8; quick 1e6)")
     options: argparse.Namespace = parser.parse_args()
     longest = int(options.longest or (1e6 if options.quick else 1e8))
-    rows = measure(options.only or list(AXES), 1 if options.quick else 3, longest, quick=options.quick)
+    rows = measure(options.only or list(AXES), 1 if options.quick else 5, longest, quick=options.quick)
     out = harness.console(options.json)
     out.print(printed(rows))
     out.print(f"{harness.machine_line()}; {footnote()}")

@@ -25,13 +25,13 @@ from asynclog.notices import Notices
 from asynclog.ring import Ring
 from asynclog.rows import Rows
 from asynclog_proto import ringfile
-from asynclog_proto.records import ROW_HEAD
 from asynclogd.backends.base import RunInfo
 from asynclogd.backends.tensorboard import TensorBoardBackend, TensorBoardConfig
 from backends_process import tables
 from batches import Stream
 from contender import MessagePack
 from ingest import RANKS, Daemon, Reducing
+from ingest_floor import Floor
 
 NAMES = 10
 CALLS = 1_000
@@ -127,20 +127,6 @@ class Batches:
         return number, [stream.message(number) for stream in self.streams]
 
 
-_ROW = np.dtype({"names": ["values"], "formats": [(">f8", NAMES)], "offsets": [ROW_HEAD.size]})
-_ROW_SIZE = ROW_HEAD.size + 8 * NAMES
-
-
-def _mean(given: tuple[int, list[list[bytes | memoryview]]]) -> object:
-    """Decode and reduce, where nothing can be missing, late or of another shape."""
-    found = []
-    for _, payload in given[1]:
-        rows = len(payload) // _ROW_SIZE
-        at = len(payload) - rows * _ROW_SIZE  # behind the layouts of a first batch
-        found.append(np.ndarray((rows,), _ROW, payload, at, (_ROW_SIZE,))["values"].astype(np.float64))
-    return np.mean(found, axis=0)
-
-
 def _unpacked(given: tuple[int, list[list[bytes | memoryview]]]) -> object:
     """Every row as a Python object."""
     found = []
@@ -153,7 +139,9 @@ def _unpacked(given: tuple[int, list[list[bytes | memoryview]]]) -> object:
 
 def _reducing(steps: int, what: str) -> Work:
     reducing, batches = Reducing(), Batches(steps)
-    floor, least = (_mean, "NumPy decode + mean") if steps > 1 else (_unpacked, "msgpack decode")
+    mean = Floor(NAMES)
+    numpy = lambda given: mean.take(given[1])  # noqa: E731 - as below
+    floor, least = (numpy, "NumPy decode + mean") if steps > 1 else (_unpacked, "msgpack decode")
     name = f"decode and reduce {what} of {RANKS} ranks"
     return Work(name, least, batches, lambda given: reducing.take(given[1], float(given[0])), floor)
 
@@ -161,15 +149,11 @@ def _reducing(steps: int, what: str) -> Work:
 @contextmanager
 def _journaling(folder: Path) -> Iterator[Work]:
     daemon, batches = Daemon(folder / "journal.sqlite"), Batches(1_100)
-    with (folder / "floor").open("wb", buffering=0) as file:
-
-        def floor(given: Any) -> None:
-            file.write(_mean(given).tobytes())  # type: ignore[attr-defined]
-            for _, payload in given[1]:
-                file.write(payload)
-
-        ours = lambda given: daemon.take(given[1], float(given[0]))  # noqa: E731 - as above
-        yield Work("a commit of batches", "NumPy decode + mean + a file", batches, ours, floor)
+    floor = Floor(NAMES, folder / "floor")
+    ours = lambda given: daemon.take(given[1], float(given[0]))  # noqa: E731 - as above
+    least = "NumPy decode + mean + a file"
+    yield Work("a commit of batches", least, batches, ours, lambda given: floor.take(given[1]))
+    floor.close()
     daemon.close()
 
 

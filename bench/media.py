@@ -102,7 +102,7 @@ def main() -> int:
         for name, module in MODULES.items()
         if importlib.util.find_spec(module) and (not options.only or name in {"copy", *options.only})
     ]
-    repeats, calls = (1, min(options.calls, 10)) if options.quick else (3, options.calls)
+    repeats, calls = (1, min(options.calls, 10)) if options.quick else (5, options.calls)
     rows = []
     for repeat, name in harness.interleaved(names, repeats):
         rows += rows_of(name, repeat, measured(name, calls, options.pause, options.pace))
