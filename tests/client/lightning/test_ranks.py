@@ -94,14 +94,11 @@ def test_callbacks_that_monitor_a_reduced_value_decide_alike_on_all_ranks(
     assert decided == [f"decided {rank} [2.0, 3.0, 4.0] 0.01" for rank in range(2)]
 
 
-@pytest.mark.parametrize(("every", "asked"), [(1, [0, 1, 2, 3, 4, 5]), (4, [0, 4])])
-def test_a_sigterm_to_all_ranks_ends_each_at_its_batch_however_seldom_they_ask(
-    every: int, asked: list[int], tmp_path: Path
-) -> None:
-    command = [*TORCHRUN, str(SCRIPT.with_name("train_sigterm.py")), str(tmp_path), str(every)]
+def test_a_sigterm_to_all_ranks_ends_each_at_its_batch_however_seldom_they_ask(tmp_path: Path) -> None:
+    command = [*TORCHRUN, str(SCRIPT.with_name("train_sigterm.py")), str(tmp_path), "4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     for rank in range(2):
         told = json.loads((tmp_path / f"rank-{rank}.json").read_text())
-        assert told == {"batches": [0, 1, 2, 3, 4, 5], "asked": asked, "ended": "SIGTERMException"}
+        assert told == {"batches": [0, 1, 2, 3, 4, 5], "asked": [0, 4], "ended": "SIGTERMException"}
     assert series(tmp_path)["rank"] == [(step, 0.5) for step in range(6)]
