@@ -94,13 +94,16 @@ def _worst_step(costs: Sequence[float]) -> float | None:
 
 
 def _backend_checks(rows: Sequence[Row]) -> list[Check]:
-    """Each further one costs what the first did: the last ones together against the first."""
-    costs = {row["x"]: row["ns_per_scalar"] for row in rows}
-    if not {0, 1} < costs.keys():
+    """Each further one costs what others did: the last ones against those between the first and them.
+
+    Not against the first: what that costs beyond none is the small difference of two large figures.
+    """
+    costs = [(row["x"], row["ns_per_scalar"]) for row in rows if row["x"] >= 1]
+    if len(costs) < 3:
         return []
-    most = max(costs)
-    first, further = costs[1] - costs[0], (costs[most] - costs[1]) / (most - 1)
-    return [Check(f"a further backend, up to {most}, over the first: CPU", further / first, FLAT)]
+    (one, first), (some, before), (most, last) = costs[0], costs[-2], costs[-1]
+    further = ((last - before) / (most - some)) / ((before - first) / (some - one))
+    return [Check(f"a backend beyond {some}, up to {most}, over one beyond {one}: CPU", further, FLAT)]
 
 
 def _length_checks(rows: Sequence[Row]) -> list[Check]:

@@ -52,12 +52,12 @@ def test_what_the_end_costs_a_rank_is_held_where_ranks_are_many(monkeypatch: pyt
     assert promise.startswith("the end of a run")
 
 
-def test_further_backends_are_held_against_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_backends_are_held_against_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     def costs(*of: float) -> list[dict[str, Any]]:
-        return [row("backends", x, cost) for x, cost in zip((0, 1, 8), of, strict=True)]
+        return [row("backends", x, cost) for x, cost in zip((0, 1, 4, 8), of, strict=True)]
 
-    assert failed(costs(100.0, 120.0, 260.0), monkeypatch) == []
-    (promise,) = failed(costs(100.0, 120.0, 400.0), monkeypatch)
+    assert failed(costs(118.0, 120.0, 150.0, 190.0), monkeypatch) == []
+    (promise,) = failed(costs(118.0, 120.0, 150.0, 210.0), monkeypatch)
     assert "backend" in promise
 
 
