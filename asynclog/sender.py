@@ -22,7 +22,7 @@ from asynclog.ring import Ring
 from asynclog.ringplace import RingFile
 from asynclog.rows import Rows
 from asynclog.spool import Spool
-from asynclog.stream import HEARTBEAT_S, Stream
+from asynclog.stream import DOZING_HEARTBEAT_S, Stream
 from asynclog.talk import Talk
 from asynclog_proto import records
 from asynclog_proto.beats import next_beat
@@ -182,7 +182,7 @@ class Sender(threading.Thread):
         if writer.asleep and (len(devices) or writer.seq != seq):  # who wrote before the line above has woken nobody
             writer.asleep = False
         if writer.asleep:
-            self._collect_at = next_beat(now, HEARTBEAT_S)
+            self._collect_at = next_beat(now, DOZING_HEARTBEAT_S)
         elif self._dozes:  # it woke for something else than a flush
             self._collect_at = min(self._collect_at, self._rhythm.next_look(now))
         self._dozes = writer.asleep

@@ -264,7 +264,7 @@ def test_heartbeats_tell_step_and_counts(daemon: ScriptedDaemon, begin: Begin, e
 def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank that is silent dozes at once, and wakes by nothing but a call."""
     monkeypatch.setattr("asynclog.sender.DOZE_AFTER_S", 0.0)
-    monkeypatch.setattr("asynclog.sender.HEARTBEAT_S", 1e6)
+    monkeypatch.setattr("asynclog.sender.DOZING_HEARTBEAT_S", 1e6)
     monkeypatch.setattr("asynclog.stream.HEARTBEAT_S", 1e6)
 
 

@@ -135,7 +135,7 @@ def test_a_sleeping_sender_is_woken_for_a_row_on_its_device(
     device: Device, daemon: ScriptedDaemon, begin: Begin, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asynclog.sender.DOZE_AFTER_S", 0.0)
-    monkeypatch.setattr("asynclog.sender.HEARTBEAT_S", 1e6)
+    monkeypatch.setattr("asynclog.sender.DOZING_HEARTBEAT_S", 1e6)
     run = begin()
     for step in range(2):
         run.log({"loss": torch.tensor(0.5)}, step=step)
