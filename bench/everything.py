@@ -5,9 +5,9 @@
     python bench/everything.py --check                 a promise that does not hold is a failure
     python bench/everything.py -- --quick              options for each: a quick look changes no page
 
-Results go to bench/results/NAME.json. One that fails (it ends with an error, or a promise does not hold where `--check`
-is given) does not stop the others. At the end each promise stands with its figure and its target, then the names of all
-that failed, and the exit code is 1 then.
+bench/gpu.py is among them where there is a GPU. Results go to bench/results/NAME.json. One that fails (it ends with an
+error, or a promise does not hold where `--check` is given) does not stop the others. At the end each promise stands
+with its figure and its target, then the names of all that failed, and the exit code is 1 then.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
+from gpu_report import missing
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -30,7 +31,16 @@ BENCHMARKS = (
     "hot_path", "threads", "waits", "ingest", "ranks", "memory", "growth", "tensorboard", "lightning", "ddp", "flushes",
     "media", "backends", "fanout", "import_time",
 )  # fmt: skip
+ON_A_GPU = "gpu"
 AFTER = ("charts", "guard")
+
+
+def all_here() -> list[str]:
+    """The names of all that can run on this machine; what can't is told in a line."""
+    reason = missing()
+    if reason:
+        print(f"bench/{ON_A_GPU}.py is left out, for it wants a GPU: {reason}", flush=True)
+    return [*BENCHMARKS, *([] if reason else [ON_A_GPU]), *AFTER]
 
 
 def command_of(name: str, options: Sequence[str], results: Path) -> list[str]:
@@ -72,12 +82,13 @@ def run_all(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[*BENCHMARKS, *AFTER], help="this one; may be repeated")
+    every = (*BENCHMARKS, ON_A_GPU, *AFTER)
+    parser.add_argument("--only", action="append", choices=every, help="this one; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the benchmarks' JSON")
     parser.add_argument("--check", action="store_true", help="a promise that does not hold is a failure")
     parser.add_argument("options", nargs="*", help="options for each benchmark, after --")
     chosen = parser.parse_args()
-    names = chosen.only or [*BENCHMARKS, *AFTER]
+    names = chosen.only or all_here()
     options = [*chosen.options, *(["--check"] if chosen.check else [])]
     failed, checks = run_all(names, options, chosen.results.resolve())
     harness.console(None).print(harness.checks_table("What was promised", checks))

@@ -35,6 +35,17 @@ def test_a_benchmark_that_fails_is_named_and_the_others_run(
     assert {path.name: path.read_text() for path in results.iterdir()} == {"first.json": "new", "second.json": "new"}
 
 
+def test_without_a_gpu_its_benchmark_is_left_out_with_a_line(
+    everything: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(everything, "missing", lambda: "CUDA sees none")
+    without = everything.all_here()
+    assert capsys.readouterr().out == "bench/gpu.py is left out, for it wants a GPU: CUDA sees none\n"
+    monkeypatch.setattr(everything, "missing", lambda: "")
+    assert sorted(everything.all_here()) == sorted([*without, "gpu"])
+    assert capsys.readouterr().out == ""
+
+
 def test_a_quick_look_changes_no_page(everything: ModuleType, tmp_path: Path) -> None:
     for name in (*everything.BENCHMARKS, "charts"):
         assert "--readme" in everything.command_of(name, [], tmp_path)
