@@ -30,13 +30,21 @@ class Seen(NamedTuple):
 
 
 def traced(work: Callable[[], object]) -> list[Event]:
-    """The events of what `work` does, which has to end with a synchronization."""
+    """The events of what `work` does, which has to end with a synchronization.
+
+    Not the CPU's operators: noting each makes the calls of a logger longer than they are. But where there is nothing of
+    the device without them, `work` is done again, with them.
+    """
     from torch.profiler import ProfilerActivity, profile
 
-    # Not the CPU's operators: noting each makes the calls of a logger longer than they are.
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        work()
-    return events_of(profiled)
+    events: list[Event] = []
+    for activities in ([ProfilerActivity.CUDA], [ProfilerActivity.CPU, ProfilerActivity.CUDA]):
+        with profile(activities=activities) as profiled:
+            work()
+        events = events_of(profiled)
+        if any(event.get("cat") in ON_DEVICE for event in events):
+            break
+    return events
 
 
 def events_of(profiled: Any) -> list[Event]:

@@ -33,7 +33,7 @@ class Profiled(Callback):
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
         if index == FIRST:
             torch.cuda.synchronize()
-            self.profiled = profile(activities=[ProfilerActivity.CUDA])
+            self.profiled = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])
             self.profiled.__enter__()
         if index == LAST:
             torch.cuda.synchronize()
