@@ -123,7 +123,7 @@ def rows_of(**changed: Any) -> list[dict[str, Any]]:
 
 def test_what_is_promised_holds_or_does_not(report: ModuleType) -> None:
     assert all(check.passed for check in report.checks(rows_of()))
-    broken = {
+    broken: dict[str, dict[str, Any]] = {
         "added, of a step": {"added_us": 51.0},
         "lost where torch raises": {"lost": 1},
         "values that were lost": {"complete": False},
