@@ -10,6 +10,7 @@ import numpy as np
 
 from asynclogd.lanes import RUN, Lane
 from asynclogd.metrics import Metrics, Spec, span
+from asynclogd.seen import Seen
 from asynclogd.tables import Table
 
 _CACHED_NAMES = 1 << 20
@@ -50,6 +51,7 @@ class Columns:
         """metrics that have no table now, and where they were before a define changed them"""
         self._plans: dict[tuple[Lane, tuple[str, ...]], list[Share]] = {}
         self._cached_names = 0
+        self._seen: Seen[tuple[Lane, list[Share]]] = Seen()
 
     def tick(self) -> int:
         """A number that grows: the order in which tables were used."""
@@ -58,6 +60,9 @@ class Columns:
 
     def shares(self, names: tuple[str, ...], spec: Spec, lane: Lane) -> list[Share]:
         """Where the values of these names (all of `spec`) in rows of `lane` go; makes tables for what is new."""
+        seen = self._seen.get(names)
+        if seen is not None and seen[0] == lane:
+            return seen[1]
         plan = self._plans.get((lane, names))
         if plan is None:
             if self._cached_names + len(names) > _CACHED_NAMES or len(self._plans) >= _CACHED_PLANS:
@@ -65,6 +70,7 @@ class Columns:
             self._cached_names += len(names)
             self._add_tables(names, spec, lane)
             plan = self._plans[lane, names] = self._plan(names, lane)
+        self._seen.put(names, (lane, plan))
         return plan
 
     def _add_tables(self, names: tuple[str, ...], spec: Spec, lane: Lane) -> None:
@@ -172,6 +178,7 @@ class Columns:
     def _forget_plans(self) -> None:
         self._plans.clear()
         self._cached_names = 0
+        self._seen.clear()
 
 
 def _later(one: int | None, other: int | None) -> int | None:

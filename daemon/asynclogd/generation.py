@@ -65,7 +65,7 @@ class Generation:
         """What a decoder gave for a rank that has joined, in order."""
         for part in _parts(decoded):
             tables = [said for said in part if isinstance(said, Rows)]
-            self._tally.note_steps(rows for rows in tables if not self.metrics.lane(rows.names).own_steps)
+            self._tally.note_steps(rows for rows in tables if not self.metrics.ways(rows.names).lane.own_steps)
             for said in part:
                 self._take(rank, said, now)
         self.unsettled = True
@@ -137,11 +137,12 @@ class Generation:
     def _rows(self, rows: Rows, rank: int, now: float) -> None:
         self._tally.journaled += rows.values.size
         progress, window, metrics = self.progress, self.window, self.metrics
-        state, lane, top = progress.ranks[rank], metrics.lane(rows.names), int(rows.steps.max())
+        ways = metrics.ways(rows.names)
+        state, lane, top = progress.ranks[rank], ways.lane, int(rows.steps.max())
         if lane.own_steps:
             self.settle_rest()  # or two evaluations, which have the same steps, would be one
         origin = Origin(rank, now, state.mark(progress.passed), state.flushes)
-        for group in metrics.groups(rows.names):
+        for group in ways.groups:
             part, spec = group.of(rows), group.spec
             if spec.per_rank:
                 window.out.append(of_rank(spec, metrics.rank_series(part.names, rank), part, window.world))

@@ -13,10 +13,11 @@ from asynclog_proto.records import Define
 from asynclog_proto.reductions import DEFAULT
 from asynclogd.lanes import Lane
 from asynclogd.rows import Rows
+from asynclogd.seen import Seen
 
 MAX_DEFINES = 10_000
 _CACHED_NAMES = 1 << 20
-_CACHED_GROUPS = 4096
+_CACHED_WAYS = 4096
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -58,6 +59,14 @@ class Group:
         return Rows(self.names, rows.steps, rows.times, rows.weights, rows.values[:, self.columns])
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What becomes of rows of certain names: their lane, and the names sorted by spec."""
+
+    lane: Lane
+    groups: list[Group]
+
+
 class Metrics:
     """The defines in force. The last one that matches a name decides; a name that none matches is a mean."""
 
@@ -66,8 +75,8 @@ class Metrics:
         self._exact: dict[str, tuple[int, Define]] = {}
         self._wild: dict[str, tuple[int, Define, re.Pattern[str]]] = {}
         self._next = 0
-        self._groups: dict[tuple[str, ...], list[Group]] = {}
-        self._lanes: dict[tuple[str, ...], Lane] = {}
+        self._ways: dict[tuple[str, ...], Ways] = {}
+        self._seen: Seen[Ways] = Seen()
         self._rank_series: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
         self._cached_names = 0
 
@@ -103,15 +112,22 @@ class Metrics:
         found = self._define(name)
         return Spec() if found is None else Spec.of(found)
 
-    def lane(self, names: tuple[str, ...]) -> Lane:
-        """The lane of a row: that of the first of its names which has one. One name with steps of its own is enough."""
-        lane = self._lanes.get(names)
-        if lane is None:
-            self._count(names)
-            found = [define for define in map(self._define, names) if define is not None]
-            called = next((define.lane for define in found if define.lane), "")
-            lane = self._lanes[names] = Lane(called, any(define.own_steps for define in found))
-        return lane
+    def ways(self, names: tuple[str, ...]) -> Ways:
+        """What becomes of a row of these names."""
+        ways = self._seen.get(names)
+        if ways is None:
+            ways = self._ways.get(names)
+            if ways is None:
+                self._count(names)
+                ways = self._ways[names] = Ways(self._lane(names), self._sorted(names))
+            self._seen.put(names, ways)
+        return ways
+
+    def _lane(self, names: tuple[str, ...]) -> Lane:
+        """That of the first of the names which has one. One name with steps of its own is enough."""
+        found = [define for define in map(self._define, names) if define is not None]
+        called = next((define.lane for define in found if define.lane), "")
+        return Lane(called, any(define.own_steps for define in found))
 
     def _define(self, name: str) -> Define | None:
         number, found = self._exact.get(name, (-1, None))
@@ -122,17 +138,9 @@ class Metrics:
                 return define
         return found
 
-    def groups(self, names: tuple[str, ...]) -> list[Group]:
-        """A row's names, sorted by spec."""
-        groups = self._groups.get(names)
-        if groups is None:
-            self._count(names)
-            groups = self._groups[names] = self._sorted(names)
-        return groups
-
     def _count(self, names: tuple[str, ...]) -> None:
         """These names are about to be cached."""
-        if self._cached_names + len(names) > _CACHED_NAMES or len(self._groups) >= _CACHED_GROUPS:
+        if self._cached_names + len(names) > _CACHED_NAMES or len(self._ways) >= _CACHED_WAYS:
             self._forget()
         self._cached_names += len(names)
 
@@ -157,10 +165,10 @@ class Metrics:
         return series
 
     def _forget(self) -> None:
-        self._groups.clear()
-        self._lanes.clear()
+        self._ways.clear()
         self._rank_series.clear()
         self._cached_names = 0
+        self._seen.clear()
 
 
 def span(columns: list[int]) -> Any:

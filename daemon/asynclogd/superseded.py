@@ -42,7 +42,7 @@ def feed(tally: Tally, metrics: Metrics, rank: int, launch: str, decoded: Iterab
             metrics.define(rows)
         if not isinstance(rows, Rows):
             continue
-        own_steps = metrics.lane(rows.names).own_steps
+        own_steps = metrics.ways(rows.names).lane.own_steps
         told = rows
         if not own_steps:
             if until is not None and (over := rows.steps >= until).any():
@@ -57,7 +57,7 @@ def feed(tally: Tally, metrics: Metrics, rank: int, launch: str, decoded: Iterab
 
 
 def _told(metrics: Metrics, rows: Rows, rank: int, where: World, *, revision: bool) -> Iterable[Item]:
-    for group in metrics.groups(rows.names):
+    for group in metrics.ways(rows.names).groups:
         part = group.of(rows)
         if group.spec.reductions:
             yield from plain(group.spec, part, rank, where, revision=revision)
