@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from gpu_report import missing
+from gpu_report import missing as gpu_missing
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -37,7 +37,7 @@ AFTER = ("charts", "guard")
 
 def all_here() -> list[str]:
     """The names of all that can run on this machine; what can't is told in a line."""
-    reason = missing()
+    reason = gpu_missing()
     if reason:
         print(f"bench/{ON_A_GPU}.py is left out, for it wants a GPU: {reason}", flush=True)
     return [*BENCHMARKS, *([] if reason else [ON_A_GPU]), *AFTER]

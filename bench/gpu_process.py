@@ -165,7 +165,7 @@ def _expect_to_raise(value: torch.Tensor) -> None:
 
 
 def guarded_row(run: Any, loop: Loop, plan: Plan) -> Row:
-    """Steps that are logged while torch raises where it waits: what would wait is lost, with the cause `device`."""
+    """Steps that are logged while torch raises where it waits: what would wait is lost, and counted."""
     values = torch.randn(1000, device="cuda")
     run.flush()
     before = sum(run.stats.dropped.values())

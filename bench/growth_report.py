@@ -99,11 +99,11 @@ def _backend_checks(rows: Sequence[Row]) -> list[Check]:
     Not against the first: what that costs beyond none is the small difference of two large figures.
     """
     costs = [(row["x"], row["ns_per_scalar"]) for row in rows if row["x"] >= 1]
-    if len(costs) < 3:
+    if len(costs) < 3 or costs[-2][1] <= costs[0][1]:  # as a quick look may have it, by noise
         return []
-    (one, first), (some, before), (most, last) = costs[0], costs[-2], costs[-1]
-    further = ((last - before) / (most - some)) / ((before - first) / (some - one))
-    return [Check(f"a backend beyond {some}, up to {most}, over one beyond {one}: CPU", further, FLAT)]
+    (fewest, first), (between, before), (most, last) = costs[0], costs[-2], costs[-1]
+    further = ((last - before) / (most - between)) / ((before - first) / (between - fewest))
+    return [Check(f"a backend beyond {between}, up to {most}, over one beyond {fewest}: CPU", further, FLAT)]
 
 
 def _length_checks(rows: Sequence[Row]) -> list[Check]:

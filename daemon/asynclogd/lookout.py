@@ -5,8 +5,8 @@ from __future__ import annotations
 from asynclog_proto.beats import next_beat
 
 SILENT_SECONDS = 2.0
-"""From look to look in silence, at the moments at which ranks say that they live: what an idle daemon costs is to be
-woken."""
+"""From look to look in silence, every other time at the moment at which ranks say that they live: what an idle daemon
+costs is to be woken."""
 
 
 class Lookout:

@@ -38,10 +38,10 @@ def test_a_benchmark_that_fails_is_named_and_the_others_run(
 def test_without_a_gpu_its_benchmark_is_left_out_with_a_line(
     everything: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(everything, "missing", lambda: "CUDA sees none")
+    monkeypatch.setattr(everything, "gpu_missing", lambda: "CUDA sees none")
     without = everything.all_here()
     assert capsys.readouterr().out == "bench/gpu.py is left out, for it wants a GPU: CUDA sees none\n"
-    monkeypatch.setattr(everything, "missing", lambda: "")
+    monkeypatch.setattr(everything, "gpu_missing", lambda: "")
     assert sorted(everything.all_here()) == sorted([*without, "gpu"])
     assert capsys.readouterr().out == ""
 

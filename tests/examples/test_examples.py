@@ -169,18 +169,19 @@ def test_lightning_learns_on_one_process_and_on_two(start: str, tmp_path: Path, 
 
 @pytest.mark.torch
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("start", ["devices", "torchrun"])
-def test_fabric_learns_on_two_processes(start: str, tmp_path: Path, environ: dict[str, str]):
+@pytest.mark.parametrize("start", ["alone", "devices", "torchrun"])
+def test_fabric_learns_on_one_process_and_on_two(start: str, tmp_path: Path, environ: dict[str, str]):
     pytest.importorskip("sklearn")
     pytest.importorskip("lightning")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = [str(EXAMPLES / "fabric_digits.py"), "--epochs", "2", "--devices", "2"]
+    devices, steps = (1, 89) if start == "alone" else (2, STEPS_AN_EPOCH)
+    script = [str(EXAMPLES / "fabric_digits.py"), "--epochs", "2", "--devices", str(devices)]
     command = [sys.executable, *(torchrun if start == "torchrun" else []), *script]
     done = subprocess.run(command, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
     (run,) = (tmp_path / "logs" / "digits-fabric").iterdir()
     found = {name: [*map(float, column)] for name, column in cells(run / "metrics.csv").items()}
-    assert len(found["train/loss"]) == 2 * STEPS_AN_EPOCH
-    assert found["train/samples"] == [32.0] * 2 * STEPS_AN_EPOCH
+    assert len(found["train/loss"]) == 2 * steps
+    assert found["train/samples"] == [16.0 * devices] * 2 * steps
     assert sum(found["train/loss"][-10:]) < sum(found["train/loss"][:10])
     assert len(found["val/accuracy"]) == 2
     assert f"validation accuracy of all ranks: {found['val/accuracy'][-1]:.4f}" in done.stdout
