@@ -26,7 +26,7 @@ class Floor:
     def take(self, messages: list[list[bytes | memoryview]], now: float = 0.0) -> None:  # noqa: ARG002 - as the daemon's
         """A batch of each rank."""
         began = time.process_time()
-        means = self._mean(messages)
+        means = self.mean(messages)
         if self._file is not None:
             for _, payload in messages:
                 self._file.write(payload)
@@ -38,7 +38,8 @@ class Floor:
         if self._file is not None:
             self._file.close()
 
-    def _mean(self, messages: list[list[bytes | memoryview]]) -> NDArray[np.float64]:
+    def mean(self, messages: list[list[bytes | memoryview]]) -> NDArray[np.float64]:
+        """Over the ranks: (rows, names), float64."""
         found = []
         for _, payload in messages:
             rows = len(payload) // self._size

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import importlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 
 from asynclog import AsynclogWarning, Run
-from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, trainer
+from asynclog_proto import places
+from asynclogd import talk
+from tests.client.lightning.modules import MARKS, AsyncLogger, fit, loader, module_class, rows, scalars, torch, trainer
 
 pytestmark = MARKS
 
@@ -104,8 +108,6 @@ def test_callbacks_that_log_reach_the_files(tmp_path: Path) -> None:
 
 
 def test_reduce_on_plateau_sees_monitored_values(tmp_path: Path) -> None:
-    import torch
-
     model = module_class()()
 
     def configure() -> dict[str, object]:
@@ -132,6 +134,44 @@ def test_a_failed_fit_ends_the_run_as_failed_and_its_values_are_there(tmp_path: 
     logger.close()
     assert rows(logger.log_dir)[-1] == {"later": 1.0, "step": 99}
     assert lines.read_text().splitlines()[-1] == '{"end":"success"}'
+
+
+def test_a_daemon_that_hangs_does_not_keep_a_fit_and_has_everything_when_it_goes_on(
+    tmp_path: Path, runtime_dir: Path
+) -> None:
+    logger = AsyncLogger(tmp_path, finalize_timeout=1.0)
+    logger.log_metrics({"before": 1.0}, 0)
+    assert logger.run.flush(30)
+    pid = talk.ask(places.endpoint(runtime_dir), "status", timeout=30)["daemon"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.warns(AsynclogWarning, match="records are not journaled yet"):
+            fit(logger)  # whose end waits for `finalize_timeout`
+        logger.log_metrics({"later": 1.0}, step=99)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert logger.run.flush(60)
+    found = rows(logger.log_dir)
+    assert found[-1] == {"later": 1.0, "step": 99}
+    assert sum("loss_step" in row for row in found) == 5
+
+
+def test_a_loader_whose_workers_have_the_logger_is_trained_on(tmp_path: Path) -> None:
+    logger = AsyncLogger(tmp_path)
+
+    class Logged(torch.utils.data.Dataset):  # type: ignore[misc]  # torch is not followed
+        def __len__(self) -> int:
+            return 16
+
+        def __getitem__(self, index: int) -> Any:
+            logger.log_metrics({"of a worker": 1.0}, index)  # which is no rank: what it logs is nobody's
+            return (torch.ones(4),)
+
+    made = trainer(logger, max_epochs=1, log_every_n_steps=1)
+    made.fit(module_class()(), torch.utils.data.DataLoader(Logged(), batch_size=4, num_workers=2))
+    table = rows(logger.log_dir)
+    assert sum("loss_step" in row for row in table) == 4
+    assert not any("of a worker" in row for row in table)
 
 
 def test_a_fit_whose_directory_cannot_be_made_says_which(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 What ranks reduce is there twice, as NAME by us and as NAME_synced by Lightning. OUT/after_fit is a copy of ours that
 rank 0 makes as soon as fit has returned.
 
-PREDICT: after the fit, a predict with the same loggers.
+PREDICT: after the fit, a predict with the same loggers, and a value that is logged after all.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ def main() -> None:
         shutil.copytree(ours.log_dir, f"{out}/after_fit")
     if len(sys.argv) > 3:
         trainer.predict(model, loader())
+        ours.log_metrics({"later": 1.0 + trainer.global_rank}, 99)
+        ours.finalize("success")
 
 
 if __name__ == "__main__":
