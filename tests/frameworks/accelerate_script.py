@@ -43,6 +43,9 @@ def loop(out: str, all_ranks: bool, fail: bool) -> None:
     finally:
         accelerator.end_training()
         tracker.finish()  # end_training() does it on the main process only
+        # A process that ends with gloo's threads at work may be ended by C++ instead ("terminate called without an
+        # active exception"): torch asks for this, and accelerate leaves it to its caller.
+        accelerator.state.destroy_process_group()
 
 
 if __name__ == "__main__":
