@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import BENCH, Script
+
 PAGE = BENCH.parent / "docs" / "benchmarks.md"
 
 COSTS: dict[str, Any] = {"p50_us": 1.5, "p99_us": 400.0, "cpu_us_per_call": 100.0}
@@ -36,9 +36,8 @@ GROWTH = [
 
 
 @pytest.fixture
-def charts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("charts")
+def charts(script: Script) -> ModuleType:
+    return script("charts")
 
 
 def write(folder: Path, benchmark: str, rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,6 @@ shortly.
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import BENCH, Script
 
 
 def measured(script: str, *options: str) -> list[dict[str, Any]]:
@@ -48,10 +47,9 @@ def test_memory_is_read_at_six_points_of_a_run_that_is_delivered_whole() -> None
 
 
 def test_fanout_holds_the_others_lag_to_what_it_is_without_a_slow_one_in_the_99th_percentile_too(
-    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    fanout = importlib.import_module("fanout")
+    fanout = script("fanout")
 
     def row(contender: str, backend: str, median: float, p99: float) -> dict[str, Any]:
         about = {"contender": contender, "backend": backend, "steps": 9, "delivered": 9}
@@ -78,9 +76,8 @@ def test_tensorboard_is_measured_beside_summarywriter() -> None:
     assert {"asynclog", "SummaryWriter"} <= {str(value) for row in rows for value in row.values()}
 
 
-def test_what_one_waits_for_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    waits = importlib.import_module("waits")
+def test_what_one_waits_for_is_measured(script: Script, tmp_path: Path) -> None:
+    waits = script("waits")
     assert waits.start_ms("asynclog", str(tmp_path)) > 0
     assert all(lag > 0 for lag in waits.lags_ms(2))
     assert all(0 <= share < 2 for share in waits.idle_shares(1, 0.2))

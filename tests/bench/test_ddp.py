@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import BENCH, Script
 
 pytestmark = pytest.mark.torch
 
@@ -31,9 +29,8 @@ def test_every_way_to_log_is_measured_in_one_training_of_two_ranks() -> None:
     assert "PASS  in the call, over an all_reduce a metric" in done.stderr
 
 
-def test_a_block_is_compared_with_the_two_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    process = importlib.import_module("ddp_process")
+def test_a_block_is_compared_with_the_two_around_it(script: Script) -> None:
+    process = script("ddp_process")
     told = [
         ("none", 1.0, 0.0, 0.5, []), ("packed", 5.0, 4.0, 3.5, [2000]), ("none", 3.0, 2.0, 1.5, []),
         ("noop", 9.0, 9.0, 9.0, []), ("none", 9.0, 9.0, 9.0, []),

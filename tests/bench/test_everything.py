@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,12 @@ from types import ModuleType
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import BENCH, Script
 
 
 @pytest.fixture
-def everything(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("everything")
+def everything(script: Script) -> ModuleType:
+    return script("everything")
 
 
 def test_a_benchmark_that_fails_is_named_and_the_others_run(

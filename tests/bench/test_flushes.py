@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import BENCH, Script
 
 pytestmark = pytest.mark.torch
 
@@ -28,10 +26,9 @@ def test_steps_of_two_ranks_are_told_for_each_way_to_log() -> None:
 
 
 def test_what_flushes_add_is_what_the_steps_take_longer_that_meet_the_first_moments_of_a_second(
-    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    process = importlib.import_module("flushes_process")
+    process = script("flushes_process")
     steps, now = [], 5.003
     for _ in range(1_000):
         us = 7_000.0 if now % 1 < 0.01 else 5_000.0  # two steps, each second, that take 2 ms longer

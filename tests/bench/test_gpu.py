@@ -4,21 +4,19 @@ profiler's trace and of rows.
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.bench.conftest import BENCH, Script
+
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
-
-BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
 def started(*options: str) -> subprocess.CompletedProcess[str]:
@@ -27,15 +25,13 @@ def started(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def report(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("gpu_report")
+def report(script: Script) -> ModuleType:
+    return script("gpu_report")
 
 
 @pytest.fixture
-def trace(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("gpu_trace")
+def trace(script: Script) -> ModuleType:
+    return script("gpu_trace")
 
 
 def test_every_way_to_log_is_measured_and_all_is_delivered() -> None:

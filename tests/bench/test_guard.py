@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-BENCH = Path(__file__).resolve().parents[2] / "bench"
+from tests.bench.conftest import Script
+
 HERE = "Python 3.11.7, NumPy 2.4.6, x86_64"
 
 
-def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A script's module; it imports its neighbours, as Python has it for scripts."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module(name)
-
-
 @pytest.fixture
-def guard(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return module("guard", monkeypatch)
+def guard(script: Script) -> ModuleType:
+    return script("guard")
 
 
 def row(kind: str, value: float) -> dict[str, Any]:
@@ -69,17 +63,19 @@ def test_an_update_where_instructions_can_not_be_counted_keeps_the_stored_ones(g
     assert (anew["instructions"], anew["instructions of"]) == ({"work": 5}, HERE)
 
 
-def test_a_piece_of_work_is_the_count_between_its_two_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    between_marks = module("guard_instructions", monkeypatch).between_marks
+def test_a_piece_of_work_is_the_count_between_its_two_marks(script: Script) -> None:
+    between_marks = script("guard_instructions").between_marks
     texts = [f"desc: Trigger: --dump-before=getsid\nsummary: {n}\n\ntotals: {n}\n" for n in (10, 20, 30, 40)]
     assert between_marks(texts) == [20, 40]
     with pytest.raises(ValueError, match="totals"):
         between_marks(["", ""])
 
 
-def test_both_sides_of_a_ratio_get_the_same_and_the_least_turn_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = module("guard_timing", monkeypatch)
-    work_of = module("guard_work", monkeypatch).Work
+def test_both_sides_of_a_ratio_get_the_same_and_the_least_turn_counts(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = script("guard_timing")
+    work_of = script("guard_work").Work
     taken: list[tuple[str, int]] = []
     turns = iter(range(10**9))
     cpu = {"ours": [9.0, 6.0], "floor": [2.0, 3.0]}
@@ -99,32 +95,30 @@ def test_both_sides_of_a_ratio_get_the_same_and_the_least_turn_counts(monkeypatc
     assert [given for side, given in taken if side == "ours"] == [given for side, given in taken if side == "floor"]
 
 
-def test_every_piece_of_work_is_done_and_its_floor_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work, timing = module("guard_work", monkeypatch), module("guard_timing", monkeypatch)
+def test_every_piece_of_work_is_done_and_its_floor_too(tmp_path: Path, script: Script) -> None:
+    work, timing = script("guard_work"), script("guard_timing")
     with work.works(tmp_path) as found:
         assert len({each.name for each in found}) == len(found)
         assert all(ratio > 0 for ratio in timing.ratios(found, 0.0001))
 
 
-def test_the_floor_of_reducing_has_the_means_that_the_daemon_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = module("guard_work", monkeypatch)
-    reducing, batches = module("ingest", monkeypatch).Reducing(), work.Batches(3)
+def test_the_floor_of_reducing_has_the_means_that_the_daemon_has(script: Script) -> None:
+    work = script("guard_work")
+    reducing, batches = script("ingest").Reducing(), work.Batches(3)
     points: dict[int, Any] = {}
     for given in (batches(), batches()):
         for rank, parts in enumerate(given[1]):
             reducing._reducer.feed(rank, "bench", reducing._decoders[rank].decode(parts[1]), 0.0)
         for item in reducing._reducer.drain():
             points |= dict(zip(item.steps.tolist(), item.values, strict=True))
-    means = (
-        module("ingest_floor", monkeypatch).Floor(work.NAMES).mean(given[1])
-    )  # of the second batch: the first has layouts too
+    means = script("ingest_floor").Floor(work.NAMES).mean(given[1])  # of the second batch: the first has layouts too
     assert means.shape == (3, work.NAMES)
     for step in (3, 4):  # step 5 is open: a rank may log it again
         assert means[step - 3] == pytest.approx(points[step])
 
 
-def test_bytes_are_the_same_in_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = module("guard_timing", monkeypatch)
+def test_bytes_are_the_same_in_every_run(tmp_path: Path, script: Script) -> None:
+    timing = script("guard_timing")
     first, second = timing.sizes(tmp_path / "a"), timing.sizes(tmp_path / "b")
     assert first == pytest.approx(second, rel=1e-3)
     assert all(8 < size < 100 for size in first.values())
