@@ -138,13 +138,8 @@ def main() -> int:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
     footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
-    out.print(harness.table("a step of a DDP training, by how it logs", HEADER, cells(rows)))
-    out.print(f"{harness.machine_line()}; {footnote}")
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        harness.write_readme("ddp", harness.markdown(HEADER, cells(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown("ddp", "a step of a DDP training, by how it logs", HEADER, cells(rows), footnote=footnote)
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

@@ -122,16 +122,10 @@ def main() -> int:
     if options.device == "cpu" and options.readme:
         parser.error("--readme is for figures of a GPU")
     rows = measure(options.device, quick=options.quick, compiled=not options.eager)
-    out = harness.console(options.json)
-    title = "a step of a training that logs 50 metrics of its device"
-    out.print(harness.table(title, HEADER, cells(rows)))
+    title = f"a step of a training that logs {METRICS} metrics of its device"
     footnote = f"{where(options.device, rows)}. {harness.versions_line(['asynclogd', 'torch', 'triton'])}."
-    out.print(f"{harness.machine_line()}; {footnote}")
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        harness.write_readme("gpu", harness.markdown(HEADER, cells(rows), footnote))
-    return 0 if held or not options.check else 1
+    shown = harness.Shown("gpu", title, HEADER, cells(rows), footnote=footnote)
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

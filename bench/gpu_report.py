@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import harness
+from gpu_plan import ITEMS, METRICS, NONE, OURS, STACKED
 
 Row = harness.Row
 
-OF_A_STEP, CALL_US, LEAST_SEEN = 0.005, 30.0, 50
+OF_A_STEP, CALL_US = 0.005, 30.0
 WAYS = {
-    "none": "no logging",
-    "items": "`.item()` of each metric",
-    "stacked": "one `.tolist()` of all, stacked",
-    "asynclog": "asynclog",
+    NONE: "no logging",
+    ITEMS: "`.item()` of each metric",
+    STACKED: "one `.tolist()` of all, stacked",
+    OURS: "asynclog",
 }
 CALLS = {
     ("scalars", "pauses"): "asynclog: 10 scalars, an idle GPU",
     ("scalars", "steps"): "asynclog: 10 scalars, between replays",
-    ("histogram", "asynclog"): "asynclog: histogram of {elements:,}",
+    ("histogram", OURS): "asynclog: histogram of {elements:,}",
     ("histogram", "summarywriter"): "SummaryWriter: histogram of {elements:,}",
     ("all_reduce", "packed"): "packed all_reduce, NCCL, {ranks} ranks",
 }
@@ -85,7 +86,7 @@ def waits(rows: Sequence[Row], what: str, way: str) -> float | None:
     """Calls a step that wait for the device, by any thread, beyond those of a step that logs nothing; None when nobody
     looked.
     """
-    row, base = found(rows, what, way), found(rows, what, "none")
+    row, base = found(rows, what, way), found(rows, what, NONE)
     if row is None or base is None:
         return None
     return float(row["waits"] + row["waits_beside"] - base["waits"] - base["waits_beside"]) / int(row["steps"])
@@ -93,14 +94,14 @@ def waits(rows: Sequence[Row], what: str, way: str) -> float | None:
 
 def checks(rows: Sequence[Row]) -> list[harness.Check]:
     """What is promised on a GPU; of a CPU only that nothing is lost."""
-    ledger = found(rows, "ledger", "asynclog")
+    ledger = found(rows, "ledger", OURS)
     lost = 1 if ledger is None or not ledger["complete"] else ledger["dropped"]
     failed = sum(row["what"] == "failed" for row in rows)
     made = [harness.Check("parts that could not be measured", failed, 0)]
     made.append(harness.Check("asynclog: values that were lost", lost, 0))
     if any(row.get("device") == "cpu" for row in rows):
         return made
-    none, ours = found(rows, "step", "none"), found(rows, "step", "asynclog")
+    none, ours = found(rows, "step", NONE), found(rows, "step", OURS)
     if none is not None and ours is not None:
         # Less than the clock can tell is not less.
         added = max(ours["added_us"], ours["added_error_us"])
@@ -108,7 +109,7 @@ def checks(rows: Sequence[Row]) -> list[harness.Check]:
     for way, how in (("pauses", "an idle GPU"), ("steps", "between replays")):
         if (row := found(rows, "scalars", way)) is not None:
             made.append(harness.Check(f"asynclog: 10 scalars, {how}, call us", row["call_us"], CALL_US))
-    guarded = found(rows, "guarded", "asynclog")
+    guarded = found(rows, "guarded", OURS)
     if guarded is not None:
         made.append(harness.Check("asynclog: lost where torch raises instead of waiting", guarded["lost"], 0))
     return [*made, *_of_profile(rows)]
@@ -118,9 +119,9 @@ def _of_profile(rows: Sequence[Row]) -> list[harness.Check]:
     """That asynclog does not wait, and that the profiler sees whoever does."""
     made = []
     for what, about in (("profile", "a step"), ("histogram profile", "a histogram")):
-        if (added := waits(rows, what, "asynclog")) is not None:
+        if (added := waits(rows, what, OURS)) is not None:
             made.append(harness.Check(f"asynclog: waits for the GPU, added to {about}", added, 0))
-    if (seen := waits(rows, "profile", "items")) is not None:
-        text = "waits for the GPU that the profiler sees of 50 .item()"
-        made.append(harness.Check(text, seen, LEAST_SEEN, at_least=True))
+    if (seen := waits(rows, "profile", ITEMS)) is not None:
+        text = f"waits for the GPU that the profiler sees of {METRICS} .item()"
+        made.append(harness.Check(text, seen, METRICS, at_least=True))
     return made

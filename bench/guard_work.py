@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -149,11 +149,10 @@ def _reducing(steps: int, what: str) -> Work:
 @contextmanager
 def _journaling(folder: Path) -> Iterator[Work]:
     daemon, batches = Daemon(folder / "journal.sqlite"), Batches(1_100)
-    floor = Floor(NAMES, folder / "floor")
     ours = lambda given: daemon.take(given[1], float(given[0]))  # noqa: E731 - as above
     least = "NumPy decode + mean + a file"
-    yield Work("a commit of batches", least, batches, ours, lambda given: floor.take(given[1]))
-    floor.close()
+    with closing(Floor(NAMES, folder / "floor")) as floor:
+        yield Work("a commit of batches", least, batches, ours, lambda given: floor.take(given[1]))
     daemon.close()
 
 

@@ -210,23 +210,29 @@ def write_readme(name: str, block: str, pages: Sequence[Path] = PAGES) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """A benchmark's rows as its table: the block's `name` on its page, a title, and whose versions it depends on."""
+    """A benchmark's rows as its table: the block's `name` on its page, a title, and whose versions it depends on; or a
+    `footnote` of its own in their place, which is printed too.
+    """
 
     name: str
     title: str
     header: Sequence[str]
     cells: Sequence[Sequence[str]]
-    distributions: Sequence[str]
+    distributions: Sequence[str] = ()
+    footnote: str = ""
 
 
 def report(options: argparse.Namespace, rows: Sequence[Row], shown: Shown, checks: Sequence[Check]) -> int:
     """Print the table and what was promised, write what the options ask for; the exit code."""
     out = console(options.json)
     out.print(table(shown.title, shown.header, shown.cells))
+    if shown.footnote:
+        out.print(f"{machine_line()}; {shown.footnote}")
     held = print_checks(out, checks)
     write_json(options.json, rows)
     if options.readme:
-        write_readme(shown.name, markdown(shown.header, shown.cells, f"{versions_line(shown.distributions)}."))
+        footnote = shown.footnote or f"{versions_line(shown.distributions)}."
+        write_readme(shown.name, markdown(shown.header, shown.cells, footnote))
     return 0 if held or not options.check else 1
 
 

@@ -67,16 +67,11 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="processes for each statement (default 20; quick 3)")
     options = parser.parse_args()
     rows = rows_of(measure(options.runs or (3 if options.quick else 20)))
-    out = harness.console(options.json)
     about = harness.versions_line(["asynclogd", "numpy", "pyzmq"])
-    out.print(harness.table("What an import adds to the start of Python", HEADER, cells_of(rows)))
-    out.print(f"{harness.machine_line()}; {about}")
+    title = "What an import adds to the start of Python"
+    shown = harness.Shown("import_time", title, HEADER, cells_of(rows), footnote=about)
     (ours,) = (row["over_bare_ms"] for row in rows if row["what"] == "asynclog")
-    held = harness.print_checks(out, [harness.Check("import asynclog, ms", ours, CLAIM_MS)])
-    harness.write_json(options.json, rows)
-    if options.readme:
-        harness.write_readme("import_time", harness.markdown(HEADER, cells_of(rows), about))
-    return 0 if held or not options.check else 1
+    return harness.report(options, rows, shown, [harness.Check("import asynclog, ms", ours, CLAIM_MS)])
 
 
 if __name__ == "__main__":

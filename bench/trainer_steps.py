@@ -25,8 +25,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 import harness
 from contenders import QUIET
 from harness import Check, Row
@@ -162,16 +160,6 @@ def _share(ours: float, theirs: float) -> float:
     return ours / theirs if theirs > 0 else float("inf")
 
 
-def footnote() -> str:
-    """Versions, under the table."""
-    return harness.versions_line(["asynclogd", "torch", "lightning", "tensorboard"])
-
-
-def printed(rows: Sequence[Row]) -> Table:
-    """The table for a terminal."""
-    return harness.table(TITLE, HEADER, cells(rows))
-
-
 def main() -> int:
     parser = harness.parser(__doc__ or "")
     parser.add_argument("--ranks", type=int, action="append", choices=[1, 2], help="only on so many; may be repeated")
@@ -189,13 +177,9 @@ def main() -> int:
             with out.status(f"training on {ranks} ranks, {repeats} times with each logger"):
                 rows += measure(ranks, repeats, blocks, seconds, Path(folder))
     rows = summarized(rows)
-    out.print(printed(rows))
-    out.print(f"{harness.machine_line()}; {footnote()}")
-    held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
-    if options.readme:
-        harness.write_readme("lightning", harness.markdown(HEADER, cells(rows), footnote()))
-    return 1 if options.check and not held else 0
+    footnote = harness.versions_line(["asynclogd", "torch", "lightning", "tensorboard"])
+    shown = harness.Shown("lightning", TITLE, HEADER, cells(rows), footnote=footnote)
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":
