@@ -1,6 +1,6 @@
 """Two ranks that both get SIGTERM at their sixth batch, for the tests, under torchrun.
 
-    train_sigterm.py OUT EVERY
+    train_sigterm.py OUT
 
 OUT/rank-N.json has the batches that rank N began, those before which Lightning asked all ranks, and what ended its fit.
 """
@@ -42,7 +42,7 @@ class Ended(pl.LightningModule):
 
 
 def main() -> None:
-    out, every = Path(sys.argv[1]), int(sys.argv[2])
+    out = Path(sys.argv[1])
     model, asked, ended = Ended(), [], ""
     broadcast = _TrainingEpochLoop._broadcast_sigterm_tensor
 
@@ -52,7 +52,7 @@ def main() -> None:
 
     setattr(_TrainingEpochLoop, "_broadcast_sigterm_tensor", told)  # noqa: B010 - a method, for the type checker
     trainer = pl.Trainer(
-        logger=AsyncLogger(out, sigterm_check_every_n_steps=every), strategy="ddp", devices=2, accelerator="cpu",
+        logger=AsyncLogger(out, sigterm_check_every_n_steps=4), strategy="ddp", devices=2, accelerator="cpu",
         max_epochs=1, log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False,
     )  # fmt: skip
