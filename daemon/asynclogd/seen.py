@@ -18,7 +18,9 @@ class Seen(Generic[Value]):
     names that takes longer than reducing a row of them. When this is full it forgets all, and is filled anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """For `most` tuples, where names alone do not bound it."""
+        self._most = most
         self._found: dict[int, tuple[tuple[str, ...], Value]] = {}
         """with the tuple, which is kept alive lest another one gets its identity"""
         self._names = 0
@@ -30,7 +32,7 @@ class Seen(Generic[Value]):
 
     def put(self, names: tuple[str, ...], value: Value) -> None:
         """Remember the value."""
-        if self._names + len(names) > MOST_NAMES:
+        if self._names + len(names) > MOST_NAMES or len(self._found) == self._most:
             self.clear()
         self._found[id(names)] = names, value
         self._names += len(names) + OVERHEAD

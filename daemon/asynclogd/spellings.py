@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from asynclogd.backends.base import Backend
 from asynclogd.incidents import about
 from asynclogd.points import Item, Media, Params, Points, Summary
+from asynclogd.seen import Seen
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Spellings:
         self._name, self._backend = name, backend
         self._about = about("name-spelt", run=run, backend=name)
         self._told = 0
-        self._layouts: dict[int, tuple[str, ...]] = {}  # most tables of a layout share the tuple of their names
+        self._layouts: Seen[bool] = Seen(_LAYOUTS)  # most tables of a layout share the tuple of their names
         self._met: set[str] = set()
         self._ended = type(backend).spelt is Backend.spelt
 
@@ -33,18 +34,13 @@ class Spellings:
         """Tell of names in these that were not met before."""
         for item in () if self._ended else items:
             if isinstance(item, Points):
-                if self._layouts.get(id(item.names)) is not item.names:
-                    self._keep(item.names)
+                if not self._layouts.get(item.names):
+                    self._layouts.put(item.names, value=True)
                     self._tell(item.names)
             elif isinstance(item, Media):
                 self._tell([item.name])
             elif isinstance(item, (Params, Summary)):
                 self._tell(item.values)
-
-    def _keep(self, names: tuple[str, ...]) -> None:
-        if len(self._layouts) >= _LAYOUTS:
-            self._layouts.clear()
-        self._layouts[id(names)] = names
 
     def _tell(self, names: Iterable[str]) -> None:
         new = [name for name in names if name not in self._met]
