@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from asynclog.keys import ClientKeys
+from asynclog.process import RUNS
 from asynclog_proto import places
 
 RETRY_S, MOST_RETRY_S = 2.0, 30.0
@@ -167,15 +168,16 @@ class Launcher:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         log = os.open(self._runtime / "daemon.log", flags, 0o600)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "asynclogd", "daemon", "--runtime-dir", str(self._runtime), "--auto"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._runtime,  # `-m` puts it first on the path: not the user's, whose modules may shadow ours
-                env=daemon_environ(os.environ),
-                start_new_session=True,
-            )
+            with RUNS.spawning:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "asynclogd", "daemon", "--runtime-dir", str(self._runtime), "--auto"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._runtime,  # `-m` puts it first on the path: not the user's, whose modules may shadow ours
+                    env=daemon_environ(os.environ),
+                    start_new_session=True,
+                )
         finally:
             os.close(log)
         self._started = self.last_sign = now

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from types import FrameType, TracebackType
@@ -38,6 +39,9 @@ class Process:
 
     def __init__(self) -> None:
         self.current: Run | None = None
+        self.spawning = threading.Lock()
+        """Held while a daemon is started. A child that is forked meanwhile would have an end of the pipe by which
+        `subprocess` learns that the daemon has begun, and whoever started it would wait for the child to end."""
         self._open: list[Run] = []
         self._expected: dict[Run, str] = {}
         self._unawaited: set[Run] = set()
@@ -54,7 +58,9 @@ class Process:
         if not self._installed:
             self._installed = True
             atexit.register(self._at_exit)
-            os.register_at_fork(after_in_child=self._after_fork)
+            os.register_at_fork(
+                before=self.spawning.acquire, after_in_parent=self.spawning.release, after_in_child=self._after_fork
+            )
             self._chain_excepthook()
         if self._child != os.getpid():
             self._child = os.getpid()
@@ -144,6 +150,7 @@ class Process:
 
     def _after_fork(self) -> None:
         """In the child: its copies of the runs are inert, and it ends as if they were not there."""
+        self.spawning.release()
         for run in self._open:
             run.after_fork()
         self._open.clear()

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import asynclog
+from asynclog.process import RUNS
 from asynclog_proto import records
 from tests.client.scripted import ScriptedDaemon
 
@@ -40,6 +41,21 @@ def in_child(work: Callable[[], object]) -> int:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def test_a_fork_waits_while_a_daemon_is_started(begin: Begin) -> None:
+    """Else the child would have an end of the pipe on which subprocess waits."""
+    run = begin(mode="offline")
+    codes: list[int] = []
+    forking = threading.Thread(target=lambda: codes.append(in_child(lambda: None)))
+    with RUNS.spawning:
+        forking.start()
+        forking.join(0.2)
+        assert forking.is_alive()
+    forking.join(20)
+    assert codes == [0]
+    assert in_child(run.finish) == 0
+    assert not RUNS.spawning.locked()
 
 
 def test_a_child_that_logs_is_told_once_and_the_parent_loses_nothing(daemon: ScriptedDaemon, begin: Begin) -> None:
