@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asynclog_proto import places
@@ -26,6 +26,15 @@ def order(run_dir: Path) -> list[str]:
     except OSError:
         return []
     return list(dict.fromkeys(line.decode(errors="replace") for line in lines if line))
+
+
+def overtaken(incarnation: str, others: Mapping[str, float], order: Sequence[str]) -> float | None:
+    """When a process began that says hello only now, though `others` of its rank, which began then, are after it in
+    their order: before the first of them. None where it is the last one, as most are, or nothing tells.
+    """
+    after = order[order.index(incarnation) :] if incarnation in order else ()
+    later = [others[each] for each in after if each in others]
+    return min(later) - APART if later else None
 
 
 def settled(began: Mapping[str, float], known: Mapping[str, float], order: Iterable[str]) -> dict[str, float]:

@@ -54,9 +54,10 @@ class Generation:
             progress.begin_again(now)
         else:
             progress.match()  # or flushes that were complete would wait for this one's
-        if max(world_size, rank + 1) > progress.world:
+        if max(world_size, rank + 1) > progress.expected:
             progress.grow(max(world_size, rank + 1))
-            self.window.widen(progress.world)
+            if progress.world > self.window.world.size:
+                self.window.widen(progress.world)
         progress.join(rank, now)
         self._tally.ended = False
         self.unsettled = True

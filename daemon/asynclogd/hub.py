@@ -141,7 +141,8 @@ class Hub:
             pipeline = await self._pipeline(hello)
             if not _goes_on(pipeline, hello.launch):
                 await self.rounds.bury_launches_before(pipeline, hello.launch)
-            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello), afar=afar)
+            began = await pipeline.began(hello)
+            session = pipeline.hello(hello, peer, self._reshape(pipeline, hello), began, afar=afar)
             self._runs.count_live()
         except (JournalBusyError, BusyError, OSError, sqlite3.Error) as error:
             # It may pass (a full disk, another daemon that still has the run): the client spools and asks again.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asynclog_proto.frames import Ask, Finish, Flush, Heartbeat, Hello, Welcome
-from asynclogd import ledger, waits
+from asynclogd import begun, ledger, waits
 from asynclogd.answers import Answers, Send
 from asynclogd.asks import FACT, Asks
 from asynclogd.catalog import JOURNAL, title
@@ -134,6 +134,15 @@ class Pipeline:
             log.error(text, self.title, extra=about("commit-late", run=self.title))
 
     # -- frames -------------------------------------------------------------------------------------------------
+
+    async def began(self, hello: Hello) -> float | None:
+        """When a process began that others of its rank have overtaken on their way here; None for now. A script that
+        logs before its training forks may be heard after its ranks, while a daemon starts.
+        """
+        if hello.incarnation in self.sessions or not self._roster.of_rank(hello):
+            return None
+        order = await asyncio.to_thread(begun.order, self.run_dir)
+        return begun.overtaken(hello.incarnation, self._roster.of_rank(hello), order)
 
     def hello(
         self, hello: Hello, peer: bytes | None, notice: str = "", began: float | None = None, *, afar: bool = False

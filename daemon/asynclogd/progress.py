@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from asynclog_proto.messages import REJOINED
+
 WORST = {"success": 0, "interrupted": 1, "killed": 2, "failed": 3}
 
 MOST_AHEAD = 64
@@ -70,10 +72,12 @@ class Progress:
     """how many flushes every rank has said"""
     passed: int | None = None
     """the highest step that all ranks have passed by them"""
+    expected: int = 0
+    """the largest world that the processes tell of that are there now; `world` is the largest there ever was"""
 
     def grow(self, world: int) -> None:
         """A rank says that the world is larger: the others have as long to join as they ever had."""
-        self.world = world
+        self.expected, self.world = world, max(self.world, world)
         self.joining = True
 
     def join(self, rank: int, now: float) -> None:
@@ -84,13 +88,17 @@ class Progress:
         else:
             known.joined, known.fed, known.suspended, known.status = now, False, False, ""
             known.held, known.flushes, known.unmatched = None, self.flushes, []
-        if len(self.ranks) >= self.world:
+            if self.launch.endswith(REJOINED):  # what another process has come to says nothing of this one
+                known.watermark = known.own = known.passed = None
+        if len(self.ranks) >= self.expected:
             self.joining = False
 
     def begin_again(self, now: float) -> None:
-        """Every rank had ended, and their next processes come: none is behind or ahead, and all are waited for."""
+        """Every rank had ended, and their next processes come: none is behind or ahead, and as many are waited for as
+        they tell of. After a training in processes of its own a script may go on alone.
+        """
         self.ranks.clear()
-        self.first_join, self.first_feed, self.joining = now, None, True
+        self.first_join, self.first_feed, self.joining, self.expected = now, None, True, 0
         self.passed = None
 
     def fed(self, rank: int, step: int, now: float, *, own: bool = False) -> None:

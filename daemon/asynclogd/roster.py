@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from asynclog_proto.frames import Hello
+from asynclog_proto.messages import REJOINED
 from asynclogd import launches
 from asynclogd.entries import Stream
 from asynclogd.incidents import about
@@ -45,6 +46,15 @@ class Roster:
         self.sessions[hello.incarnation] = session
         return session, former
 
+    def of_rank(self, hello: Hello) -> dict[str, float]:
+        """When the streams began that are there of its rank and its launch, by incarnation."""
+        streams = (session.stream for session in self.sessions.values())
+        return {
+            each.incarnation: each.began
+            for each in streams
+            if each.rank == hello.rank and each.launch.startswith(hello.launch)
+        }
+
     @property
     def live(self) -> int:
         """Of how many streams more may come."""
@@ -55,7 +65,11 @@ class Roster:
         return launches.has_come_again(session.stream, (each.stream for each in self.sessions.values()))
 
     def odd_world(self, stream: Stream) -> str:
-        """A notice, which is logged too, when ranks of one launch tell different world sizes, else ""."""
+        """A notice, which is logged too, when ranks of one launch tell different world sizes, else "". Where processes
+        come and go within a launch some may come before or after the others, and be alone then.
+        """
+        if stream.launch.endswith(REJOINED):
+            return ""
         others = [other.stream for other in self.sessions.values() if other.stream.launch == stream.launch]
         odd = next((other for other in others if other.world_size != stream.world_size), None)
         if odd is None:

@@ -107,7 +107,8 @@ def _progress(fields: dict[str, Any] | None) -> Progress | None:
     if fields is None:
         return None
     ranks = {rank: Rank(**state) for rank, state in fields["ranks"]}
-    return Progress(**{**fields, "ranks": ranks})
+    before_there_were = {"expected": fields["world"]}
+    return Progress(**{**before_there_were, **fields, "ranks": ranks})
 
 
 def _columns(fields: dict[str, Any], world: int) -> Columns:

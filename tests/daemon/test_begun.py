@@ -38,6 +38,14 @@ def test_what_is_no_file_tells_nothing(tmp_path: Path) -> None:
     assert begun.order(tmp_path) == []
 
 
+def test_who_was_overtaken_began_before_the_first_that_is_after_it() -> None:
+    order = ["a", "b", "c", "d"]
+    assert begun.overtaken("a", {"b": NOW, "c": NOW + 1}, order) == NOW - begun.APART
+    assert begun.overtaken("b", {"a": NOW, "d": NOW + 1}, order) == NOW + 1 - begun.APART
+    assert begun.overtaken("d", {"a": NOW, "b": NOW + 1}, order) is None
+    assert begun.overtaken("unknown", {"a": NOW}, order) is None
+
+
 def test_times_that_agree_with_the_order_are_as_they_were() -> None:
     began = {"a": NOW, "b": NOW + 1, "d": NOW + 9}
     assert begun.settled(began, {"c": NOW + 5}, ["a", "b", "c", "d"]) == began

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclog_proto import records
+from asynclog_proto import places, records
 from asynclog_proto.frames import Finish, Hello, Ledger, Message
 from asynclogd.config import DaemonSettings
 from asynclogd.media.workers import Workers
@@ -27,10 +27,18 @@ class Scene:
         self.pipeline = Pipeline(run_dir, SETTINGS, lambda peer, message: self.told.append((peer, message)), Workers())
         self._seqs: dict[str, int] = {}
 
-    def join(self, name: str, began: float | None = None) -> None:
-        """Says hello; one that is dead already `began` then."""
-        hello = Hello("p", "run", "/tmp", int(name == "other"), 2, name, "L", 0, 1, "host")
-        self.pipeline.hello(hello, name.encode() if began is None else None, began=began)
+    def join(self, name: str, began: float | None = None, *, lives: bool = False) -> None:
+        """Says hello; one that is dead already, or was overtaken, `began` then."""
+        peer = name.encode() if began is None or lives else None
+        self.pipeline.hello(hello(name), peer, began=began)
+
+    async def join_at_last(self, name: str) -> None:
+        """Says hello when others of its rank have, which noted after it that they began."""
+        noted = "".join(f"{each}\n" for each in ("former", "next"))
+        places.begun_path(self.pipeline.run_dir).write_text(noted)
+        began = await self.pipeline.began(hello(name))
+        assert began is not None
+        self.join(name, began, lives=True)
 
     def batch(self, name: str, *said: records.Record) -> LeftBatch:
         first = self._seqs.get(name, 0)
@@ -69,6 +77,10 @@ class Scene:
         return [item.status for item in await self.items() if isinstance(item, RunEnd)]
 
 
+def hello(name: str) -> Hello:
+    return Hello("p", "run", "/tmp", int(name == "other"), 2, name, "L", 0, 1, "host")
+
+
 def rows(*steps: int) -> list[records.Record]:
     return [records.Layout(0, ("a",)), *(records.Row(0, step, 1.0, 1.0, (1.0,)) for step in steps)]
 
@@ -95,16 +107,18 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-@pytest.mark.parametrize("heard", ["late", "in what it left", "found dead"])
+@pytest.mark.parametrize("heard", ["late", "overtaken", "in what it left", "found dead"])
 def test_what_a_former_process_says_of_its_rank_counts_for_the_next_one_no_more(
     heard: str, said: list[records.Record], tmp_path: Path
 ) -> None:
     """It was cut off, say, and its rank was started again elsewhere: what it says comes when the next one is there."""
 
     async def act(scene: Scene) -> None:
-        for name in ("other", "next") if heard == "found dead" else ("former", "other", "next"):
+        for name in ("other", "next") if heard in {"found dead", "overtaken"} else ("former", "other", "next"):
             scene.join(name)
-        if heard == "late":
+        if heard == "overtaken":
+            await scene.join_at_last("former")
+        if heard in {"late", "overtaken"}:
             scene.say("former", *said)
         elif heard == "in what it left":
             await scene.bury("former", *said)

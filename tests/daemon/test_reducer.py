@@ -215,6 +215,37 @@ class TestTheEnd:
                 feed(reducer, rank, End("success"), launch="L+")
         assert not any(isinstance(item, Rewind) for item in reducer.drain())
 
+    def test_a_process_that_goes_on_alone_after_the_ranks_of_its_launch_waits_for_none_of_them(self) -> None:
+        reducer = Reducer()
+        for size, step in ((2, 0), (1, 1), (2, 2)):
+            for rank in range(size):
+                reducer.join(rank, size, "L+", 0.0)
+                told = values(feed(reducer, rank, rows("a", [step], float(rank)), launch="L+"))
+                assert told == ({("a", step): rank / 2} if rank == size - 1 else {})
+            reducer = Reducer.restore(reducer.settings, reducer.snapshot())
+            for rank in range(size):
+                feed(reducer, rank, End("success"), launch="L+")
+
+    def test_a_process_that_was_alone_in_its_launch_is_a_rank_of_those_that_come(self) -> None:
+        reducer = Reducer()
+        reducer.join(0, 1, "L+", 0.0)
+        assert values(feed(reducer, 0, rows("a", [0], 4.0), launch="L+")) == {("a", 0): 4.0}
+        for rank in range(2):
+            reducer.join(rank, 2, "L+", 0.0)
+            told = values(feed(reducer, rank, rows("a", [1], float(rank)), launch="L+"))
+            assert told == ({("a", 1): 0.5} if rank == 1 else {})
+
+    def test_what_it_had_come_to_says_nothing_of_the_process_that_comes_in_its_place(self) -> None:
+        reducer = Reducer()
+        reducer.join(0, 1, "L+", 0.0)
+        feed(reducer, 0, rows("a", [9]), launch="L+")
+        for rank in range(2):
+            reducer.join(rank, 2, "L+", 0.0)
+        evaluated = Define("b", ("mean",), own_steps=True)
+        assert feed(reducer, 1, evaluated, rows("b", [5], 1.0), rows("a", [0]), launch="L+") == []
+        told = values(feed(reducer, 0, evaluated, rows("b", [5], 2.0), rows("a", [0]), launch="L+"))
+        assert told[("b", 5)] == 1.5
+
     @pytest.mark.parametrize(
         ("statuses", "worst"),
         [

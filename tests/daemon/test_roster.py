@@ -40,12 +40,12 @@ def test_the_live_processes_of_a_rank_are_former_ones_when_its_next_has_come() -
     assert [name for name, each in roster.sessions.items() if roster.is_past(each)] == ["a", "b", "e"]
 
 
-@pytest.mark.parametrize(("launch", "told"), [("L", True), ("M", False)])
+@pytest.mark.parametrize(("launch", "told"), [("L", True), ("M", False), ("L+", False)])
 def test_ranks_of_one_launch_that_tell_different_worlds_are_told(
     launch: str, told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     roster = Roster("p/run")
-    first, _ = roster.admit(hello("a"), None)
+    first, _ = roster.admit(hello("a", launch="L+" if launch == "L+" else "L"), None)
     assert roster.odd_world(first.stream) == ""
     second, _ = roster.admit(hello("b", rank=1, world=4, launch=launch), None)
     notice = roster.odd_world(second.stream)
