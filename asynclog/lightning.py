@@ -126,8 +126,8 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         every call and does nothing. Raises OSError when the directory can't be made.
         """
         self._agree()
-        for call in self._lazy.take_early():
-            self._lazy.log(self._open(), call)
+        if self._lazy.early and self._lazy.run is None:
+            self._open()
         if frameworks.place().rank > 0:
             return Silent()
         if self._experiment is None:
@@ -247,28 +247,37 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
             return None
         return run
 
+    def _joint(self) -> Run | None:
+        """The current run. One that a rank began before all could talk ends, and goes on as one of all."""
+        run = self._current()
+        if run is not None and self._lazy.may_agree:
+            self.close()
+            return None
+        return run
+
     def _agree(self) -> None:
-        self._current()
+        self._joint()
         version = self._lazy.agree(paths.expanded(self.root_dir), self.version)
         if not self._version_given:
             self._version = version
 
     def _open(self) -> Run:
-        run = self._current()
+        run = self._joint()
         if run is None:
             self._agree()
             run = self._lazy.open(self.log_dir)
+            self._lazy.log_early(run)
         return run
 
     def _log(self, call: Call) -> None:
-        run = self._current()
+        run = self._joint()
         epoch = call.metrics.get("epoch")
         if type(epoch) is int and call.step is not None:
             self._epochs.note(call.plan or tuple(call.metrics), epoch, call.step)
         if self._prefix:
             call = call._replace(metrics=self._prefixed(call.metrics), reduce=self._prefixed(call.reduce))
         if run is None:
-            if not self._version_given and self._lazy.too_early(call):
+            if self._lazy.too_early(call):
                 return
             run = self._open()
         self._lazy.log(run, call)

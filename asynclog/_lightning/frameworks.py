@@ -78,10 +78,16 @@ def global_rank() -> int:
     return int(getattr(rank_zero_only, "rank", 0))
 
 
+def is_distributed() -> bool:
+    """Whether torch's process group is up."""
+    distributed = sys.modules["torch"].distributed
+    return bool(distributed.is_available() and distributed.is_initialized())
+
+
 def place() -> Place:
     """This process's rank and the world's size, by the process group where there is one."""
-    distributed = sys.modules["torch"].distributed
-    if distributed.is_available() and distributed.is_initialized():
+    if is_distributed():
+        distributed = sys.modules["torch"].distributed
         return Place(distributed.get_rank(), distributed.get_world_size(), True)
     rank = global_rank()
     try:

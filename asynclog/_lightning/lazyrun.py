@@ -53,19 +53,25 @@ class LazyRun:
         self._settings = settings
         self._launch = settings.launch
         self._agreed = False
-        self._early: list[Call] = []
+        self.early: list[Call] = []
+        """calls that were kept until it is known where they go"""
         self._defined: dict[str, tuple[str, Lane]] = {}
         self._said: dict[tuple[Lane, Plan | tuple[str, ...]], Mapping[str, str]] = {}
         """calls of which nothing new is to be said"""
         self._last: Plan | None = None
         """the plan of the last call, of which nothing new is to be said either"""
 
+    @property
+    def may_agree(self) -> bool:
+        """Whether ranks can talk by now and have not agreed yet: a script may log before its training begins."""
+        return not self._agreed and frameworks.is_distributed() and frameworks.place().world_size > 1
+
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
-        place = frameworks.place()
-        if self._agreed or not place.distributed or place.world_size == 1:
+        if not self.may_agree:
             return version
         self._agreed = True
+        place = frameworks.place()
         try:
             word = agreement.agree(topic, place.rank, {"launch": self._launch, "version": version})
         except TimeoutError as error:
@@ -105,14 +111,15 @@ class LazyRun:
         place = frameworks.place()
         if place.rank == 0 or place.distributed:
             return False
-        del self._early[:-MOST_EARLY]
-        self._early.append(call)
+        del self.early[:-MOST_EARLY]
+        self.early.append(call)
         return True
 
-    def take_early(self) -> list[Call]:
-        """The calls that were kept."""
-        early, self._early = self._early, []
-        return early
+    def log_early(self, run: Run) -> None:
+        """Log the calls that were kept."""
+        early, self.early = self.early, []
+        for call in early:
+            self.log(run, call)
 
     def log(self, run: Run, call: Call) -> None:
         """Log to `run`, with how it is reduced and in which lane said before, where that is not what it is anyway."""
