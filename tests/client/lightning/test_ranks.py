@@ -16,8 +16,9 @@ pytestmark = [*MARKS, pytest.mark.timeout(240)]
 
 SCRIPT = Path(__file__).with_name("train_ranks.py")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-LAUNCHES = [((sys.executable,), "ddp_fork"), ((sys.executable,), "ddp_spawn"), (TORCHRUN, "ddp")]
-IDS = ["fork", "spawn", "torchrun"]
+PYTHON = (sys.executable,)
+LAUNCHES = [(PYTHON, "ddp_fork"), (PYTHON, "ddp_spawn"), (PYTHON, "ddp"), (TORCHRUN, "ddp")]
+IDS = ["fork", "spawn", "script", "torchrun"]
 
 
 def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
@@ -34,21 +35,22 @@ def series(directory: Path) -> dict[str, list[tuple[float, float]]]:
 def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
     launcher: tuple[str, ...], strategy: str, tmp_path: Path
 ) -> None:
-    again = ["again"] * (strategy == "ddp")
-    command = [*launcher, str(SCRIPT), str(tmp_path), strategy, *again]
+    command = [*launcher, str(SCRIPT), str(tmp_path), strategy]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "asynclog:" not in done.stderr
     log_dir = tmp_path / "ours" / "lightning_logs" / "version_0"
     ours, theirs, board = series(tmp_path / "ours"), series(tmp_path / "theirs"), scalars(log_dir)
     reduced = [name for name in theirs if "_synced" in name]
-    assert len(reduced) == 10 + len(again)
+    assert len(reduced) == 11
     for name in reduced:
         for twin in (name, name.replace("_synced", "")):
             assert [step for step, _ in ours[twin]] == [step for step, _ in theirs[name]], twin
             assert all(close(a, b) for (_, a), (_, b) in zip(ours[twin], theirs[name], strict=True)), twin
             points = sorted(board[twin])
             assert all(close(a, b) for (_, a), (_, b) in zip(points, ours[twin], strict=True)), twin
+    assert set(ours["before"]) == {(0, 1.0)}
+    assert ours["after"] == [(99, 2.0)]
     assert ours["lead"] == theirs["lead"]
     assert ours["lr-SGD"] == theirs["lr-SGD"]
     assert "odd" not in theirs
@@ -56,13 +58,13 @@ def test_values_that_nobody_synced_come_out_as_lightning_syncs_them(
     assert {"mean_epoch/rank0", "mean_epoch/rank1"} <= ours.keys()
     assert not {"sum_epoch/rank0"} & ours.keys()
     assert set(ours["epoch"]) == set(theirs["epoch"])
-    assert (log_dir / "checkpoints").is_dir()
-    assert f"log_dir {log_dir}" in done.stdout or strategy == "ddp_fork"  # its parent learns of no version
+    assert [file.name for file in (log_dir / "checkpoints").iterdir()] == ["epoch=0-val_synced=1.83.ckpt"]
+    assert f"log_dir {log_dir}" in done.stdout
 
 
 def test_ranks_under_a_lightning_that_has_changed_give_what_lightnings_own_loggers_get(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*TORCHRUN, str(SCRIPT), str(tmp_path), "ddp", "again", "changed"],
+        [*TORCHRUN, str(SCRIPT), str(tmp_path), "ddp", "changed"],
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -102,3 +104,21 @@ def test_a_sigterm_to_all_ranks_ends_each_at_its_batch_however_seldom_they_ask(t
         told = json.loads((tmp_path / f"rank-{rank}.json").read_text())
         assert told == {"batches": [0, 1, 2, 3, 4, 5], "asked": [0, 4], "ended": "SIGTERMException"}
     assert series(tmp_path)["rank"] == [(step, 0.5) for step in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "strategy", "version"),
+    [(PYTHON, "ddp_spawn", ()), (PYTHON, "ddp", ("7",)), (TORCHRUN, "ddp", ())],
+    ids=["spawn", "script", "torchrun"],
+)
+def test_ranks_of_fabric_are_reduced_though_they_log_before_they_can_talk(
+    launcher: tuple[str, ...], strategy: str, version: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [*launcher, str(SCRIPT.with_name("train_fabric.py")), str(tmp_path), strategy, *version]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "asynclog:" not in done.stderr
+    assert [path.name for path in (tmp_path / "lightning_logs").iterdir()] == [f"version_{''.join(version) or 0}"]
+    found = series(tmp_path)
+    assert set(found.pop("before")) == {(0, 1.0)}
+    assert found["rank"] == [(step, 0.5) for step in range(4)]

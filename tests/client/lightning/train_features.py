@@ -1,11 +1,9 @@
-"""Two ranks train with the rest of what Lightning's guide shows, for the tests, beside Lightning's own loggers.
+"""One or two ranks train with the rest of what Lightning's guide shows, for the tests, beside Lightning's own loggers.
 
-    train_features.py OUT STRATEGY [PREDICT]
+    train_features.py OUT STRATEGY RANKS
 
-What ranks reduce is there twice, as NAME by us and as NAME_synced by Lightning. OUT/after_fit is a copy of ours that
-rank 0 makes as soon as fit has returned.
-
-PREDICT: after the fit, a predict with the same loggers, and a value that is logged after all.
+What ranks reduce is there twice, as NAME by us and as NAME_synced by Lightning. OUT/after_fit is a copy of OUT that
+rank 0 makes as soon as fit has returned. Then there is a predict with the same loggers, and at last a value is logged.
 """
 
 from __future__ import annotations
@@ -39,6 +37,10 @@ class Featured(pl.LightningModule):
         self.out, self.lr = Path(out), lr
         self.layer = torch.nn.Linear(2, 1)
         self.error = torchmetrics.MeanSquaredError()
+        self.example_input_array = torch.ones(1, 2)
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        return self.layer(batch)
 
     def log_both(self, metrics: dict[str, torch.Tensor], **options: Any) -> None:
         self.log_dict(metrics, **options)
@@ -51,6 +53,7 @@ class Featured(pl.LightningModule):
         self.log_both({"least": value}, reduce_fx=torch.min, **forked)
         self.log_both({"most": value, "more": value - 9}, reduce_fx=max, **forked)
         self.log_both({"bar": value}, prog_bar=True, **forked)
+        self.log_both({f"task_{index % 4 // 2}": value}, **forked)
         self.log("quiet", value, logger=False, prog_bar=True, on_step=True)
         self.error(value.repeat(1 + self.global_rank), torch.zeros(1 + self.global_rank))
         self.log("error", self.error, **forked)
@@ -96,29 +99,30 @@ class Featured(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
-def loader(samples: int = 24) -> Any:
-    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(samples, 2)), batch_size=2)
+def loader(batches: int) -> Any:
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(2 * batches, 2)), batch_size=2)
 
 
 def main() -> None:
-    out, strategy = sys.argv[1:3]
+    out, strategy, ranks = sys.argv[1:]
     named = {"class": f"{EXAMPLES / 'custom_backend.py'}:TableBackend", "file": "named.sqlite"}
     backends = {"tensorboard": None, "csv": None, "instance": TableBackend(), "named": named}
-    ours = AsyncLogger(f"{out}/ours", prefix="p", backends=backends)
-    theirs = [kind(f"{out}/theirs", version=0, prefix="p") for kind in (TensorBoardLogger, CSVLogger)]
+    ours = AsyncLogger(f"{out}/ours", prefix="p", backends=backends, log_graph=True)
+    board = TensorBoardLogger(f"{out}/theirs", version=0, prefix="p", log_graph=True)
+    theirs = [board, CSVLogger(f"{out}/theirs", version=0, prefix="p")]
     trainer = pl.Trainer(
-        logger=[ours, *theirs], strategy=strategy, devices=2, accelerator="cpu", max_epochs=2, log_every_n_steps=2,
-        callbacks=[DeviceStatsMonitor(cpu_stats=True)], enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False,
+        logger=[ours, *theirs], strategy=strategy, devices=int(ranks), accelerator="cpu", max_epochs=2,
+        log_every_n_steps=2, callbacks=[DeviceStatsMonitor(cpu_stats=True)], enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     model = Featured(out)
-    trainer.fit(model, loader(), [loader(), loader(8)])
+    each = trainer.world_size
+    trainer.fit(model, loader(6 * each), [loader(6 * each), loader(2 * each)])
     if trainer.global_rank == 0:
-        shutil.copytree(ours.log_dir, f"{out}/after_fit")
-    if len(sys.argv) > 3:
-        trainer.predict(model, loader())
-        ours.log_metrics({"later": 1.0 + trainer.global_rank}, 99)
-        ours.finalize("success")
+        shutil.copytree(out, f"{out}/after_fit", ignore=shutil.ignore_patterns("after_fit"))
+    trainer.predict(model, loader(6 * each), return_predictions=False)
+    ours.log_metrics({"later": 1.0 + trainer.global_rank}, 99)
+    ours.finalize("success")
 
 
 if __name__ == "__main__":

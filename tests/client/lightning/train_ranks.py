@@ -1,8 +1,9 @@
 """Two ranks train under Lightning, for the tests: every value twice, once reduced by Lightning (sync_dist), once by us.
 
-    train_ranks.py OUT STRATEGY [again] [changed]
+    train_ranks.py OUT STRATEGY [changed]
 
-again: after the fit, a test with the same logger. changed: by a Lightning that asynclog does not know.
+The logger is used before the fit, and after it, for a validation and a test too. changed: by a Lightning that asynclog
+does not know.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.connectors.logger_connector import result
 
@@ -74,12 +75,19 @@ def main() -> None:
     ours = AsyncLogger(f"{out}/ours", per_rank="mean_*", sigterm_check_every_n_steps=4)
     trainer = pl.Trainer(
         logger=[ours, CSVLogger(f"{out}/theirs")], strategy=strategy, devices=2, accelerator="cpu", max_epochs=2,
-        log_every_n_steps=2, callbacks=[LearningRateMonitor()], enable_progress_bar=False, enable_model_summary=False,
+        log_every_n_steps=2, enable_progress_bar=False, enable_model_summary=False, callbacks=[
+            LearningRateMonitor(), EarlyStopping("val_synced_epoch"),
+            ModelCheckpoint(monitor="val_synced", filename="{epoch}-{val_synced:.2f}"),
+        ],
     )  # fmt: skip
     model = RankModel()
+    ours.log_hyperparams({"before": 1})
+    ours.log_metrics({"before": 1.0}, 0)
     trainer.fit(model, loader(), loader())
-    if "again" in options:
-        trainer.test(model, loader(), verbose=False)
+    trainer.validate(model, loader(), verbose=False)
+    trainer.test(model, loader(), verbose=False)
+    ours.log_metrics({"after": 2.0}, 99)
+    ours.finalize("success")
     # In one write, which another process can't get into: unbuffered, print makes several.
     sys.stdout.write(f"log_dir {ours.log_dir}\n")
     sys.stdout.flush()
