@@ -71,6 +71,11 @@ def error_of_median(samples: Sequence[float]) -> float:
     return 1.2533 * spread / math.sqrt(len(samples))
 
 
+def error_of_mean(samples: Sequence[float]) -> float:
+    """The standard error of their mean, 0 for one."""
+    return statistics.stdev(samples) / math.sqrt(len(samples)) if len(samples) > 1 else 0.0
+
+
 def median_rows(rows: Iterable[Mapping[str, Any]], key: Sequence[str]) -> list[Row]:
     """Rows that agree in `key` become one: medians of numbers, the rest as first seen; adds `repeats`."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}

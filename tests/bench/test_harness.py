@@ -58,6 +58,11 @@ def test_contenders_take_turns_and_each_is_first_once():
     assert [order[0][1], order[3][1], order[6][1]] == ["a", "b", "c"]
 
 
+def test_the_error_of_a_mean_is_none_for_one():
+    assert harness.error_of_mean([1.0, 3.0]) == pytest.approx(1.0)
+    assert harness.error_of_mean([7]) == 0
+
+
 def test_a_generated_table_replaces_the_one_between_its_markers():
     text = "before\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nafter <!-- bench:y --><!-- /bench:y -->\n"
     replaced = harness.replace_block(text, "x", "new\n")
