@@ -169,8 +169,8 @@ def main() -> int:
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
-    footnote = f"{crossovers(rows)} {rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
-    shown = harness.Shown("ddp", "a step of a DDP training, by how it logs", HEADER, cells(rows), footnote=footnote)
+    title, footnote = "a step of a DDP training, by how it logs", f"{crossovers(rows)} {rounds} blocks each."
+    shown = harness.Shown("ddp", title, HEADER, cells(rows), ["asynclogd", "torch"], footnote)
     return harness.report(options, rows, shown, checks(rows))
 
 

@@ -115,8 +115,8 @@ def main() -> int:
     options = harness.parser(__doc__ or "").parse_args()
     with harness.console(options.json).status("training on 2 ranks"):
         rows = measure(1, QUICK_SECONDS) if options.quick else measure(ROUNDS, SECONDS)
-    footnote = f"{over_least(rows)} {harness.versions_line(['asynclogd', 'torch', 'pyzmq', 'msgpack'])}."
-    shown = harness.Shown("flushes", TITLE, HEADER, cells(rows), footnote=footnote)
+    distributions = ["asynclogd", "torch", "pyzmq", "msgpack"]
+    shown = harness.Shown("flushes", TITLE, HEADER, cells(rows), distributions, over_least(rows))
     return harness.report(options, rows, shown, checks(rows))
 
 

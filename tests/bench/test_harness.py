@@ -82,11 +82,12 @@ def test_checks_hold_at_their_limit_and_fail_past_it():
     assert harness.Check("rate", 3e6, 3e6, at_least=True).passed
 
 
-def test_json_is_a_list_of_rows_that_name_the_machine(tmp_path: Path):
-    harness.write_json(str(tmp_path / "rows.json"), [{"names": 1}])
+def test_json_is_a_list_of_rows_that_name_the_machine_and_versions(tmp_path: Path):
+    harness.write_json(str(tmp_path / "rows.json"), [{"names": 1}], "Python 3")
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["names"] == 1
     assert row["machine"]
+    assert row["versions"] == "Python 3"
 
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
