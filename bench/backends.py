@@ -117,7 +117,7 @@ def main() -> int:
     versions = harness.versions_line(("asynclogd", *DISTRIBUTIONS))
     out.print(harness.table(f"Backends. {harness.machine_line()}", header, cells_of(shown)))
     out.print(versions)
-    harness.write_json(options.json, shown)
+    harness.write_json(options.json, shown, versions)
     if options.readme:
         harness.write_readme("backends", harness.markdown(header, cells_of(shown), versions))
     passed = harness.print_checks(out, checks_of(shown))

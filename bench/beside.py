@@ -20,23 +20,24 @@ _TASKS = Path("/proc/self/task")
 class Beside:
     """Reads CPU clocks of threads that are there when it is made. Linux only."""
 
-    def __init__(self) -> None:
-        """The environment's daemon has to answer. RuntimeError when this process has no sender."""
-        senders = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(SENDER)]
+    def __init__(self, sender: str = SENDER, daemon: int | None = None) -> None:
+        """Of threads whose name begins so, and a daemon by its pid: without one, the environment's has to answer.
+        RuntimeError when this process has no sender.
+        """
+        senders = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(sender)]
         if not senders:
             raise RuntimeError("no run is open here: there is no sender to measure")
         native = [int(task.name) for task in _TASKS.iterdir() if (task / "comm").read_text().startswith(ZEROMQ)]
         self._threads = [task for task in (*senders, *native) if task is not None]
         # After that, for asking has threads of its own.
-        endpoint = places.endpoint(places.runtime_dir(os.environ, os.getuid()))
-        self._daemon: int = talk.ask(endpoint, timeout=30)["daemon"]["pid"]
+        self._daemon = _environments_daemon() if daemon is None else daemon
 
     def seconds(self, ranks: int) -> float:
         """CPU seconds of the daemon and of so many ranks' threads, each as this one's."""
         return self.rank_seconds() * ranks + self.daemon_seconds()
 
     def rank_seconds(self) -> float:
-        """CPU seconds of this process's threads of asynclog."""
+        """CPU seconds of this process's threads that log."""
         return sum(map(_thread_seconds, self._threads))
 
     def daemon_seconds(self) -> float:
@@ -45,6 +46,12 @@ class Beside:
         if seconds is None:
             raise RuntimeError("the daemon is gone")
         return seconds
+
+
+def _environments_daemon() -> int:
+    endpoint = places.endpoint(places.runtime_dir(os.environ, os.getuid()))
+    pid: int = talk.ask(endpoint, timeout=30)["daemon"]["pid"]
+    return pid
 
 
 def _thread_seconds(task: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from PIL import Image
 Axes = Any  # matplotlib's; mypy does not follow it
 
 INK, OURS, THEIRS, GRID = "#24292f", "#0969da", "#8c959f", "#d0d7de"
-LINES = ("#0969da", "#bc4c00", "#1a7f37")
-MARKS = ("o", "s", "^")
+LINES = ("#0969da", "#bc4c00", "#1a7f37", "#8c959f")
+MARKS = ("o", "s", "^", "D")
+SMALL_PRINT = 7.0
+CHARACTERS_AN_INCH = 18
+"""Of small print, so that a line is within the picture."""
 COLOURS = 64
 """In a file: enough for letters and lines, at a third of the size."""
 
@@ -32,11 +36,13 @@ STYLE: Mapping[str, Any] = {
 }
 
 
-def panels(rows: int, columns: int, inches: tuple[float, float], *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def panels(
+    rows: int, columns: int, inches: tuple[float, float], *, sharex: bool = False, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
     """A figure and its axes, row by row."""
     figure = Figure(figsize=inches, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, sharey=sharey, squeeze=False).flat)
+    return figure, list(figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False).flat)
 
 
 def dots(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float]], ours: Sequence[bool]) -> None:
@@ -62,8 +68,8 @@ def dots(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float]]
 
 def lines(axes: Axes, xs: Sequence[float], series: Mapping[str, Sequence[float]], *, logarithmic: bool) -> None:
     """A line a series, with a mark where something was measured."""
-    for colour, mark, (label, values) in zip(LINES, MARKS, series.items(), strict=False):
-        axes.plot(xs, values, color=colour, marker=mark, markersize=5, linewidth=1.6, label=label)
+    for style, (label, values) in zip(_looks(), series.items(), strict=False):
+        axes.plot(xs, values, label=label, **style)
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -73,14 +79,39 @@ def lines(axes: Axes, xs: Sequence[float], series: Mapping[str, Sequence[float]]
         axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
 
+def differences(
+    axes: Axes, series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]], linear: float
+) -> None:
+    """A line a series of (xs, values, their errors), which may be of either sign: the scale is linear up to so much."""
+    for style, (label, (xs, values, errors)) in zip(_looks(), series.items(), strict=False):
+        axes.errorbar(xs, values, yerr=errors, label=label, capsize=2.5, elinewidth=1.0, **style)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yscale("symlog", linthresh=linear)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def _looks() -> list[dict[str, Any]]:
+    common = {"markersize": 5, "linewidth": 1.6}
+    return [{"color": colour, "marker": mark, **common} for colour, mark in zip(LINES, MARKS, strict=True)]
+
+
 def figure_of(value: float) -> str:
     """A number that fits beside a dot."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def captioned(figure: Figure, machine: str, path: Path) -> None:
-    """Write the figure with the machine under it."""
-    figure.supxlabel(machine, fontsize=7.5, color=INK)
+def captioned(figure: Figure, about: Sequence[str], path: Path) -> None:
+    """Write the figure with lines of small print under it."""
+    width = int(figure.get_figwidth() * CHARACTERS_AN_INCH)
+    figure.supxlabel("\n".join(_wrapped(line, width) for line in about), fontsize=SMALL_PRINT, color=INK)
     figure.savefig(path)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        # By coverage, for dots of our colour are few: the median cut has them paler.
+        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+
+
+def _wrapped(line: str, width: int) -> str:
+    items = [item.replace(" ", "\N{NO-BREAK SPACE}") for item in line.split(", ")]  # a name stays with its version
+    return textwrap.fill(", ".join(items), width, break_on_hyphens=False)

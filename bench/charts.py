@@ -22,11 +22,14 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 import harness
-from chart_style import INK, STYLE, Axes, captioned, dots, lines, panels
+from chart_style import INK, STYLE, Axes, captioned, differences, dots, lines, panels
+from ddp import WAYS
 from growth_report import AXES
 from harness import ROOT, Row
 
 RESULTS, IMAGES = ROOT / "bench" / "results", ROOT / "docs" / "images"
+TOLD_US = 300.0
+"""About what blocks of whole steps can tell from nothing."""
 
 
 def hot_path(rows: Sequence[Row]) -> Figure:
@@ -94,6 +97,29 @@ def caller(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def ddp(rows: Sequence[Row]) -> Figure:
+    """What each way to log adds to a step, by metrics; the no-op logger's says how well the clock can tell."""
+    even = [row for row in rows if not row["uneven"]]
+    worlds = sorted({row["ranks"] for row in even})
+    figure, places = panels(1, len(worlds), (4.8 * len(worlds), 4.4), sharex=True, sharey=True)
+    for axes, ranks in zip(places, worlds, strict=True):
+        series = {
+            WAYS[way]: _added([row for row in even if (row["way"], row["ranks"]) == (way, ranks)])
+            for way in ("asynclog", "packed", "each", "noop")
+        }
+        differences(axes, series, TOLD_US)
+        axes.set(title=f"{ranks} ranks", xlabel="metrics at each step (log scale)")
+    places[0].set_ylabel(f"us added to a step (log scale beyond ±{TOLD_US:,.0f})")
+    figure.legend(*places[0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=4)
+    return figure
+
+
+def _added(rows: Sequence[Row]) -> tuple[list[float], list[float], list[float]]:
+    ordered = sorted(rows, key=lambda row: float(row["metrics"]))
+    metrics, added, errors = ([row[key] for row in ordered] for key in ("metrics", "added_us", "added_error_us"))
+    return metrics, added, errors
+
+
 @dataclass(frozen=True)
 class Chart:
     """A picture of a benchmark's rows."""
@@ -110,6 +136,7 @@ CHARTS: Mapping[str, Chart] = {
     ),
     "names": Chart("hot_path", caller, "Nanoseconds a value on the caller's thread, by names a row"),
     "growth": Chart("growth", growth, "The daemon's CPU a value by names, ranks, rate, backends and length of the run"),
+    "ddp": Chart("ddp", ddp, "What asynclog and collectives add to a step of a DDP training, by metrics a step"),
     "backends": Chart("backends", backends, "How many times less CPU a point than each product's own package"),
 }
 
@@ -124,9 +151,13 @@ def drawn(results: Path, images: Path) -> list[str]:
             continue
         rows: list[dict[str, Any]] = json.loads(source.read_text())
         with mpl.rc_context(dict(STYLE)):
-            captioned(chart.draw(rows), rows[0]["machine"], images / f"{name}.png")
+            captioned(chart.draw(rows), _about(rows[0]), images / f"{name}.png")
         made.append(name)
     return made
+
+
+def _about(row: Row) -> list[str]:
+    return [row[key] for key in ("machine", "versions") if key in row]  # results of before have no versions
 
 
 def link(name: str, images: Path, page: Path) -> str:

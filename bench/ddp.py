@@ -6,13 +6,15 @@ Two and four ranks log 1 to 10,000 metrics at every step of about 5 ms, in five 
 one all_reduce of all metrics packed into a tensor, whose means are read; that collective alone; one all_reduce for
 each metric. Blocks of steps with each of them and without take turns within one training, so what a step takes is
 compared with the blocks around, and the training's mood is the same; after ± is the standard error, and flushes.py
-looks closer. "CPU beside": of the ranks' senders and the daemon, for each step; where no core is idle it is taken from
-the training. "Uneven": each rank in turn is 2 ms late before it logs, and another after that.
+looks closer. A last line says between which numbers of metrics asynclog comes to add more than the packed one. "CPU
+beside": of the ranks' senders and the daemon, for each step; where no core is idle it is taken from the training.
+"Uneven": each rank in turn is 2 ms late before it logs, and another after that.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,7 +30,10 @@ from contenders import QUIET
 from own_daemon import own_daemon
 
 PROCESS = Path(__file__).with_name("ddp_process.py")
-CASES: dict[int, tuple[str, ...]] = {2: ("1", "20", "100", "1000", "10000", "20+uneven"), 4: ("20", "1000")}
+CASES: dict[int, tuple[str, ...]] = {
+    2: ("1", "20", "100", "1000", "3000", "10000", "20+uneven"),
+    4: ("20", "1000", "10000"),
+}
 QUICK: dict[int, tuple[str, ...]] = {2: ("20", "20+uneven")}
 BLOCK = 200
 """Steps of a block, about a second: where cores are short the sender flushes so often, so each block has its flush."""
@@ -90,6 +95,33 @@ def found(rows: Sequence[Row], ranks: int, metrics: int, way: str) -> Row | None
     return None
 
 
+def crossover(rows: Sequence[Row], ranks: int) -> str:
+    """Between which numbers of metrics asynclog comes to add more to a step than a packed all_reduce does. A difference
+    within two of its errors decides nothing.
+    """
+    less: list[int] = []
+    more: list[int] = []
+    for metrics in sorted({row["metrics"] for row in rows if row["ranks"] == ranks}):
+        ours, packed = found(rows, ranks, metrics, "asynclog"), found(rows, ranks, metrics, "packed")
+        if ours is not None and packed is not None:
+            over = ours["added_us"] - packed["added_us"]
+            error = math.hypot(ours["added_error_us"], packed["added_error_us"])
+            if abs(over) > 2 * error:
+                (less if over < 0 else more).append(metrics)
+    below = [metrics for metrics in less if not more or metrics < more[0]]
+    if below and more:
+        return f"{ranks} ranks: between {below[-1]:,} and {more[0]:,} metrics"
+    if not (below or more):
+        return f"{ranks} ranks: not told"
+    return f"{ranks} ranks: " + (f"above {below[-1]:,} metrics" if below else f"below {more[0]:,} metrics")
+
+
+def crossovers(rows: Sequence[Row]) -> str:
+    """The same in one line for all numbers of ranks."""
+    told = [crossover(rows, ranks) for ranks in sorted({row["ranks"] for row in rows})]
+    return f"asynclog comes to add more than a packed all_reduce: {'; '.join(told)}."
+
+
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """A line a row; in the last column how many times asynclog's call."""
     ours = {_case(row): row["call_us"] for row in rows if row["way"] == "asynclog"}
@@ -137,8 +169,8 @@ def main() -> int:
     for ranks in options.ranks or cases:
         with out.status(f"training on {ranks} ranks"):
             rows += measure(ranks, cases.get(ranks, QUICK[2]), rounds, options.steps)
-    footnote = f"{rounds} blocks each. {harness.versions_line(['asynclogd', 'torch'])}."
-    shown = harness.Shown("ddp", "a step of a DDP training, by how it logs", HEADER, cells(rows), footnote=footnote)
+    title, footnote = "a step of a DDP training, by how it logs", f"{crossovers(rows)} {rounds} blocks each."
+    shown = harness.Shown("ddp", title, HEADER, cells(rows), ["asynclogd", "torch"], footnote)
     return harness.report(options, rows, shown, checks(rows))
 
 

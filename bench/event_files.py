@@ -118,11 +118,11 @@ def report(rows: list[harness.Row], options: argparse.Namespace) -> int:
     out.print(harness.table("TensorBoard event files", header, cells))
     own = [row["times_less"] for row in rows if row["contender"] == "asynclog"]
     promise = harness.Check("CPU per scalar, times less than SummaryWriter", min(own), AT_LEAST, at_least=True)
+    about = harness.versions_line(["asynclogd", "torch", "tensorboard"])
     if options.readme:
-        about = harness.versions_line(["asynclogd", "torch", "tensorboard"])
         harness.write_readme("tensorboard", harness.markdown(header, cells, about))
     kept = harness.print_checks(out, [promise])
-    harness.write_json(options.json, rows)
+    harness.write_json(options.json, rows, about)
     return int(options.check and not kept)
 
 

@@ -127,13 +127,11 @@ def main() -> int:
     out = harness.console(options.json)
     out.print(harness.table("one slow backend among four", HEADER, cells(rows)))
     held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
+    versions = harness.versions_line(["tensorboard", "numpy"])
+    harness.write_json(options.json, rows, versions)
     if options.readme:
         footnote = f"{len(NAMES)} numbers a step, {1 / PERIOD:.0f} steps a second; {repeats} runs of each, medians. "
-        harness.write_readme(
-            "fanout", harness.markdown(HEADER, cells(rows), f"{footnote}"
-            f"{harness.versions_line(['tensorboard', 'numpy'])}.")
-        )  # fmt: skip
+        harness.write_readme("fanout", harness.markdown(HEADER, cells(rows), f"{footnote}{versions}."))
     return 0 if held or not options.check else 1
 
 

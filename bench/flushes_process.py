@@ -1,18 +1,17 @@
 """One rank of `bench/flushes.py`: trains, in turns with each way to log, and tells what its steps took.
 
 argv: DIRECTORY ANSWER ROUNDS SECONDS METRICS, with ASYNCLOG_FLUSH_MS=1000. Started by torchrun; rank 0 answers. Where
-asynclog logs nothing there is no run and no daemon either: it is stopped after each of its turns.
+nothing is logged there is no run and no daemon either: each daemon ends with its turn.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +23,12 @@ import harness
 from asynclog_proto import places
 from beside import Beside
 from ddp_process import STEP_S, Log, Training, each, noop
+from least_daemon import SENDER, LeastDaemon
 from own_daemon import stopped
 
 WARM_UP_S = 3.0
+FLUSH_S = 1.0
+"""asynclog's interval here, and the least daemon's."""
 
 AFTER_A_FLUSH_S = 0.15
 """By then it is committed, in TensorBoard's file and acked."""
@@ -68,18 +70,17 @@ class Measurement:
         """Train for about so long, after some steps that do not count."""
         if way == "asynclog":
             return self._with_asynclog(seconds)
+        if way == "least":
+            return self._with_the_least(seconds)
         log = {"noop": noop, "each": each}[way]
-        self.steps(log, min(WARM_UP_S, seconds))
+        self._warm_up(log, seconds)
         return Turn(self.steps(log, seconds), 0.0)
 
     def _with_asynclog(self, seconds: float) -> Turn:
         run = asynclog.init("bench", f"from-{self._step}", dir=str(self._directory), backends=["tensorboard"])
-        self.steps(run.log, min(WARM_UP_S, seconds))
+        self._warm_up(run.log, seconds)
         run.flush()
-        beside, ranks = Beside(), dist.get_world_size()
-        before = beside.seconds(ranks)
-        steps = self.steps(run.log, seconds)
-        spent = beside.seconds(ranks) - before
+        turn = self._beside(Beside(), run.log, seconds)
         ledger = run.finish()
         if not ledger.complete or ledger.dropped:
             raise RuntimeError(f"not every value was delivered:\n{ledger}")
@@ -87,7 +88,30 @@ class Measurement:
         if dist.get_rank() == 0:
             stopped(places.endpoint(places.runtime_dir(os.environ, os.getuid())))
         dist.barrier()
-        return Turn(steps, spent / len(steps) * 1e6)
+        return turn
+
+    def _with_the_least(self, seconds: float) -> Turn:
+        owns = dist.get_rank() == 0
+        least, place = LeastDaemon(FLUSH_S, owns_daemon=owns), self._directory / f"least-{self._step}"
+        place.mkdir(exist_ok=True)
+        least.setup(place)
+        self._warm_up(least.log, seconds)
+        turn = self._beside(Beside(SENDER, least.daemon_pid), least.log, seconds)
+        if not owns:
+            least.close()
+        dist.barrier()
+        least.close()
+        dist.barrier()
+        return turn
+
+    def _beside(self, beside: Beside, log: Log, seconds: float) -> Turn:
+        ranks = dist.get_world_size()
+        before = beside.seconds(ranks)
+        steps = self.steps(log, seconds)
+        return Turn(steps, (beside.seconds(ranks) - before) / len(steps) * 1e6)
+
+    def _warm_up(self, log: Log, seconds: float) -> None:
+        self.steps(log, min(WARM_UP_S, seconds))
 
     def steps(self, log: Log, seconds: float) -> list[Step]:
         """Train for about so long, the same number of steps on all ranks, and log at each."""
@@ -135,12 +159,23 @@ def summarized(turns: Sequence[Turn]) -> dict[str, Any]:
     return {
         "turns_us": [statistics.fmean(step.us for step in turn.steps) for turn in turns],
         "by_flushes_us": statistics.fmean(found) * a_step + call_us,
-        "by_flushes_error_us": statistics.stdev(found) / math.sqrt(len(found)) * a_step,
+        "by_flushes_error_us": harness.error_of_mean(found) * a_step,
         "beside_us": statistics.median(turn.beside_us for turn in turns),
         "call_us": quantiles["p50_us"],
         "call_p99_us": quantiles["p99_us"],
         "flushes": len(found),
     }
+
+
+def balanced(names: Sequence[str], rounds: int) -> Iterator[str]:
+    """The contenders taking turns: in as many rounds as there are names, an even number, each stands once at each place
+    and follows each other one equally often. So neither a machine that gets slower nor what a turn leaves behind is one
+    contender's. (`harness.interleaved` keeps one cycle: who follows whom is always the
+    same.)
+    """
+    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(len(names))]
+    for turn in range(rounds):
+        yield from (names[(at + turn) % len(names)] for at in zigzag)
 
 
 def main() -> None:
@@ -152,8 +187,8 @@ def main() -> None:
     training.fit_batch()
     measurement = Measurement(training, directory, metrics)
     measurement.find_pace()
-    turns: dict[str, list[Turn]] = {"noop": [], "asynclog": [], "each": []}
-    for _, way in harness.interleaved(list(turns), rounds):
+    turns: dict[str, list[Turn]] = {"noop": [], "asynclog": [], "least": [], "each": []}
+    for way in balanced(list(turns), rounds):
         turns[way].append(measurement.turn(way, seconds))
     rows = [{"way": way, **summarized(some)} for way, some in turns.items()]
     if dist.get_rank() == 0:

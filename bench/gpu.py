@@ -123,8 +123,8 @@ def main() -> int:
         parser.error("--readme is for figures of a GPU")
     rows = measure(options.device, quick=options.quick, compiled=not options.eager)
     title = f"a step of a training that logs {METRICS} metrics of its device"
-    footnote = f"{where(options.device, rows)}. {harness.versions_line(['asynclogd', 'torch', 'triton'])}."
-    shown = harness.Shown("gpu", title, HEADER, cells(rows), footnote=footnote)
+    distributions, footnote = ["asynclogd", "torch", "triton"], f"{where(options.device, rows)}."
+    shown = harness.Shown("gpu", title, HEADER, cells(rows), distributions, footnote)
     return harness.report(options, rows, shown, checks(rows))
 
 

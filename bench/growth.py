@@ -222,7 +222,7 @@ def main() -> int:
     out.print(printed(rows))
     out.print(f"{harness.machine_line()}; {footnote()}")
     held = harness.print_checks(out, checks_of(rows))
-    harness.write_json(options.json, rows)
+    harness.write_json(options.json, rows, footnote())
     if options.readme:
         harness.write_readme("growth", readme_block(rows))
     return 0 if held or not options.check else 1

@@ -137,7 +137,7 @@ def main() -> int:
         for row in rows
         if row["verdict"] in {"PASS", "FAIL", "better"}
     )
-    harness.write_json(options.json, rows)
+    harness.write_json(options.json, rows, harness.versions_line(["asynclogd", "numpy", "msgpack"]))
     if options.update:
         STORED.write_text(json.dumps(to_store(rows, stored, valid_for), indent=1) + "\n")
     return 1 if options.check and any(row["verdict"] == "FAIL" for row in rows) else 0

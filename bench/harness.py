@@ -71,6 +71,11 @@ def error_of_median(samples: Sequence[float]) -> float:
     return 1.2533 * spread / math.sqrt(len(samples))
 
 
+def error_of_mean(samples: Sequence[float]) -> float:
+    """The standard error of their mean, 0 for one."""
+    return statistics.stdev(samples) / math.sqrt(len(samples)) if len(samples) > 1 else 0.0
+
+
 def median_rows(rows: Iterable[Mapping[str, Any]], key: Sequence[str]) -> list[Row]:
     """Rows that agree in `key` become one: medians of numbers, the rest as first seen; adds `repeats`."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -133,11 +138,11 @@ def console(json_target: str | None) -> Console:
     return Console(stderr=json_target == "-", highlight=False, width=None if sys.stdout.isatty() else 130)
 
 
-def write_json(target: str | None, rows: Sequence[Row]) -> None:
-    """A JSON list of the rows, each with its `machine`, to a path or (-) stdout; None writes nothing."""
+def write_json(target: str | None, rows: Sequence[Row], versions: str) -> None:
+    """A JSON list of the rows, each with its `machine` and `versions`, to a path or (-) stdout; None writes nothing."""
     if target is None:
         return
-    text = json.dumps([{**row, "machine": machine_line()} for row in rows], indent=1)
+    text = json.dumps([{**row, "machine": machine_line(), "versions": versions} for row in rows], indent=1)
     if target == "-":
         print(text)
     else:
@@ -210,8 +215,8 @@ def write_readme(name: str, block: str, pages: Sequence[Path] = PAGES) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """A benchmark's rows as its table: the block's `name` on its page, a title, and whose versions it depends on; or a
-    `footnote` of its own in their place, which is printed too.
+    """A benchmark's rows as its table: the block's `name` on its page, a title, whose versions it depends on, and a
+    `footnote` that is told before these.
     """
 
     name: str
@@ -225,14 +230,14 @@ class Shown:
 def report(options: argparse.Namespace, rows: Sequence[Row], shown: Shown, checks: Sequence[Check]) -> int:
     """Print the table and what was promised, write what the options ask for; the exit code."""
     out = console(options.json)
+    versions = versions_line(shown.distributions)
+    about = f"{shown.footnote} {versions}.".lstrip()
     out.print(table(shown.title, shown.header, shown.cells))
-    if shown.footnote:
-        out.print(f"{machine_line()}; {shown.footnote}")
+    out.print(f"{machine_line()}; {about}")
     held = print_checks(out, checks)
-    write_json(options.json, rows)
+    write_json(options.json, rows, versions)
     if options.readme:
-        footnote = shown.footnote or f"{versions_line(shown.distributions)}."
-        write_readme(shown.name, markdown(shown.header, shown.cells, footnote))
+        write_readme(shown.name, markdown(shown.header, shown.cells, about))
     return 0 if held or not options.check else 1
 
 

@@ -208,7 +208,7 @@ def main() -> int:
     out.print(paced_table(rows))
     out.print(names_table(rows))
     held = harness.print_checks(out, checks(rows))
-    harness.write_json(options.json, rows)
+    harness.write_json(options.json, rows, footnote())
     if options.readme:
         harness.write_readme("hot_path", readme_block(rows))
     return 1 if options.check and not held else 0

@@ -67,9 +67,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, help="processes for each statement (default 20; quick 3)")
     options = parser.parse_args()
     rows = rows_of(measure(options.runs or (3 if options.quick else 20)))
-    about = harness.versions_line(["asynclogd", "numpy", "pyzmq"])
     title = "What an import adds to the start of Python"
-    shown = harness.Shown("import_time", title, HEADER, cells_of(rows), footnote=about)
+    shown = harness.Shown("import_time", title, HEADER, cells_of(rows), ["asynclogd", "numpy", "pyzmq"])
     (ours,) = (row["over_bare_ms"] for row in rows if row["what"] == "asynclog")
     return harness.report(options, rows, shown, [harness.Check("import asynclog, ms", ours, CLAIM_MS)])
 

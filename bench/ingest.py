@@ -147,10 +147,10 @@ def main() -> int:
     cells = [[*(harness.short(row[key]) for key in keys), f"{row['over_floor']:.1f}x"] for row in rows]
     keys.append("over_floor")
     out.print(harness.table(f"ingest, {RANKS} ranks", keys, cells))
+    about = harness.versions_line(["asynclogd", "numpy"])
     if chosen.readme:
-        about = harness.versions_line(["asynclogd", "numpy"])
         harness.write_readme("ingest", harness.markdown(keys, cells, about))
-    harness.write_json(chosen.json, rows)
+    harness.write_json(chosen.json, rows, about)
     return 0 if harness.print_checks(out, _checks(rows)) or not chosen.check else 1
 
 

@@ -113,7 +113,7 @@ def main() -> int:
     versions = harness.versions_line(("asynclogd", "torch", "tensorboard", "wandb", "mlflow"))
     out.print(harness.table(f"Media: the training thread. {harness.machine_line()}", header, cells))
     out.print(versions)
-    harness.write_json(options.json, shown)
+    harness.write_json(options.json, shown, versions)
     if options.readme:
         harness.write_readme("media", harness.markdown(header, cells, versions))
     passed = harness.print_checks(out, checks_of(shown)) if "asynclog" in names else True

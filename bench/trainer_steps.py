@@ -177,8 +177,8 @@ def main() -> int:
             with out.status(f"training on {ranks} ranks, {repeats} times with each logger"):
                 rows += measure(ranks, repeats, blocks, seconds, Path(folder))
     rows = summarized(rows)
-    footnote = harness.versions_line(["asynclogd", "torch", "lightning", "tensorboard"])
-    shown = harness.Shown("lightning", TITLE, HEADER, cells(rows), footnote=footnote)
+    distributions = ["asynclogd", "torch", "lightning", "tensorboard"]
+    shown = harness.Shown("lightning", TITLE, HEADER, cells(rows), distributions)
     return harness.report(options, rows, shown, checks(rows))
 
 

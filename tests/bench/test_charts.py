@@ -33,6 +33,16 @@ GROWTH = [
     for axis in ("names", "ranks", "rate", "backends", "length")
     for x in (1, 10)
 ]
+DDP = [
+    {
+        "ranks": ranks, "metrics": metrics, "uneven": uneven, "way": way,
+        "added_us": -30.0 if way == "noop" else 40.0 * metrics, "added_error_us": 50.0,
+    }
+    for ranks in (2, 4)
+    for metrics, uneven in ((1, False), (1000, False), (20, True))
+    for way in ("noop", "asynclog", "alone", "packed", "each")
+    if way != "each" or metrics == 1
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -41,11 +51,11 @@ def charts(script: Script) -> ModuleType:
 
 
 def write(folder: Path, benchmark: str, rows: list[dict[str, Any]]) -> None:
-    (folder / f"{benchmark}.json").write_text(json.dumps([{**row, "machine": "a machine"} for row in rows]))
+    (folder / f"{benchmark}.json").write_text(json.dumps([{"machine": "a machine", **row} for row in rows]))
 
 
 def test_every_benchmark_that_has_a_result_gets_its_charts(charts: ModuleType, tmp_path: Path) -> None:
-    for benchmark, rows in {"hot_path": HOT_PATH, "backends": BACKENDS, "growth": GROWTH}.items():
+    for benchmark, rows in {"hot_path": HOT_PATH, "backends": BACKENDS, "growth": GROWTH, "ddp": DDP}.items():
         write(tmp_path, benchmark, rows)
     assert charts.drawn(tmp_path, tmp_path / "images") == list(charts.CHARTS)
     for name in charts.CHARTS:
@@ -73,9 +83,20 @@ def test_a_page_links_a_chart_relative_to_itself(charts: ModuleType) -> None:
     assert charts.link("growth", charts.IMAGES, PAGE).endswith("](images/growth.png)")
 
 
-def test_a_chart_says_the_machine_under_it(charts: ModuleType, tmp_path: Path) -> None:
-    write(tmp_path, "backends", BACKENDS)
-    charts.drawn(tmp_path, tmp_path / "one")
-    (tmp_path / "backends.json").write_text(json.dumps([{**row, "machine": "another"} for row in BACKENDS]))
-    charts.drawn(tmp_path, tmp_path / "other")
-    assert (tmp_path / "one" / "backends.png").read_bytes() != (tmp_path / "other" / "backends.png").read_bytes()
+def test_a_chart_says_machine_and_versions_under_it(charts: ModuleType, tmp_path: Path) -> None:
+    pictures = set()
+    for about in ({}, {"machine": "another"}, {"versions": "Python 3"}):
+        write(tmp_path, "backends", [{**row, **about} for row in BACKENDS])
+        charts.drawn(tmp_path, tmp_path)
+        pictures.add((tmp_path / "backends.png").read_bytes())
+    assert len(pictures) == 3
+
+
+def test_long_small_print_stays_within_the_picture(charts: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path, "backends", [{**row, "versions": "package 1.2.3, " * 20} for row in BACKENDS])
+    charts.drawn(tmp_path, tmp_path)
+    with Image.open(tmp_path / "backends.png") as picture:
+        print_ = picture.convert("L").crop((0, picture.height - 30, picture.width, picture.height))
+        edges = [print_.crop((left, 0, left + 4, print_.height)) for left in (0, picture.width - 4)]
+    assert min(print_.tobytes()) < 100
+    assert [min(edge.tobytes()) for edge in edges] == [255, 255]

@@ -58,6 +58,11 @@ def test_contenders_take_turns_and_each_is_first_once():
     assert [order[0][1], order[3][1], order[6][1]] == ["a", "b", "c"]
 
 
+def test_the_error_of_a_mean_is_none_for_one():
+    assert harness.error_of_mean([1.0, 3.0]) == pytest.approx(1.0)
+    assert harness.error_of_mean([7]) == 0
+
+
 def test_a_generated_table_replaces_the_one_between_its_markers():
     text = "before\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nafter <!-- bench:y --><!-- /bench:y -->\n"
     replaced = harness.replace_block(text, "x", "new\n")
@@ -77,11 +82,12 @@ def test_checks_hold_at_their_limit_and_fail_past_it():
     assert harness.Check("rate", 3e6, 3e6, at_least=True).passed
 
 
-def test_json_is_a_list_of_rows_that_name_the_machine(tmp_path: Path):
-    harness.write_json(str(tmp_path / "rows.json"), [{"names": 1}])
+def test_json_is_a_list_of_rows_that_name_the_machine_and_versions(tmp_path: Path):
+    harness.write_json(str(tmp_path / "rows.json"), [{"names": 1}], "Python 3")
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["names"] == 1
     assert row["machine"]
+    assert row["versions"] == "Python 3"
 
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
