@@ -80,4 +80,14 @@ def test_what_one_waits_for_is_measured(script: Script, tmp_path: Path) -> None:
     waits = script("waits")
     assert waits.start_ms("asynclog", str(tmp_path)) > 0
     assert all(lag > 0 for lag in waits.lags_ms(2))
-    assert all(0 <= share < 2 for share in waits.idle_shares(1, 0.2))
+    daemon, rank = waits.idle_shares(1, 0.2, 2)
+    assert len(daemon) == len(rank) == 2
+    assert all(0 <= share < 2 for share in (*daemon, *rank))
+
+
+def test_the_lag_is_the_median_of_the_turns_not_of_all_points(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = script("waits")
+    turns = [[1.0] * 9, [5.0], [6.0]]
+    monkeypatch.setattr(waits, "lags_ms", lambda _count, turn: turns[turn])
+    row = waits._lagged(3, 1)
+    assert (row["median"], row["worst"]) == (5.0, 5.0)
