@@ -28,10 +28,10 @@ GROWTH = 1.25
 
 
 def footnote() -> str:
-    """Versions, under the table."""
+    """Versions and what the figures are, under the table."""
     peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
     how = "compiled" if COMPILED else "in Python, not compiled"
-    return f"{versions_line(peers)}; log() is {how}"
+    return f"{versions_line(peers)}; log() is {how}; quantiles are medians of turns, max is of all calls"
 
 
 def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:

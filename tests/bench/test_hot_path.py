@@ -54,6 +54,11 @@ def test_a_value_that_costs_more_in_a_wider_row_fails_and_its_width_is_told(scri
     assert "100,000 names" in rises.promise
 
 
+def test_a_bad_turn_moves_no_quantile_but_the_longest_call_is_told(script: Script) -> None:
+    quantiles = script("hot_path").quantiles_of_turns([[1_000] * 9, [2_000] * 9, [90_000] * 9])
+    assert quantiles == {"p50_us": 2.0, "p99_us": 2.0, "p999_us": 2.0, "max_us": 90.0}
+
+
 def test_floors_have_the_promised_keys_and_standard_output_is_json_alone():
     rows, table = measured("empty", "walk", "msgpack")
     check_rows(rows, "empty", [])
