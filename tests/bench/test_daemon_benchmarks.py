@@ -28,6 +28,8 @@ def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
     for row in rows:
         assert row["ranks"] == 8
         assert row["scalars_per_cpu_s"] > 0
+        speeds = (row["journal_mb_s"], row["plain_mb_s"])
+        assert min(speeds) > 0 if row["journal"] else speeds == (None, None)
 
 
 def test_a_step_of_many_ranks_is_asked_for_and_closes_with_all_of_them() -> None:
