@@ -72,10 +72,13 @@ def test_fanout_delivers_everything_to_all_four_whichever_is_slow() -> None:
 
 
 @pytest.mark.torch
-def test_tensorboard_is_measured_beside_summarywriter() -> None:
+def test_tensorboard_is_measured_beside_summarywriter_and_a_floor(script: Script) -> None:
     pytest.importorskip("torch")
     rows = measured("tensorboard.py")
-    assert {"asynclog", "SummaryWriter"} <= {str(value) for row in rows for value in row.values()}
+    cost = {(row["contender"], row["names"], row["steps_per_table"]): row["cpu_us_per_scalar"] for row in rows}
+    assert {"asynclog", "SummaryWriter"} <= {contender for contender, _, _ in cost}
+    floor = script("event_files").FLOOR
+    assert all(cost[floor, names, 100] > 0 for names in (10, 1000))
 
 
 def test_what_one_waits_for_is_measured(script: Script, tmp_path: Path) -> None:
