@@ -1,4 +1,4 @@
-"""The five calls of every logger that is compared, and the two floors.
+"""The five calls of every logger that is compared, and the floors.
 
 `log(row, step)` is the call that a training loop makes. `drain_until_durable` returns when all that was
 logged is in the contender's own store (a file that was flushed, a database that committed).
@@ -22,6 +22,8 @@ class Contender:
     """Share of the paced calls that it gets: less for a logger that would take minutes."""
     rows_share = 1.0
     """The same for the rows that are logged back to back."""
+    is_paced = True
+    """Whether it is asked all three questions, or only that about names."""
     drains_again = True
     """Whether it can log on after `drain_until_durable`."""
 
@@ -63,6 +65,32 @@ class MessagePack(Contender):
         if self._at + size > 8 << 20:
             self._at = 0
         self._shared[self._at : self._at + size] = record
+        self._at += size
+
+    def close(self) -> None:
+        self._shared.close()
+
+
+class Walk(Contender):
+    """What a row's size alone costs: C looks at each value once, and as many bytes go into shared memory."""
+
+    label = "sum + copy of 8 bytes a value"
+    is_paced = False
+
+    def setup(self, directory: Path) -> None:  # noqa: ARG002 - the interface's
+        import mmap
+
+        self._block = memoryview(bytes(8 << 20))
+        self._shared = mmap.mmap(-1, 8 << 20)
+        self._shared[:] = self._block  # its pages are there before the first call
+        self._at = 0
+
+    def log(self, row: Scalars, step: int) -> None:  # noqa: ARG002 - the interface's
+        sum(row.values())
+        size = 8 * len(row)
+        if self._at + size > 8 << 20:
+            self._at = 0
+        self._shared[self._at : self._at + size] = self._block[:size]
         self._at += size
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 import peers
-from contender import Contender, MessagePack
+from contender import Contender, MessagePack, Walk
 from least_daemon import LeastDaemon
 
 
@@ -57,6 +57,7 @@ def _runs_in(pid: int, runtime: str | None) -> bool:
 
 CONTENDERS: Mapping[str, type[Contender]] = {
     "empty": Contender,
+    "walk": Walk,
     "msgpack": MessagePack,
     "least": LeastDaemon,
     "asynclog": Asynclog,

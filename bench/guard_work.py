@@ -34,6 +34,8 @@ from ingest import RANKS, Daemon, Reducing
 from ingest_floor import Floor
 
 NAMES = 10
+WIDE, NARROW = 10_000, 1_000
+"""Names of a wide row, and of those that it is held against."""
 CALLS = 1_000
 RING_BYTES = 8 << 20
 TABLES, STEPS_OF_A_TABLE = 10, 100
@@ -54,7 +56,8 @@ class Work:
 def works(folder: Path) -> Iterator[list[Work]]:
     """All of them, warm; what they write is in `folder`."""
     with _logging() as logging, _journaling(folder) as journaling, _writing(folder) as writing:
-        found = [logging, _reducing(1_100, "batches"), _reducing(1, "single rows"), journaling, writing]
+        reducing = [_reducing(1_100, "batches"), _reducing(1, "single rows"), _reducing_wide()]
+        found = [logging, *reducing, journaling, writing]
         for work in found:
             given = work.prepare()
             work.ours(given)
@@ -118,8 +121,8 @@ def _logging() -> Iterator[Work]:
 class Batches:
     """A batch of each rank, the next ones at each call."""
 
-    def __init__(self, steps: int) -> None:
-        self.streams = [Stream(rank, NAMES, steps=steps) for rank in range(RANKS)]
+    def __init__(self, steps: int, names: int = NAMES) -> None:
+        self.streams = [Stream(rank, names, steps=steps) for rank in range(RANKS)]
         self._numbers = count()
 
     def __call__(self) -> tuple[int, list[list[bytes | memoryview]]]:
@@ -144,6 +147,16 @@ def _reducing(steps: int, what: str) -> Work:
     floor, least = (numpy, "NumPy decode + mean") if steps > 1 else (_unpacked, "msgpack decode")
     name = f"decode and reduce {what} of {RANKS} ranks"
     return Work(name, least, batches, lambda given: reducing.take(given[1], float(given[0])), floor)
+
+
+def _reducing_wide() -> Work:
+    """A row of each rank, beside the same number of values in narrower rows."""
+    wide, narrow = Reducing(), Reducing()
+    wide_rows, narrow_rows = Batches(1, WIDE), Batches(WIDE // NARROW, NARROW)
+    ours = lambda given: wide.take(given[0][1], float(given[0][0]))  # noqa: E731 - as above
+    floor = lambda given: narrow.take(given[1][1], float(given[1][0]))  # noqa: E731 - as above
+    name = f"decode and reduce rows of {WIDE:,} names of {RANKS} ranks"
+    return Work(name, f"as many values in rows of {NARROW:,}", lambda: (wide_rows(), narrow_rows()), ours, floor)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from contenders import CALM, CONTENDERS, QUIET
 from hot_path_report import TITLE, checks, footnote, names_table, paced_table, readme_block
 
 NAME_COUNTS = (1, 10, 100, 1_000, 10_000, 100_000)
-NAMES_CONTENDERS = ("msgpack", "asynclog")
+NAMES_CONTENDERS = ("walk", "msgpack", "asynclog")
 
 
 class Turn:
@@ -118,23 +119,25 @@ def measure(names: Sequence[str], options: argparse.Namespace, directory: Path, 
                 out.print(f"[yellow]{label} left out[/]: {error}: {said[-1:]}", soft_wrap=True)
             else:
                 turns[name] = turn
-        rows = paced(turns, options, out) + back_to_back(turns, options, out)
+        all_asked = {name: turn for name, turn in turns.items() if CONTENDERS[name].is_paced}
+        rows = paced(all_asked, options, out) + back_to_back(all_asked, options, out)
         return rows + many_names(turns, options, out)
 
 
 def paced(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> list[harness.Row]:
-    """One row a contender: quantiles over the calls of all its turns, CPU summed over them."""
-    times: dict[str, list[int]] = {name: [] for name in turns}
+    """One row a contender: quantiles of its turns, CPU summed over them."""
+    times: dict[str, list[list[int]]] = {name: [] for name in turns}
     cpu_s = dict.fromkeys(turns, 0.0)
     with out.status("a call at every 1 ms step") as status:
         for turn, name in harness.interleaved(list(turns), options.turns):
             status.update(f"paced, turn {turn + 1} of {options.turns}: {CONTENDERS[name].label}")
             answer = turns[name]("paced", max(5, round(options.calls * CONTENDERS[name].paced_share)), options.pace)
-            times[name] += answer["times_ns"]
+            times[name].append(answer["times_ns"])
             cpu_s[name] += answer["cpu_s"]
     for name in turns:
         cpu_s[name] += turns[name]("close")["cpu_s"]
-    cpu_us = {name: cpu_s[name] / len(times[name]) * 1e6 for name in turns}
+    calls = {name: sum(map(len, times[name])) for name in turns}
+    cpu_us = {name: cpu_s[name] / calls[name] * 1e6 for name in turns}
     idle = cpu_us.get("empty", 0.0)
     return [
         {
@@ -142,13 +145,20 @@ def paced(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> 
             "contender": name,
             "label": CONTENDERS[name].label,
             "pace": options.pace,
-            "calls": len(times[name]),
-            **harness.quantiles_us(times[name]),
+            "calls": calls[name],
+            **quantiles_of_turns(times[name]),
             "cpu_us_per_call": max(0.0, cpu_us[name] - idle),
             "loop_cpu_us_per_call": idle,
         }
         for name in turns
     ]
+
+
+def quantiles_of_turns(turns: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Medians of the turns' quantiles, so that one bad turn is none of them; the longest of all calls."""
+    found = [harness.quantiles_us(times) for times in turns]
+    medians = {key: statistics.median(turn[key] for turn in found) for key in found[0]}
+    return {**medians, "max_us": max(turn["max_us"] for turn in found)}
 
 
 def back_to_back(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> list[harness.Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -27,10 +28,10 @@ GROWTH = 1.25
 
 
 def footnote() -> str:
-    """Versions, under the table."""
+    """Versions and what the figures are, under the table."""
     peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
     how = "compiled" if COMPILED else "in Python, not compiled"
-    return f"{versions_line(peers)}; log() is {how}"
+    return f"{versions_line(peers)}; log() is {how}; quantiles are medians of turns, max is of all calls"
 
 
 def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:
@@ -112,6 +113,13 @@ def _cpu(what: str, key: str, rows: dict[str, Row]) -> Check:
     return Check(f"{what} over TensorBoardLogger's", rows["asynclog"][key] / rows["tensorboardlogger"][key], 1 / 30)
 
 
+def _falls(per_value: dict[int, float]) -> Check:
+    """The cost of a value falls with each wider row: the step where it falls least, or rises most."""
+    steps = {wide: per_value[wide] / per_value[narrow] for narrow, wide in itertools.pairwise(sorted(per_value))}
+    worst = max(steps, key=lambda wide: steps[wide])
+    return Check(f"a value over one in the next narrower rows, worst at {worst:,} names", steps[worst], 1.0)
+
+
 def _growth(rows: Sequence[Row]) -> list[Check]:
     ours = [row for row in rows if row["mode"] == "names" and row["contender"] == "asynclog"]
     per_value = {row["names"]: row["ns_per_value"] for row in ours}
@@ -119,5 +127,6 @@ def _growth(rows: Sequence[Row]) -> list[Check]:
     if not wider or 10 not in per_value:
         return []
     made = [Check("a value in a wide row over one in a row of 10", max(wider) / per_value[10], GROWTH)]
+    made.append(_falls(per_value))
     widest = [cost for names, cost in per_value.items() if names >= 1000]
     return made + ([Check("ns a value, rows of 1,000 names and more", max(widest), WIDE_NS)] if widest else [])

@@ -6,6 +6,9 @@ Eight ranks send batches as the sender makes them, and a batch of each is one co
 the daemon; making the batches is not counted. Two `logs_per_step` is a training loop that calls `log()` twice a
 step, each time with half of the names; without `journal` it is decoding and reducing alone. The floor takes each commit
 too, by turns before and after: NumPy decodes it and takes the mean, and with `journal` a plain file gets both. Medians.
+
+journal_mb_s is the journal's size by the wall clock of its transactions and its close; plain_mb_s the same bytes in as
+many writes to a plain file beside it, with an fsync.
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ from asynclogd.reducer import Reducer, ReducerSettings
 from asynclogd.state import join_payload
 from asynclogd.store import RunStore, Work
 from batches import Stream
-from ingest_floor import Floor
+from ingest_floor import Floor, written_plainly
 
 RANKS = 8
 NAMES = (1, 10, 100, 1000)
+SPEEDS = ("journal_mb_s", "plain_mb_s")
 PROMISED = {10: 8e6, 1000: 15e6}
 
 
@@ -42,6 +46,8 @@ class Daemon:
     def __init__(self, path: Path) -> None:
         self.cpu = 0.0
         """seconds of CPU that it took"""
+        self.journal_s = 0.0
+        """seconds of the journal's transactions and of its end, once it is closed"""
         self.logged = 0
         self._store = RunStore(path, "process", ReducerSettings())
         self._streams = [
@@ -68,7 +74,9 @@ class Daemon:
 
     def close(self) -> None:
         assert self.logged == self._store.state.journaled
+        began = time.perf_counter()
         self._store.close()
+        self.journal_s = self._store.stages["journal"].total + time.perf_counter() - began
 
 
 class Reducing:
@@ -105,7 +113,8 @@ def measure(names: int, logs_per_step: int, seconds: float, *, journaled: bool) 
     streams = [Stream(rank, names, logs_per_step) for rank in range(RANKS)]
     of_all = sum(stream.scalars for stream in streams)
     with tempfile.TemporaryDirectory() as folder:
-        daemon = Daemon(Path(folder) / "journal.sqlite") if journaled else Reducing()
+        path = Path(folder) / "journal.sqlite"
+        daemon = Daemon(path) if journaled else Reducing()
         floor = Floor(names // logs_per_step, Path(folder) / "floor" if journaled else None)
         contenders, warm, counted = [daemon, floor], [0.0, 0.0], 0
         for number, batches in rounds(streams, seconds):
@@ -118,6 +127,7 @@ def measure(names: int, logs_per_step: int, seconds: float, *, journaled: bool) 
         cpu, least = (contender.cpu - before for contender, before in zip(contenders, warm, strict=True))
         for contender in contenders:
             contender.close()
+        speeds = _speeds(daemon, path, number + 1)
     return {
         "names": names,
         "ranks": RANKS,
@@ -129,7 +139,17 @@ def measure(names: int, logs_per_step: int, seconds: float, *, journaled: bool) 
         "ns_per_scalar": cpu / counted * 1e9,
         "floor_ns": least / counted * 1e9,
         "over_floor": cpu / least,
+        **speeds,
     }
+
+
+def _speeds(daemon: Daemon | Reducing, path: Path, commits: int) -> harness.Row:
+    """MB/s of the journal and of a plain file, None without a journal."""
+    if isinstance(daemon, Reducing):
+        return dict.fromkeys(SPEEDS)
+    size = path.stat().st_size
+    taken = daemon.journal_s, written_plainly(path.with_name("plain"), size, commits)
+    return {key: size / 1e6 / seconds for key, seconds in zip(SPEEDS, taken, strict=True)}
 
 
 def main() -> int:
@@ -144,8 +164,15 @@ def main() -> int:
     ]
     rows = harness.median_rows(found, ("names", "logs_per_step", "journal"))
     keys = ["names", "logs_per_step", "journal", "scalars", "scalars_per_cpu_s", "ns_per_scalar", "floor_ns"]
-    cells = [[*(harness.short(row[key]) for key in keys), f"{row['over_floor']:.1f}x"] for row in rows]
-    keys.append("over_floor")
+    cells = [
+        [
+            *(harness.short(row[key]) for key in keys),
+            f"{row['over_floor']:.1f}x",
+            *(harness.short(row[key]) for key in SPEEDS),
+        ]
+        for row in rows
+    ]
+    keys += ["over_floor", *SPEEDS]
     out.print(harness.table(f"ingest, {RANKS} ranks", keys, cells))
     about = harness.versions_line(["asynclogd", "numpy"])
     if chosen.readme:

@@ -1,7 +1,8 @@
-"""The least that could be done with the ranks' batches in the daemon's place."""
+"""The least that could be done with the ranks' batches in the daemon's place, and with its journal's bytes."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asynclog_proto.records import ROW_HEAD
+
+
+def written_plainly(path: Path, size: int, writes: int) -> float:
+    """Seconds in which `size` bytes are in a plain file and on its disk: so many equal writes, one after the other, and
+    an fsync, as the journal has when it is closed.
+    """
+    part = os.urandom(-(-size // writes))
+    began = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(writes):
+            file.write(part)
+        os.fsync(file.fileno())
+    return time.perf_counter() - began
 
 
 class Floor:

@@ -3,8 +3,10 @@
     python bench/waits.py [--json PATH|-] [--readme] [--check] [--quick]
 
 - start: from init(), where no daemon is, to the end of the first log(), in a new process; beside other loggers.
-- lag: from log() to the point in the event file, with nothing else going on.
-- idle: CPU of the daemon while 8 ranks are silent, and of one of them.
+- lag: from log() to the point in the event file, with nothing else going on; a new daemon for each turn.
+- idle: CPU of the daemon while 8 ranks are silent, and of one of them; turns are periods of one silence.
+
+Medians of the turns, five of lag and idle and seven starts; for lag of each turn's median and 99th percentile.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from own_daemon import own_daemon
 
 START_MS, LAG_MS, IDLE_SHARE = 50.0, 150.0, 0.005
 RANKS = 8
+TURNS = 5
 
 UNCOLLECTED = "asynclog, right after torch"
 """Torch leaves the garbage collector just ahead of a full collection of all that it has made, which falls into whatever
@@ -92,9 +95,9 @@ def start_ms(contender: str, compiled: str) -> float:
     return float(done.stdout.splitlines()[0])
 
 
-def lags_ms(count: int) -> list[float]:
+def lags_ms(count: int, turn: int = 0) -> list[float]:
     """From log() to a longer event file, at moments that have nothing to do with each other."""
-    moments = np.random.default_rng(0).uniform(0.05, 0.35, count)
+    moments = np.random.default_rng(turn).uniform(0.05, 0.35, count)
     lags = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -115,8 +118,8 @@ def lags_ms(count: int) -> list[float]:
     return lags
 
 
-def idle_shares(count: int, seconds: float) -> tuple[float, float]:
-    """The daemon's share of a core while its `count` ranks are silent, and a rank's."""
+def idle_shares(count: int, seconds: float, turns: int) -> tuple[list[float], list[float]]:
+    """The daemon's share of a core while its `count` ranks are silent, and a rank's, in each period of `seconds`."""
     with (
         tempfile.TemporaryDirectory() as folder,
         own_daemon(host_metrics=True) as endpoint,
@@ -124,11 +127,15 @@ def idle_shares(count: int, seconds: float) -> tuple[float, float]:
     ):
         pids = [int(talk.ask(endpoint)["daemon"]["pid"]), ranks[0]]
         time.sleep(2.0)  # what its start has left to do
-        before, began = [_cpu_s(pid) for pid in pids], time.perf_counter()
-        time.sleep(seconds)
-        took = time.perf_counter() - began
-        daemon, rank = ((_cpu_s(pid) - cpu) / took for pid, cpu in zip(pids, before, strict=True))
-    return daemon, rank
+        periods = [_shares(pids, seconds) for _ in range(turns)]
+    return [daemon for daemon, _ in periods], [rank for _, rank in periods]
+
+
+def _shares(pids: Sequence[int], seconds: float) -> list[float]:
+    before, began = [_cpu_s(pid) for pid in pids], time.perf_counter()
+    time.sleep(seconds)
+    took = time.perf_counter() - began
+    return [(_cpu_s(pid) - cpu) / took for pid, cpu in zip(pids, before, strict=True)]
 
 
 @contextmanager
@@ -161,23 +168,36 @@ def _is_there(contender: str) -> bool:
     return contender != "wandb" or importlib.util.find_spec(contender) is not None
 
 
-def measure(repeats: int, lags: int, seconds: float) -> list[Row]:
-    """A row for each thing that is waited or paid for."""
+def measure(starts: int, turns: int, lags: int, seconds: float) -> list[Row]:
+    """A row for each thing that is waited or paid for; `lags` points and `seconds` of silence are those of a turn."""
+    return [*_started(starts), _lagged(turns, lags), *_idled(turns, seconds)]
+
+
+def _started(repeats: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as compiled:
         starts: dict[str, list[float]] = {name: [] for name in STARTS if _is_there(name)}
         for name in starts:
             start_ms(name, compiled)  # which compiles
         for _, name in harness.interleaved(list(starts), repeats):
             starts[name].append(start_ms(name, compiled))
-    rows: list[Row] = [
+    return [
         {"what": "start", "contender": name, "median": statistics.median(times), "worst": max(times), "unit": "ms"}
         for name, times in starts.items()
     ]
-    lag = lags_ms(lags)
-    rows.append({"what": "lag", "contender": "asynclog", "median": statistics.median(lag), "unit": "ms"})
-    rows[-1]["worst"] = float(np.percentile(lag, 99))
-    for who, share in zip(("daemon", "a rank"), idle_shares(RANKS, seconds), strict=True):
-        rows.append({"what": "idle", "contender": who, "median": share * 100, "worst": None, "unit": "% of a core"})
+
+
+def _lagged(turns: int, count: int) -> Row:
+    lags = [lags_ms(count, turn) for turn in range(turns)]
+    median = statistics.median(map(statistics.median, lags))
+    worst = statistics.median(float(np.percentile(lag, 99)) for lag in lags)
+    return {"what": "lag", "contender": "asynclog", "median": median, "worst": worst, "unit": "ms"}
+
+
+def _idled(turns: int, seconds: float) -> list[Row]:
+    rows = []
+    for who, shares in zip(("daemon", "a rank"), idle_shares(RANKS, seconds, turns), strict=True):
+        percent = {"median": statistics.median(shares) * 100, "worst": max(shares) * 100}
+        rows.append({"what": "idle", "contender": who, **percent, "unit": "% of a core"})
     return rows
 
 
@@ -209,7 +229,7 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
 def main() -> int:
     assert __doc__ is not None
     options = harness.parser(__doc__).parse_args()
-    rows = measure(*((1, 10, 2.0) if options.quick else (7, 200, 20.0)))
+    rows = measure(*((1, 1, 10, 2.0) if options.quick else (7, TURNS, 100, 10.0)))
     shown = harness.Shown(
         "waits", "what one waits for, and pays for silence", HEADER, cells_of(rows), ("asynclogd", "torch", "wandb")
     )

@@ -28,6 +28,8 @@ def test_ingest_gives_the_promised_keys_for_10_and_1000_names() -> None:
     for row in rows:
         assert row["ranks"] == 8
         assert row["scalars_per_cpu_s"] > 0
+        speeds = (row["journal_mb_s"], row["plain_mb_s"])
+        assert min(speeds) > 0 if row["journal"] else speeds == (None, None)
 
 
 def test_a_step_of_many_ranks_is_asked_for_and_closes_with_all_of_them() -> None:
@@ -70,14 +72,27 @@ def test_fanout_delivers_everything_to_all_four_whichever_is_slow() -> None:
 
 
 @pytest.mark.torch
-def test_tensorboard_is_measured_beside_summarywriter() -> None:
+def test_tensorboard_is_measured_beside_summarywriter_and_a_floor(script: Script) -> None:
     pytest.importorskip("torch")
     rows = measured("tensorboard.py")
-    assert {"asynclog", "SummaryWriter"} <= {str(value) for row in rows for value in row.values()}
+    cost = {(row["contender"], row["names"], row["steps_per_table"]): row["cpu_us_per_scalar"] for row in rows}
+    assert {"asynclog", "SummaryWriter"} <= {contender for contender, _, _ in cost}
+    floor = script("event_files").FLOOR
+    assert all(cost[floor, names, 100] > 0 for names in (10, 1000))
 
 
 def test_what_one_waits_for_is_measured(script: Script, tmp_path: Path) -> None:
     waits = script("waits")
     assert waits.start_ms("asynclog", str(tmp_path)) > 0
     assert all(lag > 0 for lag in waits.lags_ms(2))
-    assert all(0 <= share < 2 for share in waits.idle_shares(1, 0.2))
+    daemon, rank = waits.idle_shares(1, 0.2, 2)
+    assert len(daemon) == len(rank) == 2
+    assert all(0 <= share < 2 for share in (*daemon, *rank))
+
+
+def test_the_lag_is_the_median_of_the_turns_not_of_all_points(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = script("waits")
+    turns = [[1.0] * 9, [5.0], [6.0]]
+    monkeypatch.setattr(waits, "lags_ms", lambda _count, turn: turns[turn])
+    row = waits._lagged(3, 1)
+    assert (row["median"], row["worst"]) == (5.0, 5.0)

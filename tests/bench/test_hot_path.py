@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.bench.conftest import Script
+
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "hot_path.py"
 TINY = ["--turns", "2", "--calls", "5", "--rows", "30", "--repeats", "1", "--names", "10"]
 
@@ -38,9 +40,29 @@ def check_rows(rows: list[dict[str, Any]], name: str, names: list[int]) -> None:
     assert all(row["ns_per_value"] > 0 for row in wide)
 
 
+def names_row(names: int, cost: float) -> dict[str, Any]:
+    return {"mode": "names", "contender": "asynclog", "names": names, "ns_per_value": cost}
+
+
+def test_a_value_that_costs_more_in_a_wider_row_fails_and_its_width_is_told(script: Script) -> None:
+    growth = script("hot_path_report")._growth
+    falling = [names_row(10, 40.0), names_row(1_000, 6.0), names_row(10_000, 5.0)]
+    (falls,) = (check for check in growth(falling) if "narrower" in check.promise)
+    assert falls.passed
+    (rises,) = (check for check in growth([*falling, names_row(100_000, 7.5)]) if "narrower" in check.promise)
+    assert (rises.measured, rises.passed) == (1.5, False)
+    assert "100,000 names" in rises.promise
+
+
+def test_a_bad_turn_moves_no_quantile_but_the_longest_call_is_told(script: Script) -> None:
+    quantiles = script("hot_path").quantiles_of_turns([[1_000] * 9, [2_000] * 9, [90_000] * 9])
+    assert quantiles == {"p50_us": 2.0, "p99_us": 2.0, "p999_us": 2.0, "max_us": 90.0}
+
+
 def test_floors_have_the_promised_keys_and_standard_output_is_json_alone():
-    rows, table = measured("empty", "msgpack")
+    rows, table = measured("empty", "walk", "msgpack")
     check_rows(rows, "empty", [])
+    assert [(row["mode"], row["names"]) for row in rows if row["contender"] == "walk"] == [("names", 1), ("names", 10)]
     check_rows(rows, "msgpack", [1, 10])
     assert "msgpack encode + copy" in table
 

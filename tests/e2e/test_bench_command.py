@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -25,12 +26,19 @@ def test_it_tells_what_logging_costs_and_leaves_nothing_behind(
     (cost,) = json.loads(output())
     assert cost["names"] == 10
     assert 0 < cost["log_p50_us"] <= cost["log_p99_us"]
+    assert cost["sender_us_a_row"] > 0
     assert cost["flush_ms"] > 0
     assert cost["daemon_cores"] >= 0
     assert 8 < cost["journal_bytes_a_value"] < 200  # a float64 of each rank, and what is around it
     assert cost["dropped"] == 0
     assert list(folder.iterdir()) == []
     assert [path.name for path in runtime_dir.iterdir() if path.name.startswith("bench-")] == []
+
+
+def test_the_cpu_beside_log_is_told_below_the_table_for_each_of_its_rows(start, output) -> None:
+    command = start(*BENCH, "--names", 1, "--names", 10, "--ranks", 1, "--rate", 200, "--seconds", 0.5)
+    assert command.wait(60) == 0, output()
+    assert re.search(r"other threads, .* take \d+, \d+ us of CPU a row", output())
 
 
 def test_ctrl_c_ends_its_ranks_and_its_daemon(start, output, eventually) -> None:

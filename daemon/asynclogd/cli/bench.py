@@ -8,25 +8,23 @@ import os
 import platform
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 from rich.progress import track
 from rich.table import Table
 
-from asynclog_proto.errors import AsynclogError
 from asynclogd import catalog, talk
 from asynclogd.cli import render
 from asynclogd.cli.options import arguments, daemon_options, runtime_of, runtime_option, settings
 from asynclogd.cli.quantities import bytes_text
 from asynclogd.cli.supervise import SupervisedDaemon
+from asynclogd.cli.trialranks import Load, answers_of, go_on, running
 from asynclogd.doors import prepare_runtime
 
 NAMES = (10, 100, 1000)
@@ -34,28 +32,16 @@ WEEK_S = 7 * 86_400
 
 
 @dataclass(frozen=True)
-class Load:
-    """`ranks` processes log rows of `names` floats, `rate` a second each, for `seconds`."""
-
-    names: int
-    ranks: int
-    rate: float
-    seconds: float
-
-    @property
-    def steps(self) -> int:
-        """Rows of a rank."""
-        return max(1, round(self.rate * self.seconds))
-
-
-@dataclass(frozen=True)
 class Cost:
-    """What it took: times of `log()` and `flush()`, the daemon's share of a core, the journal's bytes a value."""
+    """What it took: times of `log()` and `flush()`, CPU of a rank's other threads, the daemon's share of a core, the
+    journal's bytes a value.
+    """
 
     names: int
     log_p50_us: float
     log_p99_us: float
     share_of_step: float
+    sender_us_a_row: float
     flush_ms: float
     daemon_cores: float
     journal_bytes_a_value: float
@@ -112,14 +98,14 @@ def bench(
 def measured(load: Load, runtime: Path, options: Sequence[str]) -> Cost:
     """The cost of one load, with a daemon of its own. Raises AsynclogError when that or a rank does not start."""
     with tempfile.TemporaryDirectory(prefix="asynclog-bench-") as folder:
-        with _daemon(runtime, options) as daemon, _ranks(load, daemon.endpoint, folder) as ranks:
-            _answers(ranks)
+        with _daemon(runtime, options) as daemon, running(load, daemon.endpoint, folder) as ranks:
+            answers_of(ranks)
             before = _cpu_s(daemon)
-            _go_on(ranks)
-            _answers(ranks)
+            go_on(ranks)
+            answers_of(ranks)
             cpu_s = _cpu_s(daemon) - before
-            _go_on(ranks)
-            answers = [json.loads(answer) for answer in _answers(ranks)]
+            go_on(ranks)
+            answers = [json.loads(answer) for answer in answers_of(ranks)]
         journal = sum(map(_content, catalog.find_runs(Path(folder))))
     return _cost(load, answers, cpu_s, journal)
 
@@ -128,11 +114,13 @@ def _cost(load: Load, answers: Sequence[Any], cpu_s: float, journal: int) -> Cos
     times_us = sorted(ns / 1e3 for answer in answers for ns in answer["log_ns"])
     a_value = journal / sum((len(answer["log_ns"]) + 1 + len(answer["flush_ms"])) * load.names for answer in answers)
     p50 = statistics.median(times_us)
+    sender_s = sum(answer["sender_s"] for answer in answers)
     return Cost(
         names=load.names,
         log_p50_us=p50,
         log_p99_us=times_us[round(0.99 * (len(times_us) - 1))],
         share_of_step=p50 * 1e-6 * load.rate,
+        sender_us_a_row=sender_s * 1e6 / len(times_us),
         flush_ms=statistics.median(ms for answer in answers for ms in answer["flush_ms"]),
         daemon_cores=cpu_s / (load.steps / load.rate),
         journal_bytes_a_value=a_value,
@@ -162,49 +150,6 @@ def _daemon(runtime: Path, options: Sequence[str]) -> Iterator[SupervisedDaemon]
             yield daemon
         finally:
             daemon.stop()
-
-
-@contextmanager
-def _ranks(load: Load, endpoint: str, folder: str) -> Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "asynclog.trial", str(load.names), str(load.steps), str(load.rate)]
-    environ = {**os.environ, "ASYNCLOG_ENDPOINT": endpoint, "ASYNCLOG_DIR": folder, "WORLD_SIZE": str(load.ranks)}
-    environ["ASYNCLOG_MODE"] = "auto"
-    ranks = [
-        subprocess.Popen(
-            command,
-            env={**environ, "RANK": str(rank)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us, who end them
-        )
-        for rank in range(load.ranks)
-    ]
-    try:
-        yield ranks
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.communicate()
-
-
-def _answers(ranks: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """The next line of each."""
-    lines = [_file(rank.stdout).readline() for rank in ranks]
-    if not all(lines):
-        raise AsynclogError("a rank of the benchmark ended before it was done: what it says is above")
-    return lines
-
-
-def _go_on(ranks: Sequence[subprocess.Popen[str]]) -> None:
-    for rank in ranks:
-        _file(rank.stdin).write("\n")
-        _file(rank.stdin).flush()
-
-
-def _file(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
 
 
 def _cpu_s(daemon: SupervisedDaemon) -> float:
@@ -241,6 +186,10 @@ def _show(costs: Sequence[Cost], load: Load) -> None:
             f"{cost.journal_bytes_a_value:.1f} B", bytes_text(cost.journal_bytes_a_week),
         )  # fmt: skip
     render.console.print(table)
+    beside = ", ".join(f"{cost.sender_us_a_row:.0f}" for cost in costs)
+    render.console.print(
+        f"a rank's other threads, its sender's above all, take {beside} us of CPU a row", soft_wrap=True
+    )
     if not all(cost.compiled for cost in costs):
         render.console.print(
             "log() is not compiled here: it costs up to ten times as much. Install a wheel of your platform."
