@@ -20,7 +20,7 @@ from asynclog_proto.flow import Pending
 from asynclog_proto.records import PAD
 from asynclog_proto.ringfile import DROPPED, DROPS, HEAD, HEADER, ISSUED, SELECTOR, TAILS
 
-MARK_BYTES = 64 << 10
+MARK_BYTES = 256 << 10
 PATIENCE_S = 0.1
 HEAD_WORD, SELECTOR_WORD, ISSUED_WORD, DROPPED_WORD = HEAD // 8, SELECTOR // 8, ISSUED // 8, DROPPED // 8
 _TAIL_WORDS = tuple(tail // 8 for tail in TAILS)

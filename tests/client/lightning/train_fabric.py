@@ -26,7 +26,8 @@ def main() -> None:
     fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy, loggers=loggers)
     logger.log_metrics({"before": 1.0}, 0)
     if strategy == "ddp_spawn":
-        fabric.launch(train, logger)
+        launch: Any = fabric.launch
+        launch(train, logger)
     else:
         fabric.launch()
         train(fabric, logger)
