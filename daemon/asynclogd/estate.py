@@ -192,7 +192,9 @@ class Estate:
             await self.bury(pipeline, sessions)
 
     def bury(self, pipeline: Pipeline, sessions: list[Session]) -> asyncio.Future[list[BaseException | None]]:
-        """Take up these streams of a run together; done when all of them are, whoever asked first."""
+        """Take up these streams of a run together; done when all of them are, whoever asked first. Whoever waits no
+        longer ends it for nobody else.
+        """
         fresh = [session for session in sessions if session.stream.incarnation not in self._burials]
         if fresh:
             burial = asyncio.create_task(self._bury(pipeline, fresh), name="burial")
@@ -200,7 +202,14 @@ class Estate:
                 self._burials[session.stream.incarnation] = burial
             burial.add_done_callback(lambda done: self._forget(fresh, done))
         burials = {self._burials[session.stream.incarnation] for session in sessions}
-        return asyncio.gather(*burials, return_exceptions=True)
+        return asyncio.gather(*map(asyncio.shield, burials), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Begin no more: what is not taken up stays for the next daemon."""
+        burials = set(self._burials.values())
+        for burial in burials:
+            burial.cancel()
+        await asyncio.gather(*burials, return_exceptions=True)
 
     def _forget(self, sessions: list[Session], burial: asyncio.Task[None]) -> None:
         for session in sessions:

@@ -110,6 +110,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._estate.close()
         await self._runs.close_all(timeout)
 
     # -- messages -----------------------------------------------------------------------------------------------

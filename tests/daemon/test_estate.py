@@ -230,6 +230,33 @@ def test_what_a_round_of_defects_has_not_tried_is_tried_in_the_next(
     asyncio.run(main())
 
 
+def test_who_waits_for_a_burial_no_longer_does_not_end_it_for_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ranks of a launch wait for what the one before left, and the first is told that the journal refuses it."""
+
+    async def main() -> None:
+        daemon = place.daemon()
+        await place.say(daemon, hello(place.root, "one", "a"), Welcome)
+        (pipeline,) = daemon.runs.values()
+        dug = asyncio.Event()
+
+        async def bury(*_: object) -> None:
+            await dug.wait()
+
+        monkeypatch.setattr(daemon._estate, "_bury", bury)
+        first, second, third = (daemon._estate.bury(pipeline, [pipeline.sessions["a"]]) for _ in range(3))
+        first.cancel()
+        await asyncio.wait({first})
+        await asyncio.sleep(0)
+        assert not second.done()
+        dug.set()
+        assert await second == await third == [None]
+        await daemon.close(30)
+
+    asyncio.run(main())
+
+
 def test_a_process_that_is_taken_up_after_the_next_of_its_rank_has_come_does_not_end_that(
     place: Place, failing: set[Path], at_once: None
 ) -> None:
