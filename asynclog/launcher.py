@@ -166,6 +166,7 @@ class Launcher:
 
     def _spawn(self, now: float) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        environ = daemon_environ(os.environ)
         log = os.open(self._runtime / "daemon.log", flags, 0o600)
         try:
             with RUNS.spawning:
@@ -175,7 +176,7 @@ class Launcher:
                     stdout=log,
                     stderr=log,
                     cwd=self._runtime,  # `-m` puts it first on the path: not the user's, whose modules may shadow ours
-                    env=daemon_environ(os.environ),
+                    env=environ,
                     start_new_session=True,
                 )
         finally:

@@ -248,15 +248,17 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         return run
 
     def _joint(self) -> Run | None:
-        """The current run. One that a rank began before all could talk ends, and goes on as one of all."""
+        """The current run, which all ranks have agreed on where they can talk."""
         run = self._current()
         if run is not None and self._lazy.may_agree:
-            self.close()
-            return None
+            self._agree()
+            return self._lazy.run
         return run
 
     def _agree(self) -> None:
-        self._joint()
+        self._current()
+        if self._lazy.is_apart:
+            self.close()  # it goes on as one of all ranks
         version = self._lazy.agree(paths.expanded(self.root_dir), self.version)
         if not self._version_given:
             self._version = version

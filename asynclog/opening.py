@@ -209,6 +209,7 @@ def _open(plan: Plan, notices: Notices, *, strict: bool, resumes: bool) -> Run:
     rows = Rows(Ring(file.mapping), notices, media, strict=strict)
     rhythm = Rhythm(plan.settings.flush_s, plan.settings.busy_flush_s, os.cpu_count() or 1)
     sender = Sender(rows, file, spool, hello, launcher, notices, rhythm)
+    RUNS.install()
     try:
         sender.start()
     except RuntimeError:  # no more threads: nothing would ever empty the ring

@@ -47,24 +47,30 @@ class Process:
         self._unawaited: set[Run] = set()
         self._names: Counter[tuple[str, str]] = Counter()
         self._status = "success"
+        self._forking: set[int] = set()
+        """threads that fork, and hold `spawning`"""
         self._installed = False
         self._child = 0
         self._bootstrap: FrameType | None = None
 
     def add(self, run: Run) -> None:
         """A run begins: it is the current one, and will be finished with the process at the latest."""
+        self.install()
         self.current = run
         self._open.append(run)
+        if self._child != os.getpid():
+            self._child = os.getpid()
+            self._end_with_child()
+
+    def install(self) -> None:
+        """Be told of forks and of the process's end: before a run's sender starts, which may start a daemon."""
         if not self._installed:
             self._installed = True
             atexit.register(self._at_exit)
             os.register_at_fork(
-                before=self.spawning.acquire, after_in_parent=self.spawning.release, after_in_child=self._after_fork
+                before=self._before_fork, after_in_parent=self._after_fork_in_parent, after_in_child=self._after_fork
             )
             self._chain_excepthook()
-        if self._child != os.getpid():
-            self._child = os.getpid()
-            self._end_with_child()
 
     def remove(self, run: Run) -> None:
         """A run is finished."""
@@ -148,9 +154,18 @@ class Process:
 
         sys.excepthook = note
 
+    def _before_fork(self) -> None:
+        self.spawning.acquire()
+        self._forking.add(threading.get_ident())
+
+    def _after_fork_in_parent(self) -> None:
+        if threading.get_ident() in self._forking:  # Ctrl-C may have ended the wait, and a fork goes on all the same
+            self._forking.discard(threading.get_ident())
+            self.spawning.release()
+
     def _after_fork(self) -> None:
         """In the child: its copies of the runs are inert, and it ends as if they were not there."""
-        self.spawning.release()
+        self.spawning, self._forking = threading.Lock(), set()
         for run in self._open:
             run.after_fork()
         self._open.clear()

@@ -66,6 +66,13 @@ class LazyRun:
         """Whether ranks can talk by now and have not agreed yet: a script may log before its training begins."""
         return not self._agreed and frameworks.is_distributed() and frameworks.place().world_size > 1
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether the run was begun by this rank alone, when it knew of no other or of no launch of rank 0's."""
+        if self.run is None or not self.may_agree:
+            return False
+        return self.run.rank > 0 or self.run.world_size != frameworks.place().world_size
+
     def agree(self, topic: str, version: int | str) -> int | str:
         """Rank 0's version, once ranks can talk; `version` before that. Their launch is agreed on with it."""
         if not self.may_agree:
@@ -111,8 +118,8 @@ class LazyRun:
         place = frameworks.place()
         if place.rank == 0 or place.distributed:
             return False
-        del self.early[:-MOST_EARLY]
         self.early.append(call)
+        del self.early[:-MOST_EARLY]
         return True
 
     def log_early(self, run: Run) -> None:

@@ -55,7 +55,7 @@ class Generation:
         else:
             progress.match()  # or flushes that were complete would wait for this one's
         if max(world_size, rank + 1) > progress.expected:
-            progress.grow(max(world_size, rank + 1))
+            progress.grow(max(world_size, rank + 1), now)
             if progress.world > self.window.world.size:
                 self.window.widen(progress.world)
         progress.join(rank, now)

@@ -75,10 +75,14 @@ class Progress:
     expected: int = 0
     """the largest world that the processes tell of that are there now; `world` is the largest there ever was"""
 
-    def grow(self, world: int) -> None:
-        """A rank says that the world is larger: the others have as long to join as they ever had."""
+    def grow(self, world: int, now: float) -> None:
+        """A rank says that the world is larger: the others have as long to join as they ever had, and from now on where
+        processes come and go, of which the first may have been alone for long.
+        """
         self.expected, self.world = world, max(self.world, world)
         self.joining = True
+        if self.launch.endswith(REJOINED):
+            self.first_join = now
 
     def join(self, rank: int, now: float) -> None:
         """A rank's process says hello: for the first time, or as another incarnation that goes on."""

@@ -231,7 +231,8 @@ class TestTheEnd:
         reducer.join(0, 1, "L+", 0.0)
         assert values(feed(reducer, 0, rows("a", [0], 4.0), launch="L+")) == {("a", 0): 4.0}
         for rank in range(2):
-            reducer.join(rank, 2, "L+", 0.0)
+            reducer.join(rank, 2, "L+", 1e6)
+            reducer.advance(1e6 + rank)  # it was alone for long, and the next is waited for all the same
             told = values(feed(reducer, rank, rows("a", [1], float(rank)), launch="L+"))
             assert told == ({("a", 1): 0.5} if rank == 1 else {})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asynclogd.metrics import Metrics
@@ -62,11 +62,14 @@ def same(one: float, other: float, tolerance: float = 1e-9) -> bool:
 
 
 def exactly(items: list[Item]) -> list[object]:
-    """Items as values that compare bit for bit."""
+    """Items as values that compare bit for bit, but for a NaN's sign: of inf - inf it is NumPy's affair, and differs by
+    how an array lies in memory.
+    """
     return [
         (
-            item.names, item.steps.tobytes(), item.times.tobytes(), item.values.tobytes(), item.ranks.tobytes(),
-            item.logged.tobytes(), item.world, item.generation, item.revision,
+            item.names, item.steps.tobytes(), item.times.tobytes(),
+            np.where(np.isnan(item.values), np.nan, item.values).tobytes(),
+            item.ranks.tobytes(), item.logged.tobytes(), item.world, item.generation, item.revision,
             None if item.holders is None else item.holders.tobytes(),
         )
         if isinstance(item, Points)
@@ -104,6 +107,7 @@ def test_tells_what_a_slow_and_obvious_model_tells(seed: int) -> None:
 
 @settings(max_examples=60)
 @given(SEEDS)
+@example(356)
 def test_goes_on_from_a_snapshot_bit_for_bit(seed: int) -> None:
     calls = world(seed, calls=40)
     whole = play(Reducer(SETTINGS), calls)
