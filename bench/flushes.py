@@ -8,8 +8,8 @@ each metric. Where cores are short all ranks flush at the same moment, each seco
 whatever the machine). So the steps of the 150 ms after it are compared with the others of their second: whole steps
 swing by more than a flush takes. The logger that does nothing, in turns without a run or a daemon, has "flushes" too,
 which say how well that can tell. Whole steps stand there as well: of each round the turn beside the no-op logger's, in
-an order that gives every way each place and each predecessor equally often. After ± is the standard error. "CPU
-beside": of the ranks' senders and the daemon, for each step.
+an order that gives every way each place equally often and, within a round, each predecessor. After ± is the standard
+error. "CPU beside": of the ranks' senders and the daemon, for each step.
 """
 
 from __future__ import annotations

@@ -169,9 +169,8 @@ def summarized(turns: Sequence[Turn]) -> dict[str, Any]:
 
 def balanced(names: Sequence[str], rounds: int) -> Iterator[str]:
     """The contenders taking turns: in as many rounds as there are names, an even number, each stands once at each place
-    and follows each other one equally often. So neither a machine that gets slower nor what a turn leaves behind is one
-    contender's. (`harness.interleaved` keeps one cycle: who follows whom is always the
-    same.)
+    and, within a round, follows each other one equally often. So neither a machine that gets slower nor what a turn
+    leaves behind is one contender's. (`harness.interleaved` keeps one cycle: who follows whom is always the same.)
     """
     zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(len(names))]
     for turn in range(rounds):
