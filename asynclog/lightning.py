@@ -126,7 +126,7 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
         every call and does nothing. Raises OSError when the directory can't be made.
         """
         self._agree()
-        if self._lazy.early and self._lazy.run is None:
+        if self._lazy.early:
             self._open()
         if frameworks.place().rank > 0:
             return Silent()
@@ -249,11 +249,9 @@ class AsyncLogger(Directories, frameworks.logger_base()):  # type: ignore[misc] 
 
     def _joint(self) -> Run | None:
         """The current run, which all ranks have agreed on where they can talk."""
-        run = self._current()
-        if run is not None and self._lazy.may_agree:
+        if self._current() is not None and self._lazy.may_agree:
             self._agree()
-            return self._lazy.run
-        return run
+        return self._lazy.run
 
     def _agree(self) -> None:
         self._current()

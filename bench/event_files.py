@@ -119,7 +119,6 @@ def report(rows: list[harness.Row], options: argparse.Namespace) -> int:
     peer = {row["names"]: row["cpu_us_per_scalar"] for row in rows if row["contender"] == "SummaryWriter"}
     for row in rows:
         row["times_less"] = peer[row["names"]] / row["cpu_us_per_scalar"]
-    out = harness.console(options.json)
     cells = [
         (
             f"{row['contender']}, {row['names']} names",
@@ -130,15 +129,11 @@ def report(rows: list[harness.Row], options: argparse.Namespace) -> int:
         for row in rows
     ]
     header = ("", "steps a table", "CPU us per scalar", "less than SummaryWriter")
-    out.print(harness.table("TensorBoard event files", header, cells))
     own = [row["times_less"] for row in rows if row["contender"] == "asynclog"]
     promise = harness.Check("CPU per scalar, times less than SummaryWriter", min(own), AT_LEAST, at_least=True)
-    about = harness.versions_line(["asynclogd", "torch", "tensorboard"])
-    if options.readme:
-        harness.write_readme("tensorboard", harness.markdown(header, cells, about))
-    kept = harness.print_checks(out, [promise])
-    harness.write_json(options.json, rows, about)
-    return int(options.check and not kept)
+    distributions = ["asynclogd", "torch", "tensorboard"]
+    shown = harness.Shown("tensorboard", "TensorBoard event files", header, cells, distributions)
+    return harness.report(options, rows, shown, [promise])
 
 
 if __name__ == "__main__":

@@ -124,15 +124,10 @@ def main() -> int:
     options = harness.parser(__doc__).parse_args()
     repeats, steps = (1, 150) if options.quick else (5, 1000)
     rows = harness.median_rows(measure(repeats, steps), ("contender", "backend"))
-    out = harness.console(options.json)
-    out.print(harness.table("one slow backend among four", HEADER, cells(rows)))
-    held = harness.print_checks(out, checks(rows))
-    versions = harness.versions_line(["tensorboard", "numpy"])
-    harness.write_json(options.json, rows, versions)
-    if options.readme:
-        footnote = f"{len(NAMES)} numbers a step, {1 / PERIOD:.0f} steps a second; {repeats} runs of each, medians. "
-        harness.write_readme("fanout", harness.markdown(HEADER, cells(rows), f"{footnote}{versions}."))
-    return 0 if held or not options.check else 1
+    title = "one slow backend among four"
+    footnote = f"{len(NAMES)} numbers a step, {1 / PERIOD:.0f} steps a second; {repeats} runs of each, medians."
+    shown = harness.Shown("fanout", title, HEADER, cells(rows), ["tensorboard", "numpy"], footnote)
+    return harness.report(options, rows, shown, checks(rows))
 
 
 if __name__ == "__main__":

@@ -156,7 +156,6 @@ def main() -> int:
     options = harness.parser(__doc__ or "")
     options.add_argument("--seconds", type=float, help="how long each case runs")
     chosen = options.parse_args()
-    out = harness.console(chosen.json)
     seconds, repeats = chosen.seconds or (0.5 if chosen.quick else 2.0), 1 if chosen.quick else 5
     cases = [(names, 1, True) for names in NAMES] + [(10, 2, True), (10, 1, False), (1000, 1, False)]
     found = [
@@ -173,12 +172,8 @@ def main() -> int:
         for row in rows
     ]
     keys += ["over_floor", *SPEEDS]
-    out.print(harness.table(f"ingest, {RANKS} ranks", keys, cells))
-    about = harness.versions_line(["asynclogd", "numpy"])
-    if chosen.readme:
-        harness.write_readme("ingest", harness.markdown(keys, cells, about))
-    harness.write_json(chosen.json, rows, about)
-    return 0 if harness.print_checks(out, _checks(rows)) or not chosen.check else 1
+    shown = harness.Shown("ingest", f"ingest, {RANKS} ranks", keys, cells, ["asynclogd", "numpy"])
+    return harness.report(chosen, rows, shown, _checks(rows))
 
 
 def _checks(rows: list[harness.Row]) -> list[harness.Check]:

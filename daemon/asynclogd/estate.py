@@ -205,7 +205,7 @@ class Estate:
         return asyncio.gather(*map(asyncio.shield, burials), return_exceptions=True)
 
     async def close(self) -> None:
-        """Begin no more: what is not taken up stays for the next daemon."""
+        """End the burials that go on: what they have not taken up stays for the next daemon."""
         burials = set(self._burials.values())
         for burial in burials:
             burial.cancel()

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asynclog_proto import records
-from asynclog_proto.messages import REJOINED
 from asynclogd import lanes, standing
 from asynclogd.caps import ReducerSettings
 from asynclogd.lanes import Origin
+from asynclogd.launches import is_rejoined
 from asynclogd.metrics import Metrics
 from asynclogd.points import Item, Params, Points, Rewind, RunEnd, Summary
 from asynclogd.progress import Progress
@@ -50,7 +50,7 @@ class Generation:
         progress = self.progress
         if progress.over() is not None:
             self.settle_rest()  # what has come may be the launch's end, which is told
-        if progress.launch.endswith(REJOINED) and progress.over() is not None:
+        if is_rejoined(progress.launch) and progress.over() is not None:
             progress.begin_again(now)
         else:
             progress.match()  # or flushes that were complete would wait for this one's

@@ -10,13 +10,18 @@ from asynclog_proto.messages import REJOINED
 from asynclogd.entries import Stream
 
 
+def is_rejoined(launch: str) -> bool:
+    """Whether ranks come and go in the launch: other processes of theirs take their places, alone for a while even."""
+    return launch.endswith(REJOINED)
+
+
 def launch_of(hello: Hello, began: float, streams: Iterable[Stream]) -> str:
     """The launch of a new stream that began then, beside the run's others. One parent may start its ranks again (a
     sweep, a notebook): a rank that had finished in a launch begins the next one, unless the launch says by its `+` that
     ranks come and go in it. A process that died unheard before the one came that has finished is of that one's launch.
     """
     number, launch = 1, hello.launch
-    if launch.endswith(REJOINED):
+    if is_rejoined(launch):
         return launch
     of_rank = [each for each in streams if each.rank == hello.rank and each.launch.startswith(launch)]
     # One that was heard to the end only when the next had come, in the same launch, has not ended it.

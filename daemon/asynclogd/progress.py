@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asynclog_proto.messages import REJOINED
+from asynclogd.launches import is_rejoined
 
 WORST = {"success": 0, "interrupted": 1, "killed": 2, "failed": 3}
 
@@ -81,7 +81,7 @@ class Progress:
         """
         self.expected, self.world = world, max(self.world, world)
         self.joining = True
-        if self.launch.endswith(REJOINED):
+        if is_rejoined(self.launch):
             self.first_join = now
 
     def join(self, rank: int, now: float) -> None:
@@ -92,7 +92,7 @@ class Progress:
         else:
             known.joined, known.fed, known.suspended, known.status = now, False, False, ""
             known.held, known.flushes, known.unmatched = None, self.flushes, []
-            if self.launch.endswith(REJOINED):  # what another process has come to says nothing of this one
+            if is_rejoined(self.launch):  # what another process has come to says nothing of this one
                 known.watermark = known.own = known.passed = None
         if len(self.ranks) >= self.expected:
             self.joining = False

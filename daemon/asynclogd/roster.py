@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from asynclog_proto.frames import Hello
-from asynclog_proto.messages import REJOINED
 from asynclogd import launches
 from asynclogd.entries import Stream
 from asynclogd.incidents import about
@@ -68,7 +67,7 @@ class Roster:
         """A notice, which is logged too, when ranks of one launch tell different world sizes, else "". Where processes
         come and go within a launch some may come before or after the others, and be alone then.
         """
-        if stream.launch.endswith(REJOINED):
+        if launches.is_rejoined(stream.launch):
             return ""
         others = [other.stream for other in self.sessions.values() if other.stream.launch == stream.launch]
         odd = next((other for other in others if other.world_size != stream.world_size), None)

@@ -6,7 +6,6 @@ import io
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ import yaml
 
 from tests.client.eventfiles import accumulated, values
 from tests.client.lightning.modules import MARKS, rows, scalars
-from tests.client.lightning.test_ranks import TORCHRUN
+from tests.client.lightning.test_ranks import PYTHON, TORCHRUN
 from tests.conftest import own_runtime_dir
 
 pytestmark = [*MARKS, pytest.mark.timeout(240)]
@@ -25,7 +24,6 @@ pytestmark = [*MARKS, pytest.mark.timeout(240)]
 SCRIPT = Path(__file__).with_name("train_features.py")
 LOGGED = [1, 3, 5, 7, 9, 11]
 """The steps of two epochs of six batches with log_every_n_steps=2."""
-PYTHON = (sys.executable,)
 LAUNCHES = {"alone": (PYTHON, "auto", 1), "spawn": (PYTHON, "ddp_spawn", 2), "torchrun": (TORCHRUN, "ddp", 2)}
 
 Series = dict[str, list[tuple[int, float]]]

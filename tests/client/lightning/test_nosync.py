@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from asynclog import AsynclogWarning
 from tests.client.lightning.modules import MARKS, AsyncLogger, loader, module_class, rows, scalars, torch, trainer
-from tests.client.lightning.test_ranks import TORCHRUN
+from tests.client.lightning.test_ranks import PYTHON, TORCHRUN
 
 pytestmark = MARKS
 
@@ -95,7 +94,7 @@ def test_a_whole_fit_reads_nothing_and_all_is_in_the_files(package: str, bar: bo
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("launcher", "strategy", "package"),
-    [(TORCHRUN, "ddp", "lightning.pytorch"), ((sys.executable,), "ddp_spawn", "pytorch_lightning")],
+    [(TORCHRUN, "ddp", "lightning.pytorch"), (PYTHON, "ddp_spawn", "pytorch_lightning")],
     ids=["torchrun", "spawn"],
 )
 def test_two_ranks_read_nothing_and_all_is_reduced(
