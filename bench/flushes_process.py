@@ -171,10 +171,15 @@ def balanced(names: Sequence[str], rounds: int) -> Iterator[str]:
     """The contenders taking turns: in as many rounds as there are names, an even number, each stands once at each place
     and, within a round, follows each other one equally often. So neither a machine that gets slower nor what a turn
     leaves behind is one contender's. (`harness.interleaved` keeps one cycle: who follows whom is always the same.)
+
+    From one round to the next a contender follows the same other one as long as the rounds count up, and a second one
+    where they count down, as every second time through all names does.
     """
-    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(len(names))]
+    many = len(names)
+    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(many)]
     for turn in range(rounds):
-        yield from (names[(at + turn) % len(names)] for at in zigzag)
+        start = -turn if turn // many % 2 else turn
+        yield from (names[(at + start) % many] for at in zigzag)
 
 
 def main() -> None:

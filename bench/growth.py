@@ -5,7 +5,8 @@
 A real daemon, ranks that are simulated (simulated_ranks.py), the run delivered to TensorBoard. CPU is all of the
 daemon's, from the socket to the files, without its start and the first batches. Each axis changes one thing:
 
-  names     1 to 10,000 names a row; 8 ranks, batches of 128 KiB as fast as they are acked
+  names     1 to 10,000 names a row; 8 ranks, batches of 128 KiB as fast as they are acked. Wide rows fill the history
+            of closed steps first, and then come for long enough that the journal's snapshots of it count
   ranks     1 to 1,000 ranks of 10 names; 100 rows a batch
   rate      10 to 10,000 rows a second of each of 8 ranks, 10 names, sent every 0.1 s, as while cores are idle
   backends  0 to 8 TensorBoard directories; 8 ranks, 10 names
@@ -46,6 +47,8 @@ RANK_COUNTS = (1, 10, 100, 1_000)
 RATES = (10, 100, 1_000, 10_000)
 BACKEND_COUNTS = (0, 1, 2, 4, 8)
 STEPS_OF_A_BATCH = 100
+WIDE = 1_000
+"""Names of a row beyond which a batch has so few steps that more batches are needed to see what history costs."""
 LONG_STEPS = 1_250
 ROUND = LONG_STEPS * RANKS * NAMES
 """Values that a round of a long run says: a divisor of every decade."""
@@ -101,10 +104,12 @@ def streams_of(names: int = NAMES, ranks: int = RANKS, steps: int | None = None)
     return [Stream(rank, names, steps=steps) for rank in range(ranks)]
 
 
-def cost(daemon: Daemon, streams: list[Stream], rounds: int, *, backends: int = 1, every_s: float = 0.0) -> Row:
-    """The daemon's CPU for `rounds` batches of each rank, until all is in the files."""
+def cost(
+    daemon: Daemon, streams: list[Stream], rounds: int, *, settle: int = 1, backends: int = 1, every_s: float = 0.0
+) -> Row:
+    """The daemon's CPU for `rounds` batches of each rank after `settle` others, until all is in the files."""
     with daemon.ranks(streams, backends) as ranks:
-        ranks.rounds(1)
+        ranks.rounds(settle)
         before, said, began = daemon.cpu_s, ranks.scalars, time.perf_counter()
         ranks.rounds(rounds, every_s=every_s)
         logged, took = daemon.cpu_s, time.perf_counter() - began
@@ -134,7 +139,9 @@ def cases(*, quick: bool) -> dict[tuple[str, int], Callable[[Daemon], Row]]:
 
 
 def _named(names: int, rounds: int, daemon: Daemon) -> Row:
-    return cost(daemon, streams_of(names), rounds)
+    streams = streams_of(names)
+    history = -(-ReducerSettings().history_steps // streams[0].steps)
+    return cost(daemon, streams, rounds * max(1, names // WIDE), settle=history)
 
 
 def _ranked(ranks: int, rounds: int, daemon: Daemon) -> Row:

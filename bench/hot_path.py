@@ -146,6 +146,7 @@ def paced(turns: dict[str, Turn], options: argparse.Namespace, out: Console) -> 
             "label": CONTENDERS[name].label,
             "pace": options.pace,
             "calls": calls[name],
+            "calls_a_turn": min(map(len, times[name])),
             **quantiles_of_turns(times[name]),
             "cpu_us_per_call": max(0.0, cpu_us[name] - idle),
             "loop_cpu_us_per_call": idle,

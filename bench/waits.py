@@ -6,7 +6,8 @@
 - lag: from log() to the point in the event file, with nothing else going on; a new daemon for each turn.
 - idle: CPU of the daemon while 8 ranks are silent, and of one of them; turns are periods of one silence.
 
-Medians of the turns, five of lag and idle and seven starts; for lag of each turn's median and 99th percentile.
+Medians of the turns, five of lag and idle and seven starts, beside the worst; for lag the medians of the turns' medians
+and of their 99th percentiles.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def checks_of(rows: Sequence[Row]) -> list[harness.Check]:
     ]
 
 
-HEADER = ("", "", "median", "worst, of lag p99")
+HEADER = ("", "", "median", "worst turn; lag: p99")
 
 
 def cells_of(rows: Sequence[Row]) -> list[list[str]]:

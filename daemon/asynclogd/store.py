@@ -23,7 +23,14 @@ from asynclogd.tally import Climb
 log = logging.getLogger(__name__)
 
 SNAPSHOT_BYTES = 32 << 20
-"""A restart replays at most so much of the journal: about a second."""
+"""A restart replays at most so much of the journal, or `SNAPSHOTS_APART` snapshots where those are more: about a
+second.
+"""
+
+SNAPSHOTS_APART = 4
+"""Inputs between two snapshots are at least so many times the bytes of one: with ten thousand names in a row a snapshot
+is larger than what is read again without it, and writing it would cost more than the values do.
+"""
 
 
 Wanted = tuple[int, Union[int, None]]  # noqa: UP007 - evaluated at run time on 3.10
@@ -111,6 +118,8 @@ class RunStore:
             self.journal.close()  # or who asks again finds it locked, by us
             raise
         self._since_snapshot = self._replayed
+        self._snapshot_at = SNAPSHOT_BYTES
+        """bytes of inputs after which the next one is due"""
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
@@ -169,9 +178,9 @@ class RunStore:
         ]
         commit.items = self.state.drain()
         self._since_snapshot += sum(len(entry.payload) for entry in commit.inputs)
-        if self._since_snapshot >= SNAPSHOT_BYTES:
+        if self._since_snapshot >= self._snapshot_at:
             commit.snapshot = self.state.snapshot()
-            self._since_snapshot = 0
+            self._since_snapshot, self._snapshot_at = 0, max(SNAPSHOT_BYTES, SNAPSHOTS_APART * len(commit.snapshot))
         return commit, refused, work.interest
 
     def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
