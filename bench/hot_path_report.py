@@ -33,7 +33,8 @@ def footnote() -> str:
     """Versions and what the figures are, under the table."""
     peers = ["asynclogd", "torch", "tensorboard", "lightning", "wandb", "mlflow", "msgpack"]
     how = "compiled" if COMPILED else "in Python, not compiled"
-    return f"{versions_line(peers)}; log() is {how}; quantiles are medians of turns (p99.9 of turns of 1,000 calls and more), max is of all calls"
+    which = "quantiles are medians of turns (p99.9 of turns of 1,000 calls and more), max is of all calls"
+    return f"{versions_line(peers)}; log() is {how}; {which}"
 
 
 def _of(rows: Sequence[Row], mode: str) -> dict[str, Row]:
