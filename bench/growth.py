@@ -6,7 +6,7 @@ A real daemon, ranks that are simulated (simulated_ranks.py), the run delivered 
 daemon's, from the socket to the files, without its start and the first batches. Each axis changes one thing:
 
   names     1 to 10,000 names a row; 8 ranks, batches of 128 KiB as fast as they are acked. Wide rows fill the history
-            of closed steps first, and then come for long enough that the journal's snapshots of it count
+            of closed steps first, and then come for long enough that the journal has two snapshots of it
   ranks     1 to 1,000 ranks of 10 names; 100 rows a batch
   rate      10 to 10,000 rows a second of each of 8 ranks, 10 names, sent every 0.1 s, as while cores are idle
   backends  0 to 8 TensorBoard directories; 8 ranks, 10 names

@@ -142,7 +142,7 @@ def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
         "times": slots.times[order].tobytes(),
         "opened": slots.opened[order].tobytes(),
         "origins": [slots.marks[order].tobytes(), slots.flushes[order].tobytes()] if table.lane.own_steps else [],
-        "cells": {name: array[order].data for name, array in table.fields.items()},
+        "cells": {name: array[order].reshape(-1).data for name, array in table.fields.items()},
         "done": [[places[slot], mask.tobytes()] for slot, mask in table.done.items()],
         "again": [[places[slot], list(counts.items())] for slot, counts in table.again.items()],
         "elder": None if table.elder is None else table.elder.number,

@@ -23,14 +23,16 @@ from asynclogd.tally import Climb
 log = logging.getLogger(__name__)
 
 SNAPSHOT_BYTES = 32 << 20
-"""A restart replays at most so much of the journal, or `SNAPSHOTS_APART` snapshots where those are more: about a
-second.
+"""A restart replays at most so much of the journal, a fraction of a second, or `SNAPSHOTS_APART` snapshots where those
+are more, but never more than `REPLAY_BYTES`, some two seconds.
 """
 
 SNAPSHOTS_APART = 4
-"""Inputs between two snapshots are at least so many times the bytes of one: with ten thousand names in a row a snapshot
-is larger than what is read again without it, and writing it would cost more than the values do.
+"""Inputs between two snapshots are so many times the bytes of one: with ten thousand names in a row a snapshot is
+larger than what is read again without it, and writing it would cost more than the values do.
 """
+
+REPLAY_BYTES = 256 << 20
 
 
 Wanted = tuple[int, Union[int, None]]  # noqa: UP007 - evaluated at run time on 3.10
@@ -119,7 +121,7 @@ class RunStore:
             raise
         self._since_snapshot = self._replayed
         self._snapshot_at = SNAPSHOT_BYTES
-        """bytes of inputs after which the next one is due"""
+        """bytes of inputs after which the next one is due; the first of a start comes soon, and ends what was replayed"""
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
@@ -180,7 +182,8 @@ class RunStore:
         self._since_snapshot += sum(len(entry.payload) for entry in commit.inputs)
         if self._since_snapshot >= self._snapshot_at:
             commit.snapshot = self.state.snapshot()
-            self._since_snapshot, self._snapshot_at = 0, max(SNAPSHOT_BYTES, SNAPSHOTS_APART * len(commit.snapshot))
+            apart = SNAPSHOTS_APART * len(commit.snapshot)
+            self._since_snapshot, self._snapshot_at = 0, min(max(SNAPSHOT_BYTES, apart), REPLAY_BYTES)
         return commit, refused, work.interest
 
     def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
