@@ -121,7 +121,7 @@ class RunStore:
             raise
         self._since_snapshot = self._replayed
         self._snapshot_at = SNAPSHOT_BYTES
-        """bytes of inputs after which the next one is due; the first of a start comes soon, and ends what was replayed"""
+        """bytes of inputs after which the next one is due, at a start no more than usual"""
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
