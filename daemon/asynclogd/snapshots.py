@@ -142,6 +142,7 @@ def _table_fields(table: Table, *, retired: bool) -> dict[str, Any]:
         "times": slots.times[order].tobytes(),
         "opened": slots.opened[order].tobytes(),
         "origins": [slots.marks[order].tobytes(), slots.flushes[order].tobytes()] if table.lane.own_steps else [],
+        # Nearly all of the bytes: packed where they lie, as one dimension, which has a length in bytes for any packer.
         "cells": {name: array[order].reshape(-1).data for name, array in table.fields.items()},
         "done": [[places[slot], mask.tobytes()] for slot, mask in table.done.items()],
         "again": [[places[slot], list(counts.items())] for slot, counts in table.again.items()],

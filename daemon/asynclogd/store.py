@@ -23,16 +23,15 @@ from asynclogd.tally import Climb
 log = logging.getLogger(__name__)
 
 SNAPSHOT_BYTES = 32 << 20
-"""A restart replays at most so much of the journal, a fraction of a second, or `SNAPSHOTS_APART` snapshots where those
-are more, but never more than `REPLAY_BYTES`, some two seconds.
-"""
+"""Inputs between two snapshots, which is what a restart replays at most: a fraction of a second."""
 
 SNAPSHOTS_APART = 4
-"""Inputs between two snapshots are so many times the bytes of one: with ten thousand names in a row a snapshot is
-larger than what is read again without it, and writing it would cost more than the values do.
+"""They are so many times the bytes of the snapshot where that is more: with ten thousand names in a row it is larger
+than what is read again without it, and writing it would cost more than the values do.
 """
 
 REPLAY_BYTES = 256 << 20
+"""But never more than this: some two seconds of a restart."""
 
 
 Wanted = tuple[int, Union[int, None]]  # noqa: UP007 - evaluated at run time on 3.10
@@ -121,7 +120,7 @@ class RunStore:
             raise
         self._since_snapshot = self._replayed
         self._snapshot_at = SNAPSHOT_BYTES
-        """bytes of inputs after which the next one is due, at a start no more than usual"""
+        """bytes of inputs since the last snapshot with which the next is due"""
         last = self.journal.last_input()
         self.last_now = last.now if last is not None else 0.0
         """the run's clock at its last commit"""
@@ -182,8 +181,7 @@ class RunStore:
         self._since_snapshot += sum(len(entry.payload) for entry in commit.inputs)
         if self._since_snapshot >= self._snapshot_at:
             commit.snapshot = self.state.snapshot()
-            apart = SNAPSHOTS_APART * len(commit.snapshot)
-            self._since_snapshot, self._snapshot_at = 0, min(max(SNAPSHOT_BYTES, apart), REPLAY_BYTES)
+            self._since_snapshot, self._snapshot_at = 0, _distance_after(commit.snapshot)
         return commit, refused, work.interest
 
     def _save(self, commit: Commit, refused: dict[int, str], interest: Interest) -> Outcome:
@@ -211,3 +209,8 @@ class RunStore:
             excess=state.names.refused,
             facts_dropped=state.reducer.tally.facts_dropped,
         )
+
+
+def _distance_after(snapshot: bytes) -> int:
+    """Bytes of inputs that come before the next snapshot."""
+    return min(max(SNAPSHOT_BYTES, SNAPSHOTS_APART * len(snapshot)), REPLAY_BYTES)
